@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "common/base/status.h"
+#include "common/base/strong_id.h"
+#include "common/request/generated_token.h"
+#include "common/request/sequence_spec.h"
+
+// What other threads may ask of an engine. Plain values that own their bytes, posted to its mailbox and
+// taken once per step.
+namespace baton::engine {
+
+// Generate a sequence, prompt included.
+struct Submit {
+  SequenceSpec spec;
+  // The prompt is computed elsewhere: the engine allocates blocks, calls OnPrefillNeeded and waits for
+  // KvArrived or KvFailed. The engine still prefills locally when the uncached rest is one block or less.
+  bool remote_prefill = false;
+  // A sibling (another choice of the same request) whose prompt this one shares: it is admitted once the
+  // sibling's prompt is in the prefix cache, and then finds all but the last block there.
+  std::optional<SequenceId> after;
+};
+
+// Compute a prompt for somebody else and hand its KV over (prefill worker). Ends with OnPrefillDone.
+struct SubmitPrefill {
+  SequenceSpec spec;
+  uint64_t epoch = 0;
+  int32_t first_block = 0;  // blocks of the prompt before this one are at the destination already
+};
+
+// Ends a sequence or a prefill, in whatever state, within one step. Unknown ids are ignored.
+struct Cancel {
+  SequenceId id;
+};
+
+// Decode side: every missing block has arrived and was verified. `first` is the token the prefill worker
+// sampled. Ignored unless `epoch` is the sequence's current one.
+struct KvArrived {
+  SequenceId id;
+  uint64_t epoch = 0;
+  GeneratedToken first;
+};
+
+// Decode side: the hand-over failed. The sequence goes on with a local prefill in fresh blocks. With
+// `fenced` the old blocks can be reused at once (no write can be under way any more); without, they stay
+// quarantined until KvFenced.
+struct KvFailed {
+  SequenceId id;
+  uint64_t epoch = 0;
+  absl::Status reason;
+  bool fenced = false;
+};
+
+// No write of this epoch can land any more: its quarantined blocks are free again.
+struct KvFenced {
+  uint64_t epoch = 0;
+};
+
+// Prefill side: the puts of this hand-over are over (or failed); its blocks may be reused. Until then the
+// engine keeps them, even after Cancel.
+struct KvSent {
+  SequenceId id;
+  uint64_t epoch = 0;
+};
+
+// Ask for a full KV event snapshot (a router noticed a gap or has just connected): the next OnKvEvents has
+// `snapshot` set and lists everything cached.
+struct SendSnapshot {};
+
+using Command = std::variant<Submit, SubmitPrefill, Cancel, KvArrived, KvFailed, KvFenced, KvSent,
+                             SendSnapshot>;
+
+}  // namespace baton::engine

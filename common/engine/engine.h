@@ -1,0 +1,57 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/base/status.h"
+#include "common/engine/commands.h"
+#include "common/engine/observer.h"
+#include "common/model/model_runner.h"
+
+namespace baton::engine {
+
+enum class PreemptionMode : uint8_t { kAuto, kRecompute, kSwap };
+
+struct EngineOptions {
+  int32_t block_tokens = 16;           // P: 16, 32 or 64
+  int32_t num_blocks = 0;              // of the KV pool, >= 2
+  int32_t host_blocks = 0;             // swap space in host memory; 0: preempt by recompute only
+  int32_t batch_sequences_max = 64;    // MAX_BATCH_SIZE: sequences in one step
+  int32_t step_tokens_max = 512;       // token budget of one step: decodes first, then prefill chunks
+  int32_t waiting_sequences_max = 1024;   // bounded queue; beyond it RESOURCE_EXHAUSTED
+  int64_t waiting_tokens_max = 1 << 20;   // MAX_WAITING_TOKENS: prompt tokens in the queue
+  bool prefix_cache = true;
+  PreemptionMode preemption = PreemptionMode::kAuto;
+  std::string salt;                    // seeds the block hashes: model and tenant never share blocks
+
+  absl::Status Validate() const;
+};
+
+// Continuous batching over a paged KV cache. One engine thread owns scheduler, block pool and runner;
+// every public method may be called from any thread. Used alike by prefill and decode workers.
+class Engine {
+ public:
+  // `runner`, `observer` and `clock` outlive the engine. The runner's KV must be bound already to a pool
+  // of `options.num_blocks` blocks.
+  static absl::StatusOr<std::unique_ptr<Engine>> Start(const EngineOptions& options,
+                                                       model::ModelRunner& runner,
+                                                       Observer& observer, const Clock& clock);
+  // Stops at once: every sequence ends as kCancelled. Joins the thread.
+  virtual ~Engine() = default;
+
+  // Submit / SubmitPrefill: RESOURCE_EXHAUSTED when the queue is full (count or tokens),
+  // INVALID_ARGUMENT when prompt + 1 can never fit (says both numbers), FAILED_PRECONDITION when
+  // draining. All other commands are always taken.
+  virtual absl::Status Post(Command command) = 0;
+
+  // From now on nothing new is accepted; what runs goes on.
+  virtual void Drain() = 0;
+  // True when no sequence waits or runs and no hand-over holds blocks.
+  virtual bool idle() const = 0;
+  // The last LoadReport; fresh whenever the engine is idle.
+  virtual LoadReport load() const = 0;
+};
+
+}  // namespace baton::engine

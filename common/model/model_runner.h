@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/base/status.h"
+#include "common/model/step_batch.h"
+#include "kernels/kv_view.h"
+
+namespace baton::model {
+
+// What the engine and the router must know of a model, and nothing of its insides.
+struct ModelInfo {
+  std::string name;                 // served name
+  int32_t vocab = 0;                // rows of the logits
+  int32_t context_tokens_max = 0;   // max_position_embeddings, or less if limited at start
+  int32_t num_layers = 0;
+  int32_t num_kv_heads = 0;
+  int32_t head_dim = 0;
+  kernels::DType kv_dtype = kernels::DType::kF32;
+  std::vector<int32_t> eos_token_ids;
+  int64_t num_parameters = 0;
+  // Equal on two workers exactly when the KV of one may be read by the other with the same result:
+  // a hash over weights, dtype, KV layout and backend arithmetic.
+  std::string fingerprint;
+};
+
+// Runs steps of one model on one device. Single-threaded: the engine thread alone calls it.
+// The engine sees only this interface, so that scheduling is tested with a model made up in a few lines.
+class ModelRunner {
+ public:
+  virtual ~ModelRunner() = default;
+  virtual const ModelInfo& info() const = 0;
+  // The KV pool's geometry for blocks of `block_tokens`; `base` is null until BindKv().
+  virtual kernels::KvView KvGeometry(int32_t num_blocks, int32_t block_tokens) const = 0;
+  // The pool is owned by the caller and outlives the runner's use of it.
+  virtual void BindKv(const kernels::KvView& kv) = 0;
+  // Runs the batch, writes its K and V, samples. T >= 1. Batch limits were told at creation.
+  virtual StepResult Execute(const StepBatch& batch) = 0;
+  // As Execute, but hands out raw logits [R, V] of the last call (for tests, echo logprobs, debugging).
+  // Valid until the next Execute.
+  virtual std::span<const float> last_logits() const = 0;
+};
+
+}  // namespace baton::model
