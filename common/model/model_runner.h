@@ -12,9 +12,9 @@ namespace baton::model {
 
 // What the engine and the router must know of a model, and nothing of its insides.
 struct ModelInfo {
-  std::string name;                 // served name
-  int32_t vocab = 0;                // rows of the logits
-  int32_t context_tokens_max = 0;   // max_position_embeddings, or less if limited at start
+  std::string name;                // served name
+  int32_t vocab = 0;               // rows of the logits
+  int32_t context_tokens_max = 0;  // max_position_embeddings, or less if limited at start
   int32_t num_layers = 0;
   int32_t num_kv_heads = 0;
   int32_t head_dim = 0;
@@ -27,7 +27,8 @@ struct ModelInfo {
 };
 
 // Runs steps of one model on one device. Single-threaded: the engine thread alone calls it.
-// The engine sees only this interface, so that scheduling is tested with a model made up in a few lines.
+// The engine sees only this interface, so that scheduling is tested with a model made up in a few
+// lines.
 class ModelRunner {
  public:
   virtual ~ModelRunner() = default;
@@ -38,8 +39,8 @@ class ModelRunner {
   virtual void BindKv(const kernels::KvView& kv) = 0;
   // Runs the batch, writes its K and V, samples. T >= 1. Batch limits were told at creation.
   virtual StepResult Execute(const StepBatch& batch) = 0;
-  // As Execute, but hands out raw logits [R, V] of the last call (for tests, echo logprobs, debugging).
-  // Valid until the next Execute.
+  // As Execute, but hands out raw logits [R, V] of the last call (for tests, echo logprobs,
+  // debugging). Valid until the next Execute.
   virtual std::span<const float> last_logits() const = 0;
 };
 

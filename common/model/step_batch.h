@@ -12,18 +12,18 @@ namespace baton::model {
 // One sequence's part of a step: `query_tokens` new tokens at the end of its context.
 struct StepSequence {
   int32_t query_tokens = 0;
-  int32_t context_tokens = 0;               // after this step, the new tokens included
-  std::span<const int32_t> block_table;     // KV blocks in order, >= ceil(context_tokens / P) of them
+  int32_t context_tokens = 0;            // after this step, the new tokens included
+  std::span<const int32_t> block_table;  // KV blocks in order, >= ceil(context_tokens / P) of them
 };
 
 // One pass of the model over a batch. Built by the engine, borrowed by the runner for the call.
 struct StepBatch {
-  std::vector<int32_t> tokens;              // [T] new tokens, sequence after sequence
-  std::vector<StepSequence> sequences;      // [B] in the order of `tokens`
-  std::vector<int32_t> logits_rows;         // [R] indices into `tokens` whose logits are wanted
-  std::vector<kernels::SampleArgs> samples; // one per token to pick; `row` indexes logits_rows
-  // Called on the calling thread when the K and V of all `tokens` are written and readable for layer i,
-  // i = 0, 1, … in order. May be null. What makes layer-by-layer hand-over possible.
+  std::vector<int32_t> tokens;               // [T] new tokens, sequence after sequence
+  std::vector<StepSequence> sequences;       // [B] in the order of `tokens`
+  std::vector<int32_t> logits_rows;          // [R] indices into `tokens` whose logits are wanted
+  std::vector<kernels::SampleArgs> samples;  // one per token to pick; `row` indexes logits_rows
+  // Called on the calling thread when the K and V of all `tokens` are written and readable for
+  // layer i, i = 0, 1, … in order. May be null. What makes layer-by-layer hand-over possible.
   std::function<void(int32_t layer)> on_layer;
 };
 

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/model/mapped_file.h"
+#include "common/model/safetensors.h"
+#include "common/model/weight_source.h"
+
+namespace baton::model {
+
+// The weights of a Hugging Face folder: model.safetensors, or the shards that
+// model.safetensors.index.json names. Files stay mapped for the checkpoint's life; pages are read
+// when a tensor is and given back by Release().
+class Checkpoint : public WeightSource {
+ public:
+  // Maps every file and checks every header; all missing shards are named in one error.
+  static absl::StatusOr<Checkpoint> Open(const std::filesystem::path& model_dir);
+
+  absl::StatusOr<kernels::HostMatrix> Get(std::string_view name, int64_t rows, int64_t cols,
+                                          bool vector) override;
+  void Release(std::string_view name) override;
+  kernels::DType dtype() const override;
+  // Covers each file's size and whole header (names, shapes, dtypes, offsets), and of its data the
+  // first 4 KiB of every MiB and the last 4 KiB; files up to 16 MiB whole. Cheap for any size, and
+  // different for any two trained models. It does not find a single changed byte deep inside a
+  // large file.
+  std::string ContentHash() const override;
+
+  bool Contains(std::string_view name) const { return shard_of_.contains(name); }
+
+ private:
+  struct Shard {
+    MappedFile file;
+    SafetensorsHeader header;
+  };
+
+  absl::Status AddShard(const std::filesystem::path& path);
+  absl::Status AddIndexed(const std::filesystem::path& index_path);
+  absl::Status CheckIndexed(std::string_view name, const std::string& file) const;
+
+  std::vector<Shard> shards_;
+  std::map<std::string, size_t, std::less<>> shard_of_;  // tensor -> index into shards_
+};
+
+}  // namespace baton::model

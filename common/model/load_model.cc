@@ -1,0 +1,100 @@
+#include "common/model/load_model.h"
+
+#include <optional>
+#include <utility>
+
+#include "common/model/checkpoint.h"
+#include "common/model/digest.h"
+#include "common/model/random_weights.h"
+#include "common/model/transformer.h"
+
+namespace baton::model {
+namespace {
+
+using kernels::DType;
+
+// Raised when the same bytes would mean another KV: part of the fingerprint.
+constexpr std::string_view kKvLayout = "baton-kv-1 [layer][block][K|V][kv_head][token][head_dim]";
+
+DType Resolve(WeightDType wanted, DType stored) {
+  if (wanted == WeightDType::kF32) return DType::kF32;
+  if (wanted == WeightDType::kBF16) return DType::kBF16;
+  return stored == DType::kF32 ? DType::kF32 : DType::kBF16;
+}
+
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenSource(const LoadOptions& options,
+                                                         const HfConfig& config) {
+  if (options.format == LoadFormat::kRandom) {
+    const DType dtype = Resolve(options.dtype, config.dtype.value_or(DType::kF32));
+    return std::make_unique<RandomWeights>(options.random_seed, dtype);
+  }
+  ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(options.model_dir));
+  return std::make_unique<Checkpoint>(std::move(checkpoint));
+}
+
+std::string Fingerprint(const HfConfig& config, const WeightSource& source, DType dtype,
+                        const kernels::Backend& backend) {
+  Digest digest;
+  digest.Add(fmt::format("{}\n{}\n{}\nweights {} kv {}\n{}\n", kKvLayout, backend.name(),
+                         config.Canonical(), NameOf(dtype), NameOf(dtype), source.ContentHash()));
+  return digest.Hex();
+}
+
+}  // namespace
+
+absl::StatusOr<WeightDType> ParseWeightDType(std::string_view text) {
+  if (text == "auto") return WeightDType::kAuto;
+  if (text == "f32") return WeightDType::kF32;
+  if (text == "bf16") return WeightDType::kBF16;
+  return InvalidArgument("dtype is \"{}\"; expected auto, f32 or bf16", text);
+}
+
+absl::StatusOr<LoadFormat> ParseLoadFormat(std::string_view text) {
+  if (text == "safetensors") return LoadFormat::kSafetensors;
+  if (text == "random") return LoadFormat::kRandom;
+  return InvalidArgument("load_format is \"{}\"; expected safetensors or random", text);
+}
+
+absl::Status LoadOptions::Validate() const {
+  if (step_tokens_max < 1)
+    return InvalidArgument("step_tokens_max is {}, at least 1", step_tokens_max);
+  if (logits_rows_max < 1)
+    return InvalidArgument("logits_rows_max is {}, at least 1", logits_rows_max);
+  if (context_tokens_max < 0) {
+    return InvalidArgument("context_tokens_max is {}, at least 0", context_tokens_max);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& options,
+                                                       kernels::Backend& backend) {
+  RETURN_IF_ERROR(options.Validate());
+  ASSIGN_OR_RETURN(HfConfig config, ReadHfConfig(options.model_dir));
+  ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source, OpenSource(options, config));
+  const DType dtype = Resolve(options.dtype, source->dtype());
+  ASSIGN_OR_RETURN(Weights weights, LoadWeights(config, *source, dtype, backend, options.progress));
+  TransformerOptions runner;
+  runner.name = options.name.empty() ? ServedName(options.model_dir) : options.name;
+  runner.fingerprint = Fingerprint(config, *source, dtype, backend);
+  runner.kv_dtype = dtype;
+  runner.step_tokens_max = options.step_tokens_max;
+  runner.logits_rows_max = options.logits_rows_max;
+  runner.context_tokens_max = options.context_tokens_max;
+  return std::make_unique<Transformer>(std::move(config), std::move(weights), backend, runner);
+}
+
+absl::StatusOr<ModelInfo> ReadModelInfo(const std::filesystem::path& model_dir,
+                                        std::string_view name) {
+  ASSIGN_OR_RETURN(const HfConfig config, ReadHfConfig(model_dir));
+  return InfoOf(config, name.empty() ? ServedName(model_dir) : std::string(name), 0);
+}
+
+std::string ServedName(const std::filesystem::path& model_dir) {
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::weakly_canonical(model_dir, error);
+  std::filesystem::path path = error ? model_dir.lexically_normal() : whole;
+  if (!path.has_filename()) path = path.parent_path();
+  return path.filename().string();
+}
+
+}  // namespace baton::model

@@ -1,0 +1,260 @@
+#include "common/model/transformer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "common/base/check.h"
+
+namespace baton::model {
+
+using kernels::AttentionSequence;
+using kernels::DType;
+using kernels::GemmOutput;
+
+namespace {
+
+std::unique_ptr<kernels::Buffer> Upload(kernels::Backend& backend,
+                                        const std::vector<float>& values) {
+  auto buffer = backend.Allocate(values.size() * sizeof(float));
+  backend.CopyToDevice(values.data(), buffer->data(), values.size() * sizeof(float));
+  return buffer;
+}
+
+const float* DataOf(const kernels::Vector& vector) {
+  return vector == nullptr ? nullptr : vector->as<float>();
+}
+
+}  // namespace
+
+ModelInfo InfoOf(const HfConfig& config, std::string name, int32_t context_tokens_max) {
+  ModelInfo info;
+  info.name = std::move(name);
+  info.vocab = config.vocab;
+  info.context_tokens_max = context_tokens_max == 0
+                                ? config.max_positions
+                                : std::min(config.max_positions, context_tokens_max);
+  info.num_layers = config.num_layers;
+  info.num_kv_heads = config.num_kv_heads;
+  info.head_dim = config.head_dim;
+  info.eos_token_ids = config.eos_token_ids;
+  info.num_parameters = config.num_parameters();
+  return info;
+}
+
+Transformer::Transformer(HfConfig config, Weights weights, kernels::Backend& backend,
+                         const TransformerOptions& options)
+    : config_(std::move(config)),
+      weights_(std::move(weights)),
+      backend_(backend),
+      options_(options),
+      info_(InfoOf(config_, options.name, options.context_tokens_max)),
+      activation_(backend.activation_dtype(weights_.dtype)) {
+  info_.kv_dtype = options.kv_dtype;
+  info_.fingerprint = options.fingerprint;
+  const RopeTables tables =
+      MakeRopeTables(config_.rope, config_.head_dim, info_.context_tokens_max);
+  rope_cos_ = Upload(backend_, tables.cos);
+  rope_sin_ = Upload(backend_, tables.sin);
+
+  const size_t t = options.step_tokens_max, r = options.logits_rows_max;
+  const size_t q = size_t(config_.num_q_heads) * config_.head_dim;
+  const size_t kv = size_t(config_.num_kv_heads) * config_.head_dim;
+  const size_t f32 = sizeof(float), act = BytesOf(activation_);
+  const size_t rows = std::max(t, r);  // a row may be asked for twice
+  residual_ = backend_.Allocate(t * config_.hidden * f32);
+  normed_ = backend_.Allocate(rows * config_.hidden * act);
+  qkv_ = backend_.Allocate(t * (q + 2 * kv) * f32);
+  q_ = backend_.Allocate(t * q * f32);
+  attended_ = backend_.Allocate(rows * q * act);
+  gate_up_ = backend_.Allocate(rows * 2 * config_.intermediate * f32);
+  mlp_ = backend_.Allocate(rows * config_.intermediate * act);
+  last_residual_ = backend_.Allocate(r * config_.hidden * f32);
+  last_q_ = backend_.Allocate(r * q * f32);
+  logits_ = backend_.Allocate(r * config_.vocab * f32);
+  positions_.reserve(t);
+  slots_.reserve(t);
+  sequence_of_.reserve(t);
+}
+
+kernels::KvView Transformer::KvGeometry(int32_t num_blocks, int32_t block_tokens) const {
+  kernels::KvView kv;
+  kv.dtype = options_.kv_dtype;
+  kv.num_layers = config_.num_layers;
+  kv.num_blocks = num_blocks;
+  kv.block_tokens = block_tokens;
+  kv.num_kv_heads = config_.num_kv_heads;
+  kv.head_dim = config_.head_dim;
+  return kv;
+}
+
+void Transformer::BindKv(const kernels::KvView& kv) {
+  const kernels::KvView own = KvGeometry(kv.num_blocks, kv.block_tokens);
+  CHECK(kv.base != nullptr && kv.num_blocks > 0 && kv.block_tokens > 0);
+  CHECK(kv.dtype == own.dtype && kv.pool_bytes() == own.pool_bytes() &&
+            kv.block_layer_bytes() == own.block_layer_bytes(),
+        "the KV pool has another geometry than the model");
+  kv_ = kv;
+}
+
+StepResult Transformer::Execute(const StepBatch& batch) {
+  CheckBatch(batch);
+  PlanRows(batch);
+  const int32_t num_tokens = int32_t(batch.tokens.size());
+  const Rows all{residual_->as<float>(), q_->as<float>(), num_tokens, sequences_};
+  num_logits_rows_ = int32_t(batch.logits_rows.size());
+  host_logits_valid_ = false;
+
+  backend_.Embed(*weights_.embedding, batch.tokens.data(), num_tokens, all.residual);
+  for (int32_t layer = 0; layer < config_.num_layers; ++layer) {
+    WriteKv(layer, num_tokens);
+    if (batch.on_layer) {
+      backend_.Synchronize();
+      batch.on_layer(layer);
+    }
+    if (layer + 1 < config_.num_layers) AttendAndMix(layer, all);
+  }
+  StepResult result;
+  if (num_logits_rows_ > 0) {
+    PlanLogitsRows(batch);
+    const Rows last = GatherLogitsRows(batch);
+    AttendAndMix(config_.num_layers - 1, last);
+    ComputeLogits(last);
+    result.sampled.resize(batch.samples.size());
+    backend_.Sample(logits_->as<float>(), config_.vocab, batch.samples, result.sampled);
+  }
+  backend_.Synchronize();
+  return result;
+}
+
+void Transformer::CheckBatch(const StepBatch& batch) const {
+  const int64_t num_tokens = int64_t(batch.tokens.size());
+  CHECK(kv_.base != nullptr, "Execute before BindKv");
+  CHECK(num_tokens >= 1 && num_tokens <= options_.step_tokens_max, "{} tokens, the limit is {}",
+        num_tokens, options_.step_tokens_max);
+  CHECK(int64_t(batch.logits_rows.size()) <= options_.logits_rows_max,
+        "{} rows of logits, the limit is {}", batch.logits_rows.size(), options_.logits_rows_max);
+  for (const int32_t token : batch.tokens) {
+    CHECK(token >= 0 && token < config_.vocab, "token {} of {}", token, config_.vocab);
+  }
+  for (const int32_t row : batch.logits_rows) {
+    CHECK(row >= 0 && row < num_tokens, "logits of row {} of {}", row, num_tokens);
+  }
+  for (const kernels::SampleArgs& sample : batch.samples) {
+    CHECK(sample.row >= 0 && size_t(sample.row) < batch.logits_rows.size(),
+          "sample from row {} of {}", sample.row, batch.logits_rows.size());
+  }
+}
+
+// Where every token of the step stands in its sequence and in the KV pool.
+void Transformer::PlanRows(const StepBatch& batch) {
+  positions_.clear();
+  slots_.clear();
+  sequence_of_.clear();
+  sequences_.clear();
+  for (const StepSequence& s : batch.sequences) {
+    CHECK(s.query_tokens >= 1 && s.query_tokens <= s.context_tokens &&
+              s.context_tokens <= info_.context_tokens_max,
+          "{} new of {} tokens, the context is {}", s.query_tokens, s.context_tokens,
+          info_.context_tokens_max);
+    const int64_t blocks = (s.context_tokens + kv_.block_tokens - 1) / kv_.block_tokens;
+    CHECK(int64_t(s.block_table.size()) >= blocks, "{} blocks for {} tokens", s.block_table.size(),
+          s.context_tokens);
+    for (int64_t i = 0; i < blocks; ++i) {
+      CHECK(s.block_table[i] >= 0 && s.block_table[i] < kv_.num_blocks, "block {} of {}",
+            s.block_table[i], kv_.num_blocks);
+    }
+    const int32_t index = int32_t(sequences_.size());
+    sequences_.push_back(
+        {int32_t(positions_.size()), s.query_tokens, s.context_tokens, s.block_table.data()});
+    for (int32_t p = s.context_tokens - s.query_tokens; p < s.context_tokens; ++p) {
+      positions_.push_back(p);
+      slots_.push_back(s.block_table[p / kv_.block_tokens] * kv_.block_tokens +
+                       p % kv_.block_tokens);
+      sequence_of_.push_back(index);
+    }
+  }
+  CHECK(positions_.size() == batch.tokens.size(), "{} tokens, sequences have {}",
+        batch.tokens.size(), positions_.size());
+}
+
+// The logits rows as sequences of their own: each run of neighbours in one sequence ends at the
+// position of its last row, which is all that causal attention needs to know.
+void Transformer::PlanLogitsRows(const StepBatch& batch) {
+  last_sequences_.clear();
+  int32_t previous = -2;
+  for (int32_t i = 0; i < num_logits_rows_; ++i) {
+    const int32_t row = batch.logits_rows[i];
+    const bool joins = row == previous + 1 && sequence_of_[row] == sequence_of_[previous];
+    if (joins) {
+      ++last_sequences_.back().query_tokens;
+      ++last_sequences_.back().context_tokens;
+    } else {
+      last_sequences_.push_back(
+          {i, 1, positions_[row] + 1, sequences_[sequence_of_[row]].block_table});
+    }
+    previous = row;
+  }
+}
+
+void Transformer::WriteKv(int32_t layer, int32_t num_tokens) {
+  const LayerWeights& w = weights_.layers[layer];
+  backend_.RmsNorm(residual_->as<float>(), w.input_norm->as<float>(), config_.rms_norm_epsilon,
+                   num_tokens, config_.hidden, activation_, normed_->data());
+  backend_.Gemm(normed_->data(), *w.qkv, DataOf(w.qkv_bias), num_tokens, GemmOutput::kStore,
+                qkv_->as<float>());
+  kernels::QkvArgs args;
+  args.qkv = qkv_->as<float>();
+  args.num_tokens = num_tokens;
+  args.num_q_heads = config_.num_q_heads;
+  args.q_norm = DataOf(w.q_norm);
+  args.k_norm = DataOf(w.k_norm);
+  args.norm_epsilon = config_.rms_norm_epsilon;
+  args.rope = {rope_cos_->as<float>(), rope_sin_->as<float>(), info_.context_tokens_max};
+  args.positions = positions_.data();
+  args.slots = slots_.data();
+  backend_.RopeAndWriteKv(args, kv_, layer, q_->as<float>());
+}
+
+void Transformer::AttendAndMix(int32_t layer, const Rows& rows) {
+  const LayerWeights& w = weights_.layers[layer];
+  const float scale = float(1 / std::sqrt(double(config_.head_dim)));
+  backend_.Attention(rows.q, kv_, layer, config_.num_q_heads, rows.sequences, scale,
+                     config_.layer_windows[layer], activation_, attended_->data());
+  backend_.Gemm(attended_->data(), *w.o, DataOf(w.o_bias), rows.count, GemmOutput::kAdd,
+                rows.residual);
+  backend_.RmsNorm(rows.residual, w.mlp_norm->as<float>(), config_.rms_norm_epsilon, rows.count,
+                   config_.hidden, activation_, normed_->data());
+  backend_.Gemm(normed_->data(), *w.gate_up, DataOf(w.gate_up_bias), rows.count, GemmOutput::kStore,
+                gate_up_->as<float>());
+  backend_.SiluMul(gate_up_->as<float>(), rows.count, config_.intermediate, activation_,
+                   mlp_->data());
+  backend_.Gemm(mlp_->data(), *w.down, DataOf(w.down_bias), rows.count, GemmOutput::kAdd,
+                rows.residual);
+}
+
+Transformer::Rows Transformer::GatherLogitsRows(const StepBatch& batch) {
+  const size_t q_bytes = size_t(config_.num_q_heads) * config_.head_dim * sizeof(float);
+  backend_.GatherRows(residual_->data(), batch.logits_rows, config_.hidden * sizeof(float),
+                      last_residual_->data());
+  backend_.GatherRows(q_->data(), batch.logits_rows, q_bytes, last_q_->data());
+  return {last_residual_->as<float>(), last_q_->as<float>(), num_logits_rows_, last_sequences_};
+}
+
+void Transformer::ComputeLogits(const Rows& rows) {
+  backend_.RmsNorm(rows.residual, weights_.final_norm->as<float>(), config_.rms_norm_epsilon,
+                   rows.count, config_.hidden, activation_, normed_->data());
+  backend_.Gemm(normed_->data(), weights_.head(), nullptr, rows.count, GemmOutput::kStore,
+                logits_->as<float>());
+}
+
+std::span<const float> Transformer::last_logits() const {
+  if (!host_logits_valid_) {
+    host_logits_.resize(size_t(num_logits_rows_) * config_.vocab);
+    backend_.CopyToHost(logits_->data(), host_logits_.data(), host_logits_.size() * sizeof(float));
+    host_logits_valid_ = true;
+  }
+  return host_logits_;
+}
+
+}  // namespace baton::model

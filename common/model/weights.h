@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "common/base/status.h"
+#include "common/model/hf_config.h"
+#include "common/model/weight_source.h"
+#include "kernels/backend.h"
+
+namespace baton::model {
+
+using MatrixPtr = std::unique_ptr<kernels::Matrix>;
+
+// Weights of one layer, packed by the backend. Vectors that a model lacks are null.
+struct LayerWeights {
+  kernels::Vector input_norm;    // [H]
+  MatrixPtr qkv;                 // [(Hq + 2 Hkv) D, H]: q, then k, then v
+  kernels::Vector qkv_bias;      // [(Hq + 2 Hkv) D]
+  kernels::Vector q_norm;        // [D]
+  kernels::Vector k_norm;        // [D]
+  MatrixPtr o;                   // [H, Hq D]
+  kernels::Vector o_bias;        // [H]
+  kernels::Vector mlp_norm;      // [H]
+  MatrixPtr gate_up;             // [2 F, H]: gate, then up
+  kernels::Vector gate_up_bias;  // [2 F]
+  MatrixPtr down;                // [H, F]
+  kernels::Vector down_bias;     // [H]
+};
+
+// All weights of a model on one device. Movable; the backend outlives it.
+struct Weights {
+  kernels::DType dtype = kernels::DType::kF32;  // what the matrices are kept in
+  MatrixPtr embedding;                          // [V, H]
+  MatrixPtr lm_head;                            // [V, H]; null when tied: the embedding serves
+  kernels::Vector final_norm;                   // [H]
+  std::vector<LayerWeights> layers;
+
+  const kernels::Matrix& head() const { return lm_head != nullptr ? *lm_head : *embedding; }
+  size_t bytes() const;  // of the matrices
+};
+
+// Called on the loading thread after each tensor, with bytes of the source.
+using LoadProgress = std::function<void(int64_t done_bytes, int64_t total_bytes)>;
+
+// Packs every tensor that `config` calls for. `dtype` is kF32 or kBF16. `progress` may be null.
+absl::StatusOr<Weights> LoadWeights(const HfConfig& config, WeightSource& source,
+                                    kernels::DType dtype, kernels::Backend& backend,
+                                    const LoadProgress& progress);
+
+}  // namespace baton::model
