@@ -1,0 +1,198 @@
+#include "kernels/cpu/cpu_backend.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+
+#include "kernels/check.h"
+#include "kernels/convert.h"
+#include "kernels/cpu/packed_matrix.h"
+#include "kernels/sampling/penalties.h"
+
+namespace baton::kernels {
+namespace {
+
+// Memory traffic below which handing a piece to another thread costs more than it saves.
+constexpr int64_t kPieceBytes = 32 << 10;
+
+int UsableCpus() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, int(std::thread::hardware_concurrency()));
+}
+
+std::byte* At(void* data, DType dtype, int64_t index) {
+  return static_cast<std::byte*>(data) + index * int64_t(BytesOf(dtype));
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> MakeCpuBackend(const CpuOptions& options) {
+  const IsaOps* ops = FindIsa(options.isa.c_str());
+  if (ops == nullptr) return nullptr;
+  return std::make_unique<CpuBackend>(*ops,
+                                      options.num_threads > 0 ? options.num_threads : UsableCpus());
+}
+
+CpuBackend::CpuBackend(const IsaOps& ops, int num_threads)
+    : ops_(ops),
+      pool_(num_threads),
+      gemm_(ops, pool_),
+      attention_(ops, pool_),
+      per_thread_(size_t(num_threads)) {}
+
+template <typename Fn>
+void CpuBackend::ForRows(int64_t count, int64_t cost, const Fn& fn) {
+  const int64_t piece = std::max<int64_t>(1, kPieceBytes / std::max<int64_t>(1, cost));
+  pool_.ParallelFor((count + piece - 1) / piece, [&](int64_t i, int thread) {
+    fn(i * piece, std::min(count, (i + 1) * piece), thread);
+  });
+}
+
+std::unique_ptr<Buffer> CpuBackend::Allocate(size_t bytes) {
+  return std::make_unique<CpuMemory>(bytes);
+}
+
+std::unique_ptr<Matrix> CpuBackend::LoadMatrix(std::span<const HostMatrix> parts, DType target) {
+  return std::make_unique<PackedMatrix>(parts, target, pool_);
+}
+
+Vector CpuBackend::LoadVector(std::span<const HostMatrix> parts) {
+  int64_t count = 0;
+  for (const HostMatrix& part : parts) count += part.rows * part.cols;
+  Vector vector = Allocate(size_t(count) * sizeof(float));
+  float* out = vector->as<float>();
+  for (const HostMatrix& part : parts) {
+    for (int64_t i = 0; i < part.rows * part.cols; ++i)
+      *out++ = LoadElement(part.data, part.dtype, i);
+  }
+  return vector;
+}
+
+void CpuBackend::Embed(const Matrix& table, const int32_t* ids, int32_t num_tokens, float* out) {
+  const auto& packed = static_cast<const PackedMatrix&>(table);
+  ForRows(num_tokens, packed.cols() * 64, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) packed.UnpackRow(ids[t], out + t * packed.cols());
+  });
+}
+
+void CpuBackend::RmsNorm(const float* x, const float* weight, float epsilon, int32_t num_tokens,
+                         int32_t hidden, DType out_dtype, void* out) {
+  ForRows(num_tokens, int64_t{hidden} * 6, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      ops_.rms_norm(x + t * hidden, weight, epsilon, hidden, out_dtype,
+                    At(out, out_dtype, t * hidden));
+    }
+  });
+}
+
+void CpuBackend::Gemm(const void* x, const Matrix& w, const float* bias, int32_t num_tokens,
+                      GemmOutput output, float* out) {
+  gemm_.Run({.x = x,
+             .bias = bias,
+             .num_tokens = num_tokens,
+             .add = output == GemmOutput::kAdd,
+             .out = out},
+            static_cast<const PackedMatrix&>(w));
+}
+
+void CpuBackend::SiluMul(const float* gate_up, int32_t num_tokens, int32_t intermediate,
+                         DType out_dtype, void* out) {
+  ForRows(num_tokens, int64_t{intermediate} * 10, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      const float* gate = gate_up + t * 2 * intermediate;
+      ops_.silu_mul(gate, gate + intermediate, intermediate, out_dtype,
+                    At(out, out_dtype, t * intermediate));
+    }
+  });
+}
+
+void CpuBackend::RopeToken(const QkvArgs& args, const KvView& kv, int32_t layer, int32_t token,
+                           float* q_out) {
+  const int32_t dim = kv.head_dim, half = dim / 2;
+  const int32_t heads_q = args.num_q_heads, heads_kv = kv.num_kv_heads;
+  const int32_t position = args.positions[token], slot = args.slots[token];
+  KERNELS_CHECK(position >= 0 && position < args.rope.max_positions);
+  KERNELS_CHECK(slot >= 0 && slot / kv.block_tokens < kv.num_blocks);
+  const float* cos = args.rope.cos + int64_t{position} * half;
+  const float* sin = args.rope.sin + int64_t{position} * half;
+  const float* head = args.qkv + int64_t{token} * (heads_q + 2 * heads_kv) * dim;
+  std::byte* keys = kv.piece(layer, slot / kv.block_tokens) +
+                    size_t(slot % kv.block_tokens) * size_t(dim) * BytesOf(kv.dtype);
+  std::byte* values = keys + size_t(heads_kv) * kv.head_bytes();
+  float normed[256];
+  const auto normalised = [&](const float* weight) {
+    if (weight == nullptr) return head;
+    ops_.rms_norm(head, weight, args.norm_epsilon, dim, DType::kF32, normed);
+    return static_cast<const float*>(normed);
+  };
+  float* q = q_out + int64_t{token} * heads_q * dim;
+  for (int32_t h = 0; h < heads_q; ++h, head += dim) {
+    ops_.rotate(normalised(args.q_norm), cos, sin, half, DType::kF32, q + h * dim);
+  }
+  for (int32_t h = 0; h < heads_kv; ++h, head += dim) {
+    ops_.rotate(normalised(args.k_norm), cos, sin, half, kv.dtype, keys + h * kv.head_bytes());
+  }
+  for (int32_t h = 0; h < heads_kv; ++h, head += dim) {
+    ops_.store_row(head, dim, kv.dtype, values + h * kv.head_bytes());
+  }
+}
+
+void CpuBackend::RopeAndWriteKv(const QkvArgs& args, const KvView& kv, int32_t layer,
+                                float* q_out) {
+  KERNELS_CHECK(kv.head_dim % 2 == 0 && kv.head_dim <= 256);
+  const int64_t cost = int64_t{args.num_q_heads + 2 * kv.num_kv_heads} * kv.head_dim * 8;
+  ForRows(args.num_tokens, cost, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) RopeToken(args, kv, layer, int32_t(t), q_out);
+  });
+}
+
+void CpuBackend::Attention(const float* q, const KvView& kv, int32_t layer, int32_t num_q_heads,
+                           std::span<const AttentionSequence> sequences, float scale,
+                           int32_t window, DType out_dtype, void* out) {
+  attention_.Run({.q = q,
+                  .kv = kv,
+                  .layer = layer,
+                  .num_q_heads = num_q_heads,
+                  .sequences = sequences,
+                  .scale = scale,
+                  .window = window,
+                  .out_dtype = out_dtype,
+                  .out = out});
+}
+
+void CpuBackend::GatherRows(const void* x, std::span<const int32_t> rows, size_t row_bytes,
+                            void* out) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    std::memcpy(static_cast<std::byte*>(out) + i * row_bytes,
+                static_cast<const std::byte*>(x) + size_t(rows[i]) * row_bytes, row_bytes);
+  }
+}
+
+void CpuBackend::Sample(const float* logits, int32_t vocab, std::span<const SampleArgs> rows,
+                        std::span<SampledToken> out) {
+  KERNELS_CHECK(out.size() == rows.size());
+  pool_.ParallelFor(int64_t(rows.size()), [&](int64_t i, int thread) {
+    const SampleArgs& args = rows[size_t(i)];
+    const float* row = logits + int64_t{args.row} * vocab;
+    if (args.temperature == 0 && args.num_logprobs < 0 && HasNoPenalties(args)) {
+      out[size_t(i)] = {.token = ops_.largest_logit(row, vocab)};
+      return;
+    }
+    auto* copy = reinterpret_cast<float*>(per_thread_[size_t(thread)].Reserve(size_t(vocab) * 4));
+    std::memcpy(copy, row, size_t(vocab) * sizeof(float));
+    out[size_t(i)] = SampleRow({copy, size_t(vocab)}, args);
+  });
+}
+
+void CpuBackend::CopyToHost(const void* device, void* host, size_t bytes) {
+  std::memcpy(host, device, bytes);
+}
+
+void CpuBackend::CopyToDevice(const void* host, void* device, size_t bytes) {
+  std::memcpy(device, host, bytes);
+}
+
+}  // namespace baton::kernels

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <vector>
+
+#include "kernels/cpu/isa_ops.h"
+#include "kernels/cpu/packed_matrix.h"
+#include "kernels/cpu/scratch.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace baton::kernels {
+
+struct GemmArgs {
+  const void* x =
+      nullptr;  // [T, K] of the activation type: bf16 for bf16 weights with bf16_dot, else f32
+  const float* bias = nullptr;
+  int32_t num_tokens = 0;
+  bool add = false;
+  float* out = nullptr;  // [T, N]
+};
+
+// y = x W^T. Plans tiles and tasks; the arithmetic is IsaOps' tile: every output is one chain over
+// rising k, whatever the plan, so the plan may depend on T and the threads at will.
+class GemmRunner {
+ public:
+  GemmRunner(const IsaOps& ops, ThreadPool& pool);
+  void Run(const GemmArgs& args, const PackedMatrix& w);
+
+ private:
+  // The plan of one call.
+  struct Plan {
+    bool bf16_dot;      // x is bf16, pairs meet pairs
+    bool widen;         // the weight's pairs are widened for an f32 tile
+    int64_t k;          // dwords of x per row, after padding an odd K
+    int64_t k_block;    // dwords of x per block
+    int32_t num_tiles;  // of rows; tile i has rows i * T / num_tiles up to (i + 1) * T / num_tiles
+    int32_t chunk_tiles;  // tiles per task
+    int64_t task_panels;  // panels per task
+    const uint32_t* x;    // packed: tile after tile, each [k][rows]
+  };
+
+  Plan MakePlan(const GemmArgs& args, const PackedMatrix& w);
+  const uint32_t* PackRows(const GemmArgs& args, const PackedMatrix& w, const Plan& plan);
+  void RunTask(const GemmArgs& args, const PackedMatrix& w, const Plan& plan, int64_t task,
+               int thread);
+  void RunPanel(const GemmArgs& args, const PackedMatrix& w, const Plan& plan, int32_t first_tile,
+                int32_t end_tile, int64_t panel, std::byte* scratch);
+
+  const IsaOps& ops_;
+  ThreadPool& pool_;
+  Scratch packed_;
+  std::vector<Scratch> per_thread_;
+};
+
+}  // namespace baton::kernels

@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/dtype.h"
+
+// What an instruction set has to offer: the inner loops, one table per set. Everything above them
+// (blocking, tasks, threads) is compiled for any x86-64 and calls through the table. Files that
+// fill a table are compiled with that set's flags and run only after DetectIsa() has seen it on the
+// machine.
+//
+// Terms. A *panel* is 32 outputs of a weight, laid out [k][32] in dwords: a dword is one f32 or a
+// pair of bf16 (k, k + 1). A *tile* is up to 12 rows of x times one panel, accumulated in f32 in
+// [row][32]. Every output is one chain of multiply-adds over rising k, however many rows a tile
+// has: this is what makes a row's bits independent of its batch.
+namespace baton::kernels {
+
+constexpr int kPanelLanes = 32;
+constexpr int kTileRowsMax = 12;
+constexpr int kKvTileTokens = 64;  // attention's tile, aligned at absolute positions
+
+// How the rows of x lie in memory.
+enum class XLayout : uint8_t {
+  kPacked,  // [k][rows] dwords
+  kRows64,  // [row][64] dwords, one row after another
+};
+
+struct TileArgs {
+  int rows = 0;                    // 1 .. 12
+  const void* x = nullptr;         // see XLayout
+  const void* panel = nullptr;     // [k][32] dwords
+  int64_t k = 0;                   // dwords
+  float* acc = nullptr;            // [rows][32]
+  bool first = false;              // start from 0 instead of acc
+  const void* prefetch = nullptr;  // one line per k is fetched from here on, `prefetch_step` apart
+  int64_t prefetch_step = 0;
+};
+
+using TileFn = void (*)(const TileArgs&);
+
+struct SoftmaxTileArgs {
+  int rows = 0;
+  const float* scores[2] = {};  // [rows][32] each: tokens 0-31 and 32-63 of the tile
+  float scale = 1;
+  const int32_t* begin = nullptr;  // [rows] first visible token of the tile
+  const int32_t* end = nullptr;    // [rows] behind the last visible one; begin < end
+  float* largest = nullptr;        // [rows] running maximum, updated
+  float* sum = nullptr;            // [rows] running sum, updated
+  float* correction = nullptr;     // [rows] out: what earlier results are to be multiplied with
+  bool bf16_weights = false;
+  void* weights = nullptr;  // out, kRows64: 64 f32 or 32 pairs of bf16 per row
+};
+
+struct IsaOps {
+  const char* name;
+  bool bf16_dot;  // multiplies bf16 pairs; else bf16 weights are widened and met by f32 activations
+
+  TileFn tile_f32_packed, tile_f32_rows;
+  TileFn tile_bf16_packed, tile_bf16_rows;  // null without bf16_dot
+  // Pairs of bf16 [k][32] to f32 [2 k][32].
+  void (*widen_panel)(const void* panel, int64_t k, float* out);
+  // out[r][0 .. lanes) = (add ? out : 0) + acc[r] + bias; rows of out are `stride` apart.
+  void (*store_tile)(const float* acc, int rows, const float* bias, bool add, float* out,
+                     int64_t stride, int lanes);
+
+  void (*rms_norm)(const float* x, const float* weight, float epsilon, int32_t n, DType dtype,
+                   void* out);
+  void (*silu_mul)(const float* gate, const float* up, int32_t n, DType dtype, void* out);
+  void (*rotate)(const float* head, const float* cos, const float* sin, int32_t half, DType dtype,
+                 void* out);
+  void (*store_row)(const float* x, int32_t n, DType dtype, void* out);
+  int32_t (*largest_logit)(const float* logits, int32_t n);
+
+  // `tokens` (0 .. 16) rows of K [token][dim] become 16 lanes of a panel [dim][32] of f32, or with
+  // `pairs` of bf16 pairs [dim / 2][32]. Absent tokens become 0.
+  void (*pack_keys)(const std::byte* keys, DType dtype, bool pairs, int tokens, int32_t dim,
+                    uint32_t* panel);
+  // `tokens` (0 .. 16, from an even one on) rows of V become rows of panels
+  // [ceil(dim / 32)][64 tokens or 32 pairs][32]. Absent tokens and lanes become 0.
+  void (*pack_values)(const std::byte* values, DType dtype, bool pairs, int tokens, int32_t dim,
+                      uint32_t* panels);
+  void (*softmax_tile)(const SoftmaxTileArgs& args);
+  // acc[r][0 .. 32) *= factor[r].
+  void (*scale_tile)(float* acc, int rows, const float* factor);
+  // Joins two states of attention (12 maxima, 12 sums, padding to 32 floats, [panel][12][32]) of
+  // the same rows over neighbouring parts of the context. A row whose maximum is -inf has seen
+  // nothing.
+  void (*merge_states)(float* into, const float* from, int rows, int panels);
+  // out[0 .. dim) = acc[panel][0 .. 32) / divisor; panels are 12 x 32 floats apart.
+  void (*divide_row)(const float* acc, float divisor, int32_t dim, DType dtype, void* out);
+};
+
+// Null when the compiler's or the machine's side is missing.
+const IsaOps* FindIsa(const char* name);  // "auto", "avx512_bf16", "avx512", "avx2"
+
+// Filled by isa_*.cc. Call only behind FindIsa's checks of the machine.
+const IsaOps* Avx2Ops();
+const IsaOps* Avx512Ops();
+const IsaOps* Avx512Bf16Ops();
+
+}  // namespace baton::kernels

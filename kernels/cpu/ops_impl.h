@@ -1,0 +1,296 @@
+#pragma once
+
+#include "kernels/cpu/isa_ops.h"
+
+// The inner loops over any sixteen-lane Vec. Included by isa_*.cc only. Compiled without
+// contraction: where a fused multiply-add is meant, Fma says so. Nothing here may come from the
+// standard library: an inline function compiled for AVX-512 could be the copy the linker keeps for
+// everyone.
+namespace baton::kernels {
+
+template <typename Vec>
+struct Ops {
+  static BATON_INLINE Vec LoadAny(const void* data, DType dtype, int64_t i, int n) {
+    if (dtype == DType::kF32) {
+      const float* p = static_cast<const float*>(data) + i;
+      return n == 16 ? Vec::Load(p) : Vec::LoadFirst(p, n);
+    }
+    const uint16_t* p = static_cast<const uint16_t*>(data) + i;
+    return n == 16 ? Vec::LoadBf16(p) : Vec::LoadBf16First(p, n);
+  }
+
+  static BATON_INLINE void StoreAny(Vec v, void* data, DType dtype, int64_t i, int n) {
+    if (dtype == DType::kF32) {
+      float* p = static_cast<float*>(data) + i;
+      n == 16 ? v.Store(p) : v.StoreFirst(p, n);
+    } else {
+      uint16_t* p = static_cast<uint16_t*>(data) + i;
+      n == 16 ? v.StoreBf16(p) : v.StoreBf16First(p, n);
+    }
+  }
+
+  static BATON_INLINE int LanesAt(int64_t i, int64_t n) { return n - i < 16 ? int(n - i) : 16; }
+
+  // e^x within 2 ulp; exactly 1 at 0; 0 below -87.3; finite above 88.
+  static BATON_INLINE Vec Exp(Vec x) {
+    const Vec lowest = Vec::Set(-87.3f);
+    const Vec y = Vec::Min(Vec::Set(88.0f), Vec::Max(lowest, x));
+    const Vec n = Vec::Round(y * Vec::Set(1.44269504f));
+    Vec r = Vec::Fma(n, Vec::Set(-0.693359375f), y);
+    r = Vec::Fma(n, Vec::Set(2.12194440e-4f), r);
+    Vec p = Vec::Set(1.9875691500e-4f);
+    p = Vec::Fma(p, r, Vec::Set(1.3981999507e-3f));
+    p = Vec::Fma(p, r, Vec::Set(8.3334519073e-3f));
+    p = Vec::Fma(p, r, Vec::Set(4.1665795894e-2f));
+    p = Vec::Fma(p, r, Vec::Set(1.6666665459e-1f));
+    p = Vec::Fma(p, r, Vec::Set(5.0000001201e-1f));
+    p = Vec::Fma(p * r, r, r) + Vec::Set(1.0f);
+    return Vec::KeepWhereAtLeast(p * Vec::PowerOfTwo(n), x, lowest);
+  }
+
+  static void WidenPanel(const void* panel, int64_t k, float* out) {
+    const auto* from = static_cast<const uint32_t*>(panel);
+    for (int64_t i = 0; i < k; ++i, from += kPanelLanes, out += 2 * kPanelLanes) {
+      Vec::LowOfPairs(from).Store(out);
+      Vec::LowOfPairs(from + 16).Store(out + 16);
+      Vec::HighOfPairs(from).Store(out + 32);
+      Vec::HighOfPairs(from + 16).Store(out + 48);
+    }
+  }
+
+  static void StoreTile(const float* acc, int rows, const float* bias, bool add, float* out,
+                        int64_t stride, int lanes) {
+    for (int lane = 0; lane < lanes; lane += 16) {
+      const int n = LanesAt(lane, lanes);
+      const Vec b = bias == nullptr ? Vec::Zero() : Vec::LoadFirst(bias + lane, n);
+      for (int r = 0; r < rows; ++r) {
+        float* cell = out + r * stride + lane;
+        Vec y = Vec::Load(acc + r * kPanelLanes + lane) + b;
+        if (add) y = LoadAny(cell, DType::kF32, 0, n) + y;
+        StoreAny(y, cell, DType::kF32, 0, n);
+      }
+    }
+  }
+
+  static void RmsNorm(const float* x, const float* weight, float epsilon, int32_t n, DType dtype,
+                      void* out) {
+    Vec even = Vec::Zero(), odd = Vec::Zero();
+    for (int32_t i = 0; i < n; i += 32) {
+      const Vec a = LoadAny(x, DType::kF32, i, LanesAt(i, n));
+      even = Vec::Fma(a, a, even);
+      if (i + 16 >= n) break;
+      const Vec b = LoadAny(x, DType::kF32, i + 16, LanesAt(i + 16, n));
+      odd = Vec::Fma(b, b, odd);
+    }
+    const float mean = Vec::Sum(even + odd) / float(n);
+    const Vec scale = Vec::Set(1.0f / __builtin_sqrtf(mean + epsilon));
+    for (int32_t i = 0; i < n; i += 16) {
+      const int lanes = LanesAt(i, n);
+      const Vec w = LoadAny(weight, DType::kF32, i, lanes);
+      StoreAny(LoadAny(x, DType::kF32, i, lanes) * scale * w, out, dtype, i, lanes);
+    }
+  }
+
+  static void SiluMul(const float* gate, const float* up, int32_t n, DType dtype, void* out) {
+    for (int32_t i = 0; i < n; i += 16) {
+      const int lanes = LanesAt(i, n);
+      const Vec g = LoadAny(gate, DType::kF32, i, lanes);
+      const Vec u = LoadAny(up, DType::kF32, i, lanes);
+      StoreAny(g / (Vec::Set(1.0f) + Exp(Vec::Zero() - g)) * u, out, dtype, i, lanes);
+    }
+  }
+
+  static void Rotate(const float* head, const float* cos, const float* sin, int32_t half,
+                     DType dtype, void* out) {
+    for (int32_t i = 0; i < half; i += 16) {
+      const int lanes = LanesAt(i, half);
+      const Vec a = LoadAny(head, DType::kF32, i, lanes);
+      const Vec b = LoadAny(head, DType::kF32, i + half, lanes);
+      const Vec c = LoadAny(cos, DType::kF32, i, lanes);
+      const Vec s = LoadAny(sin, DType::kF32, i, lanes);
+      StoreAny(a * c - b * s, out, dtype, i, lanes);
+      StoreAny(b * c + a * s, out, dtype, i + half, lanes);
+    }
+  }
+
+  static void StoreRow(const float* x, int32_t n, DType dtype, void* out) {
+    for (int32_t i = 0; i < n; i += 16) {
+      StoreAny(LoadAny(x, DType::kF32, i, LanesAt(i, n)), out, dtype, i, LanesAt(i, n));
+    }
+  }
+
+  // First the value, then where it stands first: two streams, no bookkeeping of lanes.
+  static int32_t LargestLogit(const float* logits, int32_t n) {
+    constexpr float kLowest = -__builtin_inff();
+    Vec m0 = Vec::Set(kLowest), m1 = m0;
+    int32_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+      m0 = Vec::Max(Vec::Load(logits + i), m0);  // the second operand survives a NaN
+      m1 = Vec::Max(Vec::Load(logits + i + 16), m1);
+    }
+    float largest = Vec::Largest(Vec::Max(m0, m1));
+    for (; i < n; ++i) {
+      if (logits[i] > largest) largest = logits[i];
+    }
+    for (i = 0; i < n; ++i) {
+      if (logits[i] == largest) return i;
+    }
+    return 0;
+  }
+
+  static void PackKeys(const std::byte* keys, DType dtype, bool pairs, int tokens, int32_t dim,
+                       uint32_t* panel) {
+    if (dtype == DType::kF32 || pairs) {
+      const int32_t dwords = pairs ? dim / 2 : dim;
+      for (int32_t d = 0; d < dwords; d += 16) {
+        Vec::Transpose(keys + d * 4, size_t(dwords) * 4, tokens, LanesAt(d, dwords),
+                       panel + d * kPanelLanes, kPanelLanes);
+      }
+      return;
+    }
+    alignas(64) float square[16][16];
+    const auto* rows = reinterpret_cast<const uint16_t*>(keys);
+    for (int32_t d = 0; d < dim; d += 16) {
+      for (int t = 0; t < tokens; ++t) {
+        LoadAny(rows + t * dim, DType::kBF16, d, LanesAt(d, dim)).Store(square[t]);
+      }
+      Vec::Transpose(reinterpret_cast<const std::byte*>(square), 64, tokens, 16,
+                     panel + d * kPanelLanes, kPanelLanes);
+    }
+  }
+
+  static void PackValues(const std::byte* values, DType dtype, bool pairs, int tokens, int32_t dim,
+                         uint32_t* panels) {
+    const int rows_per_panel = pairs ? kKvTileTokens / 2 : kKvTileTokens;
+    const int32_t padded = (dim + kPanelLanes - 1) / kPanelLanes * kPanelLanes;
+    for (int32_t d = 0; d < padded; d += 16) {
+      const int n = d >= dim ? 0 : LanesAt(d, dim);
+      uint32_t* panel = panels + d / kPanelLanes * rows_per_panel * kPanelLanes + d % kPanelLanes;
+      if (pairs) {
+        const auto* rows = reinterpret_cast<const uint16_t*>(values) + d;
+        for (int t = 0; t < 16; t += 2) {
+          Vec::InterleavePairs(t < tokens && n > 0 ? rows + t * dim : nullptr,
+                               t + 1 < tokens && n > 0 ? rows + (t + 1) * dim : nullptr, n,
+                               panel + t / 2 * kPanelLanes);
+        }
+      } else {
+        for (int t = 0; t < 16; ++t) {
+          const Vec v =
+              t < tokens && n > 0 ? LoadAny(values, dtype, int64_t{t} * dim + d, n) : Vec::Zero();
+          v.Store(reinterpret_cast<float*>(panel + t * kPanelLanes));
+        }
+      }
+    }
+  }
+
+  // s[j]: scaled scores of tokens 16 j .. 16 j + 15, -inf outside [begin, end).
+  static BATON_INLINE void LoadScores(const SoftmaxTileArgs& a, int row, Vec s[4]) {
+    for (int j = 0; j < 4; ++j) {
+      s[j] = Vec::Load(a.scores[j / 2] + row * kPanelLanes + j % 2 * 16) * Vec::Set(a.scale);
+    }
+    if (a.begin[row] == 0 && a.end[row] == kKvTileTokens) return;
+    for (int j = 0; j < 4; ++j) {
+      const int begin = a.begin[row] - 16 * j, end = a.end[row] - 16 * j;
+      s[j] = Vec::KeepRange(s[j],
+                            begin < 0    ? 0
+                            : begin > 16 ? 16
+                                         : begin,
+                            end < 0    ? 0
+                            : end > 16 ? 16
+                                       : end,
+                            Vec::Set(-__builtin_inff()));
+    }
+  }
+
+  static void SoftmaxTile(const SoftmaxTileArgs& a) {
+    alignas(64) float before[16] = {}, after[16] = {}, factor[16];
+    for (int row = 0; row < a.rows; ++row) {
+      Vec s[4];
+      LoadScores(a, row, s);
+      const float m = Vec::Largest(Vec::Max(Vec::Max(s[0], s[1]), Vec::Max(s[2], s[3])));
+      before[row] = a.largest[row];
+      after[row] = m > before[row] ? m : before[row];
+    }
+    Exp(Vec::Load(before) - Vec::Load(after)).Store(factor);
+    for (int row = 0; row < a.rows; ++row) {
+      Vec s[4];
+      LoadScores(a, row, s);
+      for (int j = 0; j < 4; ++j) s[j] = Exp(s[j] - Vec::Set(after[row]));
+      a.largest[row] = after[row];
+      a.correction[row] = factor[row];
+      a.sum[row] = a.sum[row] * factor[row] + Vec::Sum((s[0] + s[1]) + (s[2] + s[3]));
+      void* weights = static_cast<std::byte*>(a.weights) + row * 256;
+      for (int j = 0; j < 4; ++j) {
+        StoreAny(s[j], weights, a.bf16_weights ? DType::kBF16 : DType::kF32, j * 16, 16);
+      }
+    }
+  }
+
+  static void ScaleTile(float* acc, int rows, const float* factor) {
+    for (int r = 0; r < rows; ++r, acc += kPanelLanes) {
+      if (factor[r] == 1.0f) continue;
+      (Vec::Load(acc) * Vec::Set(factor[r])).Store(acc);
+      (Vec::Load(acc + 16) * Vec::Set(factor[r])).Store(acc + 16);
+    }
+  }
+
+  static void MergeRow(float* into, const float* from, int panels, float a, float b) {
+    for (int panel = 0; panel < panels; ++panel) {
+      for (int lane = 0; lane < kPanelLanes; lane += 16) {
+        const int at = panel * kTileRowsMax * kPanelLanes + lane;
+        const Vec joined =
+            Vec::Fma(Vec::Load(into + at), Vec::Set(a), Vec::Load(from + at) * Vec::Set(b));
+        joined.Store(into + at);
+      }
+    }
+  }
+
+  static void MergeStates(float* into, const float* from, int rows, int panels) {
+    alignas(64) float into_factor[16], from_factor[16];
+    const Vec mine = Vec::LoadFirst(into, kTileRowsMax);
+    const Vec theirs = Vec::LoadFirst(from, kTileRowsMax);
+    const Vec largest = Vec::Max(mine, theirs);
+    Exp(mine - largest).Store(into_factor);
+    Exp(theirs - largest).Store(from_factor);
+    for (int r = 0; r < rows; ++r) {
+      if (from[r] == -__builtin_inff()) continue;
+      const bool empty = into[r] == -__builtin_inff();
+      const float a = empty ? 0.0f : into_factor[r], b = empty ? 1.0f : from_factor[r];
+      const int at = 32 + r * kPanelLanes;
+      MergeRow(into + at, from + at, panels, a, b);
+      into[kTileRowsMax + r] = into[kTileRowsMax + r] * a + from[kTileRowsMax + r] * b;
+      into[r] = into[r] > from[r] ? into[r] : from[r];
+    }
+  }
+
+  static void DivideRow(const float* acc, float divisor, int32_t dim, DType dtype, void* out) {
+    for (int32_t d = 0; d < dim; d += 16) {
+      const int at = d / kPanelLanes * kTileRowsMax * kPanelLanes + d % kPanelLanes;
+      StoreAny(Vec::Load(acc + at) / Vec::Set(divisor), out, dtype, d, LanesAt(d, dim));
+    }
+  }
+
+  static constexpr IsaOps Table(const char* name, TileFn f32_packed, TileFn f32_rows) {
+    return {.name = name,
+            .bf16_dot = false,
+            .tile_f32_packed = f32_packed,
+            .tile_f32_rows = f32_rows,
+            .tile_bf16_packed = nullptr,
+            .tile_bf16_rows = nullptr,
+            .widen_panel = WidenPanel,
+            .store_tile = StoreTile,
+            .rms_norm = RmsNorm,
+            .silu_mul = SiluMul,
+            .rotate = Rotate,
+            .store_row = StoreRow,
+            .largest_logit = LargestLogit,
+            .pack_keys = PackKeys,
+            .pack_values = PackValues,
+            .softmax_tile = SoftmaxTile,
+            .scale_tile = ScaleTile,
+            .merge_states = MergeStates,
+            .divide_row = DivideRow};
+  }
+};
+
+}  // namespace baton::kernels

@@ -1,0 +1,12 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace baton::kernels {
+
+// A fast non-cryptographic 64-bit checksum (XXH3) of host memory: what a KV block carries across a
+// hand-over. The same bytes give the same value on every machine and in every build.
+uint64_t Checksum(const void* data, size_t bytes);
+
+}  // namespace baton::kernels
