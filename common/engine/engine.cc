@@ -1,0 +1,187 @@
+#include "common/engine/engine.h"
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/concurrency/mailbox.h"
+#include "common/engine/admission_gate.h"
+#include "common/engine/engine_core.h"
+
+namespace baton::engine {
+namespace {
+
+struct Posted {
+  Command command;
+  absl::Duration at;  // monotonic
+};
+
+// The engine thread and its mailbox around an EngineCore.
+class ThreadedEngine : public Engine {
+ public:
+  ThreadedEngine(const EngineOptions& options, model::ModelRunner& runner, Observer& observer,
+                 const Clock& clock, std::unique_ptr<SwapStore> swap)
+      : options_(options),
+        info_(runner.info()),
+        observer_(observer),
+        clock_(clock),
+        swap_(std::move(swap)),
+        gate_(options.waiting_sequences_max, options.waiting_tokens_max),
+        core_(options, runner, observer, clock, swap_.get(), gate_),
+        load_(core_.Load()),
+        thread_([this] { Run(); }) {}
+
+  ~ThreadedEngine() override {
+    gate_.Close();
+    mailbox_.Close();
+    thread_.join();
+  }
+
+  absl::Status Post(Command command) override;
+  void Drain() override { gate_.Close(); }
+  bool idle() const override { return quiet_.load() && nothing_left(); }
+  LoadReport load() const override {
+    absl::MutexLock lock(&load_mutex_);
+    return load_;
+  }
+  std::vector<StepRecord> timeline() const override { return core_.timeline().Snapshot(); }
+
+ private:
+  absl::Status PostWork(const WorkKey& key, const SequenceSpec& spec, Command& command);
+  bool nothing_left() const { return gate_.empty() && core_.num_quarantined_epochs() == 0; }
+  void Run();
+  void HandleAll(std::vector<Posted> posted);
+  absl::Duration Patience() const;
+  void ReportLoad(bool stepped);
+
+  const EngineOptions options_;
+  const model::ModelInfo info_;
+  Observer& observer_;
+  const Clock& clock_;
+  const std::unique_ptr<SwapStore> swap_;
+  AdmissionGate gate_;
+  // Bounded by the gate: every other command belongs to work that was let in.
+  Mailbox<Posted> mailbox_{0};
+
+  EngineCore core_;             // engine thread only
+  absl::Duration last_report_;  // engine thread only
+  // Nothing has happened since the last load report, which said that the engine is idle.
+  std::atomic<bool> quiet_ = true;
+  mutable absl::Mutex load_mutex_;
+  LoadReport load_ ABSL_GUARDED_BY(load_mutex_);
+  std::thread thread_;  // last: it uses all of the above
+};
+
+absl::Status ThreadedEngine::Post(Command command) {
+  if (const auto* submit = std::get_if<Submit>(&command)) {
+    const WorkKey key{submit->spec.id};
+    return PostWork(key, submit->spec, command);
+  }
+  if (const auto* prefill = std::get_if<SubmitPrefill>(&command)) {
+    const int64_t prompt_tokens = static_cast<int64_t>(prefill->spec.prompt.size());
+    const int64_t prompt_blocks =
+        (prompt_tokens + options_.block_tokens - 1) / options_.block_tokens;
+    if (prefill->first_block < 0 || prefill->first_block >= prompt_blocks) {
+      return InvalidArgument("first_block is {}, the prompt has {} blocks", prefill->first_block,
+                             prompt_blocks);
+    }
+    const WorkKey key{prefill->spec.id, /*prefill_only=*/true, prefill->epoch};
+    return PostWork(key, prefill->spec, command);
+  }
+  mailbox_.Push({std::move(command), clock_.Monotonic()});
+  return absl::OkStatus();
+}
+
+// `spec` lies in `command`, which is moved from once it is accepted.
+absl::Status ThreadedEngine::PostWork(const WorkKey& key, const SequenceSpec& spec,
+                                      Command& command) {
+  RETURN_IF_ERROR(EngineCore::CheckSpec(spec, options_, info_));
+  const int64_t prompt_tokens = static_cast<int64_t>(spec.prompt.size());
+  RETURN_IF_ERROR(gate_.Enter(key, prompt_tokens));
+  if (mailbox_.Push({std::move(command), clock_.Monotonic()})) return absl::OkStatus();
+  gate_.LeaveQueue(prompt_tokens);
+  gate_.Leave(key);
+  return FailedPrecondition("the engine has stopped");
+}
+
+void ThreadedEngine::Run() {
+  bool busy = false;
+  while (!mailbox_.closed()) {
+    HandleAll(busy ? mailbox_.Drain() : mailbox_.WaitAndDrain(Patience()));
+    busy = core_.Step();
+    ReportLoad(busy);
+  }
+  HandleAll(mailbox_.Drain());
+  core_.Shutdown();
+  ReportLoad(false);
+}
+
+void ThreadedEngine::HandleAll(std::vector<Posted> posted) {
+  if (!posted.empty()) quiet_.store(false);
+  for (Posted& message : posted) core_.Handle(std::move(message.command), message.at);
+}
+
+absl::Duration ThreadedEngine::Patience() const {
+  const absl::Duration to_deadline = core_.next_deadline() - clock_.Wall();
+  return std::clamp(to_deadline, absl::ZeroDuration(), options_.load_report_interval);
+}
+
+void ThreadedEngine::ReportLoad(bool stepped) {
+  const absl::Duration now = clock_.Monotonic();
+  const bool is_idle = !stepped && nothing_left();
+  const bool due = now - last_report_ >= options_.load_report_interval;
+  if (!due && (!is_idle || quiet_.load())) return;
+  const LoadReport load = core_.Load();
+  {
+    absl::MutexLock lock(&load_mutex_);
+    load_ = load;
+  }
+  last_report_ = now;
+  observer_.OnLoad(load);
+  quiet_.store(is_idle);
+}
+
+absl::Status AtLeast(std::string_view field, int64_t value, int64_t least) {
+  if (value >= least) return absl::OkStatus();
+  return InvalidArgument("{} must be at least {}, got {}", field, least, value);
+}
+
+}  // namespace
+
+absl::Status EngineOptions::Validate() const {
+  if (block_tokens != 16 && block_tokens != 32 && block_tokens != 64) {
+    return InvalidArgument("block_tokens must be 16, 32 or 64, got {}", block_tokens);
+  }
+  RETURN_IF_ERROR(AtLeast("num_blocks", num_blocks, 2));
+  RETURN_IF_ERROR(AtLeast("host_blocks", host_blocks, 0));
+  RETURN_IF_ERROR(AtLeast("batch_sequences_max", batch_sequences_max, 1));
+  RETURN_IF_ERROR(AtLeast("waiting_sequences_max", waiting_sequences_max, 1));
+  RETURN_IF_ERROR(AtLeast("waiting_tokens_max", waiting_tokens_max, 1));
+  if (step_tokens_max < batch_sequences_max) {
+    return InvalidArgument("step_tokens_max ({}) is below batch_sequences_max ({})",
+                           step_tokens_max, batch_sequences_max);
+  }
+  if (load_report_interval <= absl::ZeroDuration()) {
+    return InvalidArgument("load_report_interval must be above 0, got {}",
+                           absl::FormatDuration(load_report_interval));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Start(const EngineOptions& options,
+                                                      model::ModelRunner& runner,
+                                                      Observer& observer, const Clock& clock,
+                                                      std::unique_ptr<SwapStore> swap) {
+  RETURN_IF_ERROR(options.Validate());
+  const int32_t slots = swap == nullptr ? 0 : swap->num_slots();
+  if (slots < options.host_blocks) {
+    return InvalidArgument("host_blocks is {}, but the swap store has {} slots",
+                           options.host_blocks, slots);
+  }
+  return std::make_unique<ThreadedEngine>(options, runner, observer, clock, std::move(swap));
+}
+
+}  // namespace baton::engine

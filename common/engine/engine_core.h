@@ -1,0 +1,131 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/engine/admission_gate.h"
+#include "common/engine/commands.h"
+#include "common/engine/engine.h"
+#include "common/engine/observer.h"
+#include "common/engine/quarantine.h"
+#include "common/engine/scheduler.h"
+#include "common/engine/sequence.h"
+#include "common/engine/step_executor.h"
+#include "common/engine/swap_store.h"
+#include "common/engine/timeline.h"
+#include "common/kv/block_pool.h"
+#include "common/kv/block_table.h"
+#include "common/kv/prefix_cache.h"
+
+namespace baton::engine {
+
+// The engine without its thread: takes commands, runs steps, tells the observer. Deterministic,
+// given its clock and runner, so that a cluster of them runs inside one test from one seed. One
+// thread at a time; in production the engine thread, the only one that ever touches it
+// (num_quarantined_epochs() and timeline() excepted).
+class EngineCore {
+ public:
+  // What was handed in has passed CheckSpec() and entered `gate`. Everything outlives the core;
+  // `swap` may be null.
+  EngineCore(const EngineOptions& options, model::ModelRunner& runner, Observer& observer,
+             const Clock& clock, SwapStore* swap, AdmissionGate& gate);
+  ~EngineCore();  // after Shutdown()
+
+  // `posted_at`: monotonic, when it was handed in.
+  void Handle(Command command, absl::Duration posted_at);
+  // Plans and runs one step. False when nothing could run: only a command, or a deadline, will
+  // help.
+  bool Step();
+  // Ends everything as cancelled and gives all blocks up, whoever still reads or writes them.
+  void Shutdown();
+
+  LoadReport Load() const;
+  // The earliest deadline of anything alive.
+  absl::Time next_deadline() const;
+  size_t num_quarantined_epochs() const { return quarantine_.num_epochs(); }
+  const Timeline& timeline() const { return timeline_; }
+  const kv::BlockPool& pool() const { return pool_; }
+  const kv::PrefixCache& prefix_cache() const { return cache_; }
+
+  // Prompt and output together, as the model and the pool allow.
+  static int32_t ContextTokensMax(const EngineOptions& options, const model::ModelInfo& info);
+  // INVALID_ARGUMENT when the sequence could never run here.
+  static absl::Status CheckSpec(const SequenceSpec& spec, const EngineOptions& options,
+                                const model::ModelInfo& info);
+
+ private:
+  using PrefillKey = std::pair<SequenceId, uint64_t>;  // epoch
+  using Deadline = std::tuple<absl::Time, uint64_t, Sequence*>;
+
+  // Commands.
+  void OnSubmit(Submit submit, absl::Duration posted_at);
+  void OnSubmitPrefill(SubmitPrefill submit, absl::Duration posted_at);
+  void OnCancel(const SequenceId& id);
+  void OnKvArrived(KvArrived arrived);
+  void OnKvFailed(const KvFailed& failed);
+  void OnKvFenced(uint64_t epoch);
+  void OnKvSent(const SequenceId& id, uint64_t epoch);
+  void OnSendSnapshot();
+
+  // A step's stages.
+  void ExpireDeadlines();
+  void NoteAdmissions(const StepPlan& plan);
+  void BeginRemotePrefills(const StepPlan& plan);
+  void RunParts(const StepPlan& plan);
+  std::vector<KvReady> TakeReadyBlocks(const StepPlan& plan);
+  void Record(const StepPlan& plan, absl::Duration plan_time, absl::Duration publish_time);
+  void Publish();
+
+  // Lives and deaths.
+  std::unique_ptr<Sequence> MakeSequence(SequenceSpec spec, absl::Duration posted_at);
+  Sequence* FindAwaiting(const SequenceId& id, uint64_t epoch);
+  void AcceptToken(Sequence& sequence, GeneratedToken token);
+  void Finish(Sequence& sequence, FinishReason reason, absl::Status status);
+  void FinishPrefill(Sequence& sequence, absl::Status status, GeneratedToken first);
+  void End(Sequence& sequence, FinishReason reason, absl::Status status);
+  void GiveUpBlocks(Sequence& sequence);
+  void ReleaseFollowers(const SequenceId& id);
+  void LeaveQueue(Sequence& sequence);
+  void NoteFirstToken(Sequence& sequence);
+  void DropPrefill(Sequence& sequence);
+  SequenceOutput& OutputOf(Sequence& sequence);
+  void PublishKvEvents();
+
+  const EngineOptions options_;
+  const int32_t context_tokens_max_;
+  model::ModelRunner& runner_;
+  Observer& observer_;
+  const Clock& clock_;
+  AdmissionGate& gate_;
+
+  kv::BlockPool pool_;
+  kv::PrefixCache cache_;
+  kv::BlockHasher hasher_;
+  kv::BlockSpace space_;
+  Quarantine quarantine_;
+  StepExecutor executor_;
+  Scheduler scheduler_;
+  Timeline timeline_;
+
+  uint64_t next_arrival_ = 1;
+  absl::flat_hash_map<SequenceId, std::unique_ptr<Sequence>> sequences_;
+  absl::flat_hash_map<PrefillKey, std::unique_ptr<Sequence>> prefills_;
+  absl::flat_hash_map<SequenceId, std::vector<SequenceId>> followers_;  // leader -> who waits
+  std::set<Deadline> deadlines_;
+
+  // News of this step, and work that is over once it has been told.
+  std::vector<SequenceOutput> outputs_;
+  std::vector<WorkKey> left_;
+  uint64_t kv_events_number_ = 0;
+  LoadReport totals_;  // the counters only
+};
+
+}  // namespace baton::engine

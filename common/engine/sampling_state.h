@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "common/model/model_runner.h"
+#include "common/request/generated_token.h"
+#include "common/request/sequence_spec.h"
+#include "kernels/sampling.h"
+
+namespace baton::engine {
+
+// What sampling must remember of one sequence, and when the sequence ends. A function of the tokens
+// so far alone, so that it is the same after preemption, hand-over and migration. Not copyable:
+// arguments point into it.
+//
+// min_tokens and max_tokens count the tokens generated here; resumed ones count for penalties and
+// draws.
+class SamplingState {
+ public:
+  // `context_tokens_max`: prompt and output together; the sequence ends as kLength when it is full.
+  SamplingState(const SequenceSpec& spec, const model::ModelInfo& info, int32_t context_tokens_max);
+  SamplingState(const SamplingState&) = delete;
+  SamplingState& operator=(const SamplingState&) = delete;
+
+  // Arguments for the next token, taken from row `row` of the logits. Valid until Add().
+  kernels::SampleArgs ArgsFor(int32_t row) const;
+  // Takes note of the next token. Says whether and how the sequence ends with it.
+  FinishReason Add(int32_t token);
+
+  int32_t num_outputs() const { return num_outputs_; }
+
+ private:
+  void Count(int32_t token);
+
+  kernels::SampleArgs args_;  // what does not change; without spans
+  std::vector<std::pair<int32_t, float>> logit_bias_;
+  std::vector<int32_t> stops_;        // sorted
+  std::vector<int32_t> prompt_seen_;  // sorted; only when a repetition penalty asks for it
+  std::vector<std::pair<int32_t, int32_t>>
+      output_counts_;  // sorted; only when a penalty asks for it
+  bool counts_outputs_ = false;
+  int32_t min_tokens_ = 0;
+  int32_t max_tokens_ = 0;  // context limit included
+  int32_t num_outputs_ = 0;
+};
+
+GeneratedToken ToGeneratedToken(kernels::SampledToken sampled);
+
+}  // namespace baton::engine

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/engine/observer.h"
+#include "common/engine/sampling_state.h"
+#include "common/kv/block_table.h"
+#include "common/request/sequence_spec.h"
+
+namespace baton::engine {
+
+// Where a sequence stands; drawn in sequence.cc.
+enum class SequenceState : uint8_t {
+  kFollowing,   // waits for its sibling's prompt
+  kWaiting,     // in the queue; holds no blocks (if swapped: host slots)
+  kAwaitingKv,  // its prompt is computed elsewhere; holds blocks that others write to
+  kRunning,     // in the batch; holds blocks
+  kHandedOver,  // prefill side: done or ended, its blocks are still being read by the transfer
+};
+
+// One generation, or one prefill for somebody else. Owned by the engine core, touched by its thread
+// only.
+struct Sequence {
+  Sequence(SequenceSpec spec, kv::BlockSpace& space, const model::ModelInfo& info,
+           int32_t context_tokens_max);
+  Sequence(const Sequence&) = delete;
+  Sequence& operator=(const Sequence&) = delete;
+
+  // More urgent first: by priority, then arrival.
+  bool Before(const Sequence& other) const {
+    if (spec.priority != other.spec.priority) return spec.priority < other.spec.priority;
+    return arrival < other.arrival;
+  }
+  int32_t num_tokens() const { return static_cast<int32_t>(tokens.size()); }
+  int32_t prompt_tokens() const { return static_cast<int32_t>(spec.prompt.size()); }
+  // Tokens whose K and V are not yet written: 1 when decoding, more when prefilling.
+  int32_t pending_tokens() const { return num_tokens() - num_computed; }
+  bool has_first_token() const { return sampling.num_outputs() > 0; }
+  bool swapped() const { return !host_slots.empty(); }
+
+  SequenceSpec spec;
+  uint64_t arrival = 0;  // order of submission
+  SequenceState state = SequenceState::kWaiting;
+  std::vector<int32_t> tokens;  // prompt, then output
+  int32_t num_computed = 0;     // K and V of the first so many tokens are in `blocks` (or host)
+  kv::BlockTable blocks;
+  std::vector<int32_t> host_slots;  // where the first blocks lie while swapped out
+  SamplingState sampling;
+  bool queued = true;  // counted by the admission gate as waiting
+
+  // Hand-over, either side.
+  bool remote_prefill = false;  // decode side: wanted
+  bool prefill_only = false;    // prefill side
+  bool fenced = false;          // decode side: no write of `epoch` can land any more
+  uint64_t epoch = 0;
+  int32_t first_block = 0;  // decode: first one others write; prefill: next one to hand over
+  bool sending = false;     // prefill side: blocks were told as ready, KvSent has not come
+  bool sent = false;        // prefill side: KvSent has come
+
+  absl::Duration submitted_at;  // monotonic
+  absl::Duration admitted_at;
+  SequenceTimes times;
+};
+
+}  // namespace baton::engine

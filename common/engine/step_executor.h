@@ -1,0 +1,48 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/engine/step_fit.h"
+#include "common/engine/step_plan.h"
+#include "common/engine/swap_store.h"
+#include "common/model/model_runner.h"
+#include "common/request/generated_token.h"
+
+namespace baton::engine {
+
+// Carries plans out on the model and the swap store, and learns what they cost. Engine thread only.
+class StepExecutor {
+ public:
+  // `swap` is null when there is no host memory to swap to. All outlive the executor.
+  StepExecutor(model::ModelRunner& runner, SwapStore* swap, const Clock& clock,
+               int32_t step_tokens_max);
+
+  void Copy(std::span<const BlockCopy> copies);
+  // Runs the parts. One token for each part that leaves nothing pending, in order.
+  std::vector<GeneratedToken> Execute(const StepPlan& plan,
+                                      std::function<void(int32_t layer)> on_layer);
+
+  // Whether bringing `sequence` back from host memory is estimated cheaper than computing it again.
+  bool SwapIsCheaper(const Sequence& sequence) const;
+  StepFit fit() const { return fitter_.Fit(); }
+  absl::Duration last_copy_time() const { return last_copy_time_; }
+  absl::Duration last_execute_time() const { return last_execute_time_; }
+
+ private:
+  model::ModelRunner& runner_;
+  SwapStore* swap_;
+  const Clock& clock_;
+  const int32_t step_tokens_max_;
+  StepFitter fitter_;
+  model::StepBatch batch_;              // kept for its memory
+  double copy_bytes_per_second_ = 5e9;  // until measured: a modest machine's memcpy
+  absl::Duration last_copy_time_;
+  absl::Duration last_execute_time_;
+};
+
+}  // namespace baton::engine

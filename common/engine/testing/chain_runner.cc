@@ -1,0 +1,229 @@
+#include "common/engine/testing/chain_runner.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "common/base/check.h"
+#include "fmt/format.h"
+
+namespace baton::engine::testing {
+namespace {
+
+uint64_t Mix(uint64_t a, uint64_t b) {
+  uint64_t x = a * 0x9e3779b97f4a7c15u + b + 0x165667b19e3779f9u;
+  x ^= x >> 30;
+  x *= 0xbf58476d1ce4e5b9u;
+  x ^= x >> 27;
+  x *= 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+uint64_t Start(int32_t layer) { return Mix(0x6261746f6e, layer); }
+
+uint64_t Link(uint64_t previous, int32_t token, int32_t position) {
+  return Mix(Mix(previous, token), position);
+}
+
+uint64_t FloatBits(float value) { return static_cast<uint64_t>(value * 1024); }
+
+// Depends on everything sampling may depend on.
+uint64_t Draw(uint64_t state, const kernels::SampleArgs& args) {
+  uint64_t hash = Mix(state, args.draw);
+  hash = Mix(hash, args.temperature == 0 ? 0 : args.seed);
+  hash = Mix(hash, FloatBits(args.top_p) + 7 * FloatBits(args.min_p) + args.top_k);
+  if (args.repetition_penalty != 1) {
+    for (int32_t token : args.prompt_tokens_seen) hash = Mix(hash, token);
+  }
+  if (args.repetition_penalty != 1 || args.presence_penalty != 0 || args.frequency_penalty != 0) {
+    for (const auto& [token, count] : args.output_counts) hash = Mix(Mix(hash, token), count);
+  }
+  for (const auto& [token, bias] : args.logit_bias) hash = Mix(Mix(hash, token), FloatBits(bias));
+  return hash;
+}
+
+kernels::SampledToken Sample(uint64_t state, const kernels::SampleArgs& args, int32_t vocab) {
+  const uint64_t draw = Draw(state, args);
+  const std::set<int32_t> banned(args.banned.begin(), args.banned.end());
+  kernels::SampledToken sampled;
+  sampled.token = static_cast<int32_t>(draw % vocab);
+  while (banned.contains(sampled.token)) sampled.token = (sampled.token + 1) % vocab;
+  if (args.num_logprobs < 0) return sampled;
+  sampled.logprob = -static_cast<float>(draw % 4096) / 512;
+  for (int32_t i = 0; i < args.num_logprobs; ++i) {
+    sampled.top.push_back({static_cast<int32_t>(Mix(draw, i) % vocab), -float(i)});
+  }
+  return sampled;
+}
+
+}  // namespace
+
+// What lies in K (value = false) and V (value = true) of one token.
+struct ChainRunner::Slot {
+  uint64_t link;
+  int32_t token;
+  int32_t position;
+};
+
+ChainRunner::ChainRunner(const ChainModelOptions& options) {
+  info_.name = "chain";
+  info_.vocab = options.vocab;
+  info_.context_tokens_max = options.context_tokens_max;
+  info_.num_layers = options.num_layers;
+  info_.num_kv_heads = 1;
+  info_.head_dim = sizeof(Slot) / sizeof(float);
+  info_.kv_dtype = kernels::DType::kF32;
+  info_.eos_token_ids = options.eos_token_ids;
+  info_.fingerprint = "chain";
+}
+
+kernels::KvView ChainRunner::KvGeometry(int32_t num_blocks, int32_t block_tokens) const {
+  return {.base = nullptr,
+          .dtype = info_.kv_dtype,
+          .num_layers = info_.num_layers,
+          .num_blocks = num_blocks,
+          .block_tokens = block_tokens,
+          .num_kv_heads = info_.num_kv_heads,
+          .head_dim = info_.head_dim};
+}
+
+const kernels::KvView& ChainRunner::AllocateKv(int32_t num_blocks, int32_t block_tokens) {
+  kv_ = KvGeometry(num_blocks, block_tokens);
+  memory_.resize(kv_.pool_bytes());
+  for (size_t i = 0; i < memory_.size(); ++i) memory_[i] = static_cast<std::byte>(Mix(i, 1));
+  kv_.base = memory_.data();
+  return kv_;
+}
+
+model::StepResult ChainRunner::Execute(const model::StepBatch& batch) {
+  ++steps_;
+  CHECK(!batch.tokens.empty() && kv_.base != nullptr, "an empty step, or no KV memory");
+  std::vector<uint64_t> states(batch.tokens.size(), 0);  // per token, over all layers
+  for (int32_t layer = 0; layer < kv_.num_layers; ++layer) {
+    size_t begin = 0;
+    for (const model::StepSequence& sequence : batch.sequences) {
+      std::vector<uint64_t> links(sequence.query_tokens);
+      RunLayer(layer, sequence, batch.tokens.data() + begin, links);
+      for (size_t i = 0; i < links.size(); ++i)
+        states[begin + i] = Mix(states[begin + i], links[i]);
+      begin += sequence.query_tokens;
+    }
+    CHECK(begin == batch.tokens.size(), "{} tokens in sequences, {} in the batch", begin,
+          batch.tokens.size());
+    if (batch.on_layer) batch.on_layer(layer);
+  }
+  logits_.clear();
+  for (int32_t row : batch.logits_rows) {
+    for (int32_t v = 0; v < info_.vocab; ++v) {
+      logits_.push_back(static_cast<float>(Mix(states.at(row), v) >> 40));
+    }
+  }
+  model::StepResult result;
+  for (const kernels::SampleArgs& args : batch.samples) {
+    result.sampled.push_back(Sample(states.at(batch.logits_rows.at(args.row)), args, info_.vocab));
+  }
+  return result;
+}
+
+uint64_t ChainRunner::RunLayer(int32_t layer, const model::StepSequence& sequence,
+                               const int32_t* tokens, std::vector<uint64_t>& links) {
+  const int32_t first = sequence.context_tokens - sequence.query_tokens;
+  CHECK(first >= 0 && sequence.query_tokens > 0, "{} of {} tokens", sequence.query_tokens,
+        sequence.context_tokens);
+  uint64_t link = Start(layer);
+  for (int32_t position = 0; position < first; ++position) {
+    const Slot& key = SlotAt(layer, sequence, position, false);
+    link = Link(link, key.token, position);
+    CheckLink(layer, sequence, position, link);
+  }
+  for (int32_t position = first; position < sequence.context_tokens; ++position) {
+    const int32_t token = tokens[position - first];
+    link = Link(link, token, position);
+    SlotAt(layer, sequence, position, false) = {link, token, position};
+    SlotAt(layer, sequence, position, true) = {~link, token, position};
+    links[position - first] = link;
+  }
+  return link;
+}
+
+void ChainRunner::CheckLink(int32_t layer, const model::StepSequence& sequence, int32_t position,
+                            uint64_t link) {
+  const Slot& key = SlotAt(layer, sequence, position, false);
+  const Slot& value = SlotAt(layer, sequence, position, true);
+  const bool whole = key.link == link && key.position == position && value.link == ~link &&
+                     value.token == key.token && value.position == position;
+  if (whole) return;
+  if (broken_links_++ > 0) return;
+  first_broken_link_ =
+      fmt::format("step {}, layer {}, position {} of {}: block {} holds token {} of position {}",
+                  steps_, layer, position, sequence.context_tokens,
+                  sequence.block_table[position / kv_.block_tokens], key.token, key.position);
+}
+
+ChainRunner::Slot& ChainRunner::SlotAt(int32_t layer, const model::StepSequence& sequence,
+                                       int32_t position, bool value) {
+  const size_t index = position / kv_.block_tokens;
+  CHECK(index < sequence.block_table.size(), "position {} in {} blocks", position,
+        sequence.block_table.size());
+  const int32_t block = sequence.block_table[index];
+  CHECK(block >= 0 && block < kv_.num_blocks, "block {} of {}", block, kv_.num_blocks);
+  std::byte* piece = kv_.piece(layer, block) + (value ? kv_.head_bytes() : 0);
+  return reinterpret_cast<Slot*>(piece)[position % kv_.block_tokens];
+}
+
+ChainOutput GenerateByChain(const SequenceSpec& spec, const model::ModelInfo& info,
+                            int32_t context_tokens_max) {
+  const SamplingParams& params = spec.sampling;
+  const size_t fresh_prompt = spec.prompt.size() - spec.resumed_tokens;
+  const std::set<int32_t> seen(spec.prompt.begin(), spec.prompt.begin() + fresh_prompt);
+  const std::vector<int32_t> seen_list(seen.begin(), seen.end());
+  std::set<int32_t> stops(params.stop_token_ids.begin(), params.stop_token_ids.end());
+  if (!params.ignore_eos) stops.insert(info.eos_token_ids.begin(), info.eos_token_ids.end());
+  const std::vector<int32_t> stop_list(stops.begin(), stops.end());
+
+  std::vector<int32_t> tokens = spec.prompt;
+  ChainOutput output;
+  while (output.finish == FinishReason::kNone) {
+    uint64_t state = 0;
+    for (int32_t layer = 0; layer < info.num_layers; ++layer) {
+      uint64_t link = Start(layer);
+      for (size_t i = 0; i < tokens.size(); ++i) link = Link(link, tokens[i], int32_t(i));
+      state = Mix(state, link);
+    }
+    std::map<int32_t, int32_t> counts;
+    for (size_t i = fresh_prompt; i < tokens.size(); ++i) ++counts[tokens[i]];
+    const std::vector<std::pair<int32_t, int32_t>> count_list(counts.begin(), counts.end());
+
+    const int32_t produced = static_cast<int32_t>(output.tokens.size());
+    kernels::SampleArgs args;
+    args.temperature = params.temperature;
+    args.top_k = params.top_k;
+    args.top_p = params.top_p;
+    args.min_p = params.min_p;
+    args.repetition_penalty = params.repetition_penalty;
+    args.presence_penalty = params.presence_penalty;
+    args.frequency_penalty = params.frequency_penalty;
+    args.seed = params.seed.value_or(0);
+    args.draw = spec.resumed_tokens + produced;
+    args.num_logprobs = params.logprobs.value_or(-1);
+    args.logit_bias = params.logit_bias;
+    if (produced < params.min_tokens) args.banned = stop_list;
+    args.output_counts = count_list;
+    args.prompt_tokens_seen = seen_list;
+
+    const kernels::SampledToken sampled = Sample(state, args, info.vocab);
+    GeneratedToken token{.token = sampled.token, .logprob = sampled.logprob, .top = {}};
+    for (const auto& [id, logprob] : sampled.top) token.top.push_back({id, logprob});
+    output.tokens.push_back(token);
+    tokens.push_back(sampled.token);
+    if (produced >= params.min_tokens && stops.contains(sampled.token)) {
+      output.finish = FinishReason::kStop;
+    } else if (produced + 1 == params.max_tokens ||
+               static_cast<int32_t>(tokens.size()) == context_tokens_max) {
+      output.finish = FinishReason::kLength;
+    }
+  }
+  return output;
+}
+
+}  // namespace baton::engine::testing

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/model/model_runner.h"
+#include "common/request/generated_token.h"
+#include "common/request/sequence_spec.h"
+
+namespace baton::engine::testing {
+
+struct ChainModelOptions {
+  int32_t vocab = 61;
+  int32_t context_tokens_max = 512;
+  int32_t num_layers = 2;
+  std::vector<int32_t> eos_token_ids = {3};
+};
+
+// A model made up for tests of everything around a model. In each layer, the KV slot of a position
+// holds a hash of the token there and of the slot before it, so that a slot vouches for the whole
+// context up to it. Execute() reads every slot of every context through the block table and checks
+// the chain: a wrong block table, a stale block, a missing or misplaced copy shows as a broken link
+// and as other tokens. The next token is a hash of the last link in every layer and of the sampling
+// arguments.
+class ChainRunner : public model::ModelRunner {
+ public:
+  explicit ChainRunner(const ChainModelOptions& options = {});
+
+  const model::ModelInfo& info() const override { return info_; }
+  kernels::KvView KvGeometry(int32_t num_blocks, int32_t block_tokens) const override;
+  void BindKv(const kernels::KvView& kv) override { kv_ = kv; }
+  model::StepResult Execute(const model::StepBatch& batch) override;
+  std::span<const float> last_logits() const override { return logits_; }
+
+  // Geometry and memory in one, bound to this runner and owned by it. The memory starts as noise.
+  const kernels::KvView& AllocateKv(int32_t num_blocks, int32_t block_tokens);
+
+  int64_t broken_links() const { return broken_links_; }
+  const std::string& first_broken_link() const { return first_broken_link_; }
+  int64_t steps() const { return steps_; }
+
+ private:
+  struct Slot;
+  Slot& SlotAt(int32_t layer, const model::StepSequence& sequence, int32_t position, bool value);
+  uint64_t RunLayer(int32_t layer, const model::StepSequence& sequence, const int32_t* tokens,
+                    std::vector<uint64_t>& states);
+  void CheckLink(int32_t layer, const model::StepSequence& sequence, int32_t position,
+                 uint64_t link);
+
+  model::ModelInfo info_;
+  kernels::KvView kv_;
+  std::vector<std::byte> memory_;
+  std::vector<float> logits_;
+  int64_t broken_links_ = 0;
+  std::string first_broken_link_;
+  int64_t steps_ = 0;
+};
+
+// What a sequence must produce, computed in the plainest way: one sequence, no cache, no engine.
+struct ChainOutput {
+  std::vector<GeneratedToken> tokens;
+  FinishReason finish = FinishReason::kNone;
+};
+ChainOutput GenerateByChain(const SequenceSpec& spec, const model::ModelInfo& info,
+                            int32_t context_tokens_max);
+
+}  // namespace baton::engine::testing
