@@ -12,7 +12,7 @@ const NAME: &str = "chat_template";
 
 /// Instructions one rendering may take. A long conversation with tools takes some ten thousand; a
 /// template with nested loops over a hostile list ends here.
-const FUEL: u64 = 20_000_000;
+const FUEL: u64 = 10_000_000;
 
 pub struct Template {
     environment: Environment<'static>,
@@ -122,7 +122,8 @@ fn without_generation_marks(source: &str) -> String {
 
 /// The local date and time in C's notation ("%d %b %Y").
 fn strftime(format: &str, now: i64) -> Result<String, Error> {
-    let invalid = |why: &str| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {why}"));
+    let invalid =
+        |why: &str| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {why}"));
     // A leading character tells an empty result from one that does not fit.
     let format = std::ffi::CString::new(format!(".{format}")).map_err(|_| invalid("zero byte"))?;
     let mut out = [0u8; 1024];

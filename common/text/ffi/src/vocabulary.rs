@@ -126,7 +126,7 @@ impl Spelling {
                 if step.get("prepend_scheme").and_then(Value::as_str) != Some("never") {
                     self.start = Start::FirstTokenBare;
                 }
-                Some(Stage::Done)
+                Some(Stage::Marked)
             }
             ("Replace", Stage::Tokens) => {
                 let from = step.get("pattern")?.get("String")?.as_str()?;
@@ -134,12 +134,12 @@ impl Spelling {
                 self.replacements.push((from.to_string(), to.to_string()));
                 Some(Stage::Tokens)
             }
-            ("ByteFallback", Stage::Tokens) => {
+            ("ByteFallback", Stage::Tokens | Stage::Marked) => {
                 self.byte_fallback = true;
                 Some(Stage::Bytes)
             }
-            ("Fuse", Stage::Tokens | Stage::Bytes) => Some(Stage::Fused),
-            ("Strip", Stage::Fused) => {
+            ("Fuse", Stage::Tokens | Stage::Marked | Stage::Bytes) => Some(Stage::Fused),
+            ("Strip", Stage::Fused) if self.start == Start::AsIs => {
                 if step.get("content")?.as_str()? != " " || step.get("stop")?.as_u64()? != 0 {
                     return None;
                 }
@@ -166,17 +166,19 @@ impl Spelling {
     }
 }
 
-/// What the chain's values are by now: one text per token, with bytes resolved, or one for all.
+/// What the chain's values are by now: one text per token, with marks made blanks, with byte tokens
+/// resolved, or one text for all.
 #[derive(Clone, Copy)]
 enum Stage {
     Tokens,
+    Marked,
     Bytes,
     Fused,
     Done,
 }
 
 fn unsupported(step: &Value) -> Failure {
-    let known = "ByteLevel, Metaspace, or Replace with ByteFallback, Fuse and Strip";
+    let known = "ByteLevel, or Metaspace or Replace before ByteFallback, Fuse, Strip";
     let message = format!("decoder: {step} is not supported here (known: {known})");
     Failure::new(Code::Unimplemented, message)
 }
@@ -199,8 +201,8 @@ fn byte_level(token: &str) -> Option<Vec<u8>> {
 fn byte_of_char(c: char) -> Option<u8> {
     match c as u32 {
         c @ (0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff) => Some(c as u8),
-        c @ 0x100..=0x120 => Some((c - 0x100) as u8),           // 0x00 … 0x20
-        c @ 0x121..=0x142 => Some((c - 0x121 + 0x7f) as u8),    // 0x7f … 0xa0
+        c @ 0x100..=0x120 => Some((c - 0x100) as u8), // 0x00 … 0x20
+        c @ 0x121..=0x142 => Some((c - 0x121 + 0x7f) as u8), // 0x7f … 0xa0
         0x143 => Some(0xad),
         _ => None,
     }
