@@ -1,0 +1,110 @@
+#include "common/config/cluster_file.h"
+
+#include <random>
+
+#include "common/config/cluster_options.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace baton::config {
+namespace {
+
+using testing::HasSubstr;
+
+std::string ErrorOf(std::string_view text) {
+  ClusterOptions options;
+  return MessageOf(ReadClusterText(text, "cluster.yaml", options.schema()));
+}
+
+TEST(ClusterFileTest, ValuesReachTheirFields) {
+  ClusterOptions options;
+  const absl::Status status = ReadClusterText(R"(
+model: {path: models/x, dtype: bf16}
+router:
+  http: 0.0.0.0:80
+  body_bytes_max: 1MiB
+  request_timeout: none
+prefill:
+  threads: auto
+decode:
+  routers: [a:1, "b:2"]
+  prefix_cache: off
+  kv_memory: 256MiB
+  drain_timeout: 1.5s
+up:
+  decode: 3
+)",
+                                              "cluster.yaml", options.schema());
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(options.model.dtype, Dtype::kBf16);
+  EXPECT_EQ(options.router.http.port, 80);
+  EXPECT_EQ(options.router.body_bytes_max, MiB(1));
+  EXPECT_EQ(options.router.request_timeout, absl::ZeroDuration());
+  EXPECT_EQ(options.decode.routers.size(), 2u);
+  EXPECT_FALSE(options.decode.prefix_cache);
+  EXPECT_TRUE(options.prefill.prefix_cache);
+  EXPECT_EQ(options.decode.kv_memory, MiB(256));
+  EXPECT_EQ(options.decode.drain_timeout, absl::Milliseconds(1500));
+  EXPECT_EQ(options.up.decode, 3);
+}
+
+TEST(ClusterFileTest, MistakesAreNamedWithTheirLine) {
+  EXPECT_EQ(ErrorOf("decode:\n  batch_sequences_max: 0\n"),
+            "cluster.yaml:2: decode.batch_sequences_max must be between 1 and 4096, got 0");
+  EXPECT_EQ(ErrorOf("\ndecode:\n  kv_memroy: 1GiB\n"),
+            "cluster.yaml:3: unknown key 'decode.kv_memroy' (did you mean 'kv_memory'?)");
+  EXPECT_EQ(ErrorOf("decoder: {}\n"),
+            "cluster.yaml:1: unknown section 'decoder' (did you mean 'decode'?)");
+  EXPECT_THAT(ErrorOf("decode: {kv_memory: 512}"), HasSubstr("unit such as 512MiB, got '512'"));
+  EXPECT_THAT(ErrorOf("decode: {drain_timeout: 5}"), HasSubstr("250ms, 5s, 2m or 1h, got '5'"));
+  EXPECT_THAT(ErrorOf("decode: {threads: [1]}"), HasSubstr("must be a single value, got a list"));
+  EXPECT_THAT(ErrorOf("decode: {threads: two}"), HasSubstr("must be a whole number, got 'two'"));
+  EXPECT_THAT(ErrorOf("decode: {threads: 99999999999}"), HasSubstr("must fit into 32 bits"));
+  EXPECT_THAT(ErrorOf("decode: {threads: }"), HasSubstr("has no value"));
+  EXPECT_THAT(ErrorOf("decode:\n  threads: 1\n  threads: 2\n"),
+              HasSubstr("cluster.yaml:3: 'decode.threads' is given twice"));
+  EXPECT_THAT(ErrorOf("model: {dtype: f16}"), HasSubstr("must be one of auto|f32|bf16, got 'f16'"));
+  EXPECT_THAT(ErrorOf("[1, 2]"), HasSubstr("must be a map of sections"));
+  EXPECT_THAT(ErrorOf("decode: 7"), HasSubstr("decode must be a map of options"));
+  EXPECT_THAT(ErrorOf("a: [\n"), HasSubstr("not YAML"));
+}
+
+TEST(ClusterFileTest, AllMistakesAreListed) {
+  const std::string error = ErrorOf("decode:\n  threads: x\n  isa: mmx\nup:\n  decode: 0\n");
+  EXPECT_THAT(error, HasSubstr("cluster.yaml:2: decode.threads"));
+  EXPECT_THAT(error, HasSubstr("cluster.yaml:3: decode.isa"));
+  EXPECT_THAT(error, HasSubstr("cluster.yaml:5: up.decode"));
+}
+
+TEST(ClusterFileTest, EmptyFilesAndSectionsMeanDefaults) {
+  EXPECT_EQ(ErrorOf(""), "");
+  EXPECT_EQ(ErrorOf("# nothing\n"), "");
+  EXPECT_EQ(ErrorOf("decode:\nprefill: {}\n"), "");
+}
+
+TEST(ClusterFileTest, EveryDefaultReadsBackAsItself) {
+  ClusterOptions options;
+  for (OptionSet* set : options.schema()) {
+    for (Option& option : set->options()) {
+      const std::string before = option.format();
+      EXPECT_TRUE(option.parse(before).ok()) << option.name() << " = " << before;
+      EXPECT_EQ(option.format(), before) << option.name();
+    }
+  }
+}
+
+TEST(ClusterFileTest, GarbageNeverCrashes) {
+  std::mt19937 random(7);
+  const std::string alphabet = "decode:model \n\t{}[]-,#&*!|>'\"%@`?~0123456789.\xc3\x28\x00";
+  for (int i = 0; i < 20000; ++i) {
+    std::string text;
+    const size_t size = random() % 60;
+    while (text.size() < size) text += alphabet[random() % alphabet.size()];
+    ErrorOf(text);
+  }
+  ErrorOf(std::string(100000, '['));
+  ErrorOf(std::string(2 << 20, 'a'));
+}
+
+}  // namespace
+}  // namespace baton::config

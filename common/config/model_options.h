@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/config/option_set.h"
+
+namespace baton::config {
+
+// `kAuto` computes in bf16 when the weights are stored in 16 bits and the CPU multiplies bf16 well.
+enum class Dtype : uint8_t { kAuto, kF32, kBf16 };
+// `kRandom` makes weights of config.json's shapes up: for benchmarks at real sizes.
+enum class LoadFormat : uint8_t { kAuto, kSafetensors, kRandom };
+
+// Section `model`: what is served. The same for routers and workers.
+struct ModelOptions {
+  std::string path;  // a Hugging Face folder
+  std::string name;  // as clients call it; empty: the folder's name
+  Dtype dtype = Dtype::kAuto;
+  LoadFormat load_format = LoadFormat::kAuto;
+
+  void AddTo(OptionSet& set);
+  // FAILED_PRECONDITION naming --model when there is no such folder, or none was given.
+  absl::Status Validate() const;
+  // `name`, or the last part of `path`.
+  std::string served_name() const;
+};
+
+}  // namespace baton::config

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/time/time.h"
+#include "common/config/address.h"
+#include "common/config/log_options.h"
+#include "common/config/option_set.h"
+#include "common/config/units.h"
+
+namespace baton::config {
+
+// Section `router`: the front door.
+struct RouterOptions {
+  Address http{"127.0.0.1", 8000};
+  Address grpc{"127.0.0.1", 9000};  // clients' gRPC and the workers' registration
+  std::string placement = "cost";   // a policy's name
+
+  // Limits. Beyond them: 413, 429, 431 or 503 at once.
+  Bytes body_bytes_max = MiB(8);
+  Bytes header_bytes_max = KiB(32);
+  int32_t json_depth_max = 64;
+  int32_t connections_max = 4096;
+  int32_t inflight_requests_max = 1024;
+  Bytes stream_buffer_bytes_max =
+      MiB(1);  // unsent output per client; beyond it the client is cut off
+
+  absl::Duration header_timeout =
+      absl::Seconds(10);  // from connection (or last answer) to a whole header
+  absl::Duration body_timeout = absl::Seconds(30);     // for a whole body
+  absl::Duration send_timeout = absl::Seconds(30);     // a client that does not read
+  absl::Duration request_timeout = absl::Minutes(10);  // whole request; 0: none
+  absl::Duration drain_timeout = absl::Seconds(30);
+
+  int32_t http_threads = 2;
+  int32_t text_threads = 0;      // tokenizing; 0: half of the cores
+  int32_t decisions_kept = 256;  // shown by /debug/cluster
+  std::string ports_file;        // empty: none
+  LogOptions log;
+
+  void AddTo(OptionSet& set);
+};
+
+}  // namespace baton::config
