@@ -26,6 +26,7 @@ void Scheduler::Join(Sequence& sequence) {
   CHECK(sequence.state == SequenceState::kAwaitingKv, "joins from state {}",
         static_cast<int>(sequence.state));
   --num_awaiting_;
+  sequence.remote_prefill = false;  // if it is preempted, its prompt and output are computed here
   InsertRunning(sequence);
 }
 

@@ -1,0 +1,69 @@
+#include "common/engine/testing/simulated_worker.h"
+
+#include <set>
+#include <utility>
+
+#include "fmt/format.h"
+
+namespace baton::engine::testing {
+
+SimulatedWorker::SimulatedWorker(const EngineOptions& options, const ChainModelOptions& model,
+                                 const Clock& clock)
+    : options_(options),
+      clock_(clock),
+      runner_(model),
+      kv_(runner_.AllocateKv(options.num_blocks, options.block_tokens)),
+      gate_(options.waiting_sequences_max, options.waiting_tokens_max) {
+  if (options_.host_blocks > 0) swap_ = MakeHostSwapStore(kv_, options_.host_blocks);
+  core_ = std::make_unique<EngineCore>(options_, runner_, observer_, clock_, swap_.get(), gate_);
+}
+
+SimulatedWorker::~SimulatedWorker() { core_->Shutdown(); }
+
+absl::Status SimulatedWorker::Post(Command command) {
+  const auto enter = [this](const WorkKey& key, const SequenceSpec& spec) {
+    RETURN_IF_ERROR(EngineCore::CheckSpec(spec, options_, runner_.info()));
+    return gate_.Enter(key, static_cast<int64_t>(spec.prompt.size()));
+  };
+  if (const auto* submit = std::get_if<Submit>(&command)) {
+    RETURN_IF_ERROR(enter({submit->spec.id}, submit->spec));
+  }
+  if (const auto* prefill = std::get_if<SubmitPrefill>(&command)) {
+    RETURN_IF_ERROR(enter({prefill->spec.id, true, prefill->epoch}, prefill->spec));
+  }
+  core_->Handle(std::move(command), clock_.Monotonic());
+  return absl::OkStatus();
+}
+
+int32_t SimulatedWorker::context_tokens_max() const {
+  return EngineCore::ContextTokensMax(options_, runner_.info());
+}
+
+std::string SimulatedWorker::CheckAlways() const {
+  if (runner_.broken_links() > 0) return "broken KV: " + runner_.first_broken_link();
+  const kv::BlockPool::Counters& blocks = core_->pool().counters();
+  if (blocks.free + blocks.cached + blocks.active + blocks.quarantined != blocks.total) {
+    return "the block counters do not add up";
+  }
+  if (core_->prefix_cache().size() > blocks.cached + blocks.active) {
+    return fmt::format("{} names for {} blocks", core_->prefix_cache().size(),
+                       blocks.cached + blocks.active);
+  }
+  return "";
+}
+
+std::string SimulatedWorker::CheckIdle() {
+  if (!idle()) return "not idle";
+  const LoadReport load = core_->Load();
+  if (load.blocks_free + load.blocks_cached != load.blocks_total) {
+    return fmt::format("{} blocks active and {} quarantined in an idle worker", load.blocks_active,
+                       load.blocks_quarantined);
+  }
+  if (load.waiting + load.running != 0 || load.waiting_tokens != 0) return "load without work";
+  std::set<kv::BlockHash> held;
+  for (const auto& stored : core_->prefix_cache().Snapshot()) held.insert(stored.hash);
+  if (held != observer_.ReplayKvEvents()) return "the KV events tell another cache";
+  return CheckAlways();
+}
+
+}  // namespace baton::engine::testing

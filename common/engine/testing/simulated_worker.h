@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "common/base/clock.h"
+#include "common/engine/admission_gate.h"
+#include "common/engine/engine_core.h"
+#include "common/engine/swap_store.h"
+#include "common/engine/testing/chain_runner.h"
+#include "common/engine/testing/recording_observer.h"
+
+namespace baton::engine::testing {
+
+// One engine without its thread, with its model, memory and observer: a worker in a simulation.
+// Single-threaded.
+class SimulatedWorker {
+ public:
+  SimulatedWorker(const EngineOptions& options, const ChainModelOptions& model, const Clock& clock);
+  ~SimulatedWorker();
+
+  // As Engine::Post, but handled at once.
+  absl::Status Post(Command command);
+  bool Step() { return core_->Step(); }
+
+  const EngineOptions& options() const { return options_; }
+  int32_t context_tokens_max() const;
+  ChainRunner& runner() { return runner_; }
+  RecordingObserver& observer() { return observer_; }
+  EngineCore& core() { return *core_; }
+  const kernels::KvView& kv() const { return kv_; }
+  bool idle() const { return gate_.empty() && core_->num_quarantined_epochs() == 0; }
+
+  // What must hold at any time: empty, or what does not.
+  std::string CheckAlways() const;
+  // What must hold when nothing is going on.
+  std::string CheckIdle();
+
+ private:
+  const EngineOptions options_;
+  const Clock& clock_;
+  ChainRunner runner_;
+  kernels::KvView kv_;
+  RecordingObserver observer_;
+  AdmissionGate gate_;
+  std::unique_ptr<SwapStore> swap_;
+  std::unique_ptr<EngineCore> core_;
+};
+
+}  // namespace baton::engine::testing
