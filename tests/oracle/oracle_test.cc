@@ -129,7 +129,8 @@ TEST_P(OracleTest, GreedyTokensAreTheReferencesInAMixedBatch) {
   }
 }
 
-// bf16 weights, activations and KV, where the backend rounds them: no further from float32 than the reference's own bf16.
+// bf16 weights, activations and KV, where the backend rounds them: no further from float32 than the
+// reference's own bf16.
 using Bf16OracleTest = OracleTest;
 
 TEST_P(Bf16OracleTest, LogitsStayWithinTheReferencesOwnBf16Error) {
