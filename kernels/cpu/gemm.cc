@@ -15,6 +15,10 @@ constexpr int64_t kBlockDwords = 224;
 constexpr int64_t kChunkBytes = 512 << 10;
 // A task streams at least this much weight, so that taking one costs nothing beside it.
 constexpr int64_t kTaskBytes = 96 << 10;
+constexpr int64_t kJoinPanels = 4;
+// How far ahead of its use a weight that meets a single tile is fetched.
+constexpr int64_t kStreamLeadBytes = 8 << 10;
+constexpr int64_t kAccFloats = int64_t{kTileRowsMax} * kPanelLanes;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -62,13 +66,17 @@ GemmRunner::Plan GemmRunner::MakePlan(const GemmArgs& args, const PackedMatrix& 
   const int64_t blocks = CeilDiv(plan.k, kBlockDwords);
   plan.k_block = CeilDiv(CeilDiv(plan.k, blocks), 8) * 8;
   plan.num_tiles = int32_t(CeilDiv(args.num_tokens, kTileRowsMax));
-  const int64_t tile_bytes = plan.k * kTileRowsMax * 4;
-  plan.chunk_tiles = int32_t(std::clamp<int64_t>(kChunkBytes / tile_bytes, 8, 64));
+  // Where all of k fits, a chunk of rows stays in the cache from panel to panel; else a block of k
+  // of it does, for a few panels at once.
+  const bool whole_k = plan.k * kTileRowsMax * 4 * 8 <= kChunkBytes || plan.num_tiles < 8;
+  const int64_t tile_bytes = (whole_k ? plan.k : plan.k_block) * kTileRowsMax * 4;
+  plan.chunk_tiles = int32_t(std::clamp<int64_t>(kChunkBytes / tile_bytes, 8, 32));
   const int64_t chunks = CeilDiv(plan.num_tiles, plan.chunk_tiles);
   plan.chunk_tiles = int32_t(CeilDiv(plan.num_tiles, chunks));
+  plan.join_panels = whole_k ? 1 : kJoinPanels;
   const int64_t enough = CeilDiv(kTaskBytes, int64_t(w.panel_bytes()));
   const int64_t fair = std::max<int64_t>(1, w.num_panels() * chunks / (4 * pool_.num_threads()));
-  plan.task_panels = std::min(enough, fair);
+  plan.task_panels = std::max(plan.join_panels, std::min(enough, fair));
   plan.x = nullptr;
   return plan;
 }
@@ -108,45 +116,60 @@ void GemmRunner::RunTask(const GemmArgs& args, const PackedMatrix& w, const Plan
   const int64_t groups = CeilDiv(w.num_panels(), plan.task_panels);
   const int32_t first_tile = int32_t(task / groups) * plan.chunk_tiles;
   const int32_t end_tile = std::min(first_tile + plan.chunk_tiles, plan.num_tiles);
-  const size_t acc_bytes = size_t(plan.chunk_tiles) * kTileRowsMax * kPanelLanes * 4;
-  const size_t widened_bytes = plan.widen ? size_t(plan.k_block) * kPanelLanes * 4 : 0;
-  std::byte* scratch = per_thread_[size_t(thread)].Reserve(acc_bytes + widened_bytes);
+  const int64_t acc_floats = plan.join_panels * plan.chunk_tiles * kAccFloats;
+  const int64_t widened_floats = plan.widen ? plan.k_block * kPanelLanes : 0;
+  auto* scratch = reinterpret_cast<float*>(
+      per_thread_[size_t(thread)].Reserve(size_t(acc_floats + widened_floats) * sizeof(float)));
   const int64_t first_panel = task % groups * plan.task_panels;
   const int64_t end_panel = std::min(first_panel + plan.task_panels, w.num_panels());
-  for (int64_t panel = first_panel; panel < end_panel; ++panel) {
-    RunPanel(args, w, plan, first_tile, end_tile, panel, scratch);
+  for (int64_t panel = first_panel; panel < end_panel; panel += plan.join_panels) {
+    RunPanels(args, w, plan, first_tile, end_tile, panel,
+              std::min(panel + plan.join_panels, end_panel), scratch);
   }
 }
 
-void GemmRunner::RunPanel(const GemmArgs& args, const PackedMatrix& w, const Plan& plan,
-                          int32_t first_tile, int32_t end_tile, int64_t panel, std::byte* scratch) {
+void GemmRunner::RunPanels(const GemmArgs& args, const PackedMatrix& w, const Plan& plan,
+                           int32_t first_tile, int32_t end_tile, int64_t first_panel,
+                           int64_t end_panel, float* scratch) {
+  const int64_t panel_floats = plan.chunk_tiles * kAccFloats;
+  float* widened = scratch + plan.join_panels * panel_floats;
+  for (int64_t k0 = 0; k0 < plan.k; k0 += plan.k_block) {
+    for (int64_t panel = first_panel; panel < end_panel; ++panel) {
+      RunBlock(args, w, plan, first_tile, end_tile, panel, k0,
+               scratch + (panel - first_panel) * panel_floats, widened);
+    }
+  }
+}
+
+// One block of k of one panel, for all tiles of the task; after the last block the outputs are
+// stored.
+void GemmRunner::RunBlock(const GemmArgs& args, const PackedMatrix& w, const Plan& plan,
+                          int32_t first_tile, int32_t end_tile, int64_t panel, int64_t k0,
+                          float* acc, float* widened) {
   const TileFn tile_fn = plan.bf16_dot ? ops_.tile_bf16_packed : ops_.tile_f32_packed;
-  auto* acc = reinterpret_cast<float*>(scratch);
-  auto* widened = acc + plan.chunk_tiles * kTileRowsMax * kPanelLanes;
   const int64_t n0 = panel * kPanelLanes;
   const int lanes = int(std::min<int64_t>(kPanelLanes, w.rows() - n0));
-  for (int64_t k0 = 0; k0 < plan.k; k0 += plan.k_block) {
-    const int64_t k = std::min(plan.k_block, plan.k - k0);
-    const std::byte* block = w.panel(panel) + k0 * kPanelLanes * (plan.widen ? 2 : 4);
-    const std::byte* next = block + k * kPanelLanes * 4;
-    const int64_t lines_per_tile = CeilDiv(2 * k, end_tile - first_tile);
-    if (plan.widen) ops_.widen_panel(block, k / 2, widened);
-    for (int32_t tile = first_tile; tile < end_tile; ++tile) {
-      const int32_t begin = TileBegin(tile, plan.num_tiles, args.num_tokens);
-      const int32_t rows = TileBegin(tile + 1, plan.num_tiles, args.num_tokens) - begin;
-      float* tile_acc = acc + (tile - first_tile) * kTileRowsMax * kPanelLanes;
-      tile_fn({.rows = rows,
-               .x = plan.x + begin * plan.k + k0 * rows,
-               .panel = plan.widen ? static_cast<const void*>(widened) : block,
-               .k = k,
-               .acc = tile_acc,
-               .first = k0 == 0,
-               .prefetch = next + (tile - first_tile) * lines_per_tile * 64,
-               .prefetch_step = CeilDiv(lines_per_tile * 64, k)});
-      if (k0 + k < plan.k) continue;
-      ops_.store_tile(tile_acc, rows, args.bias == nullptr ? nullptr : args.bias + n0, args.add,
-                      args.out + begin * w.rows() + n0, w.rows(), lanes);
-    }
+  const int64_t k = std::min(plan.k_block, plan.k - k0);
+  const std::byte* block = w.panel(panel) + k0 * kPanelLanes * (plan.widen ? 2 : 4);
+  if (plan.widen) ops_.widen_panel(block, k / 2, widened);
+  // A single tile streams with a short lead; several share the fetching of the next block.
+  const int32_t num_tiles = end_tile - first_tile;
+  const std::byte* ahead = block + (num_tiles == 1 ? kStreamLeadBytes : k * kPanelLanes * 4);
+  const int64_t fetch_bytes = CeilDiv(k * kPanelLanes * 4, num_tiles);
+  for (int32_t tile = first_tile; tile < end_tile; ++tile, acc += kAccFloats) {
+    const int32_t begin = TileBegin(tile, plan.num_tiles, args.num_tokens);
+    const int32_t rows = TileBegin(tile + 1, plan.num_tiles, args.num_tokens) - begin;
+    tile_fn({.rows = rows,
+             .x = plan.x + begin * plan.k + k0 * rows,
+             .panel = plan.widen ? static_cast<const void*>(widened) : block,
+             .k = k,
+             .acc = acc,
+             .first = k0 == 0,
+             .prefetch = ahead + (tile - first_tile) * fetch_bytes,
+             .prefetch_step = CeilDiv(fetch_bytes, 2 * k)});
+    if (k0 + k < plan.k) continue;
+    ops_.store_tile(acc, rows, args.bias == nullptr ? nullptr : args.bias + n0, args.add,
+                    args.out + begin * w.rows() + n0, w.rows(), lanes);
   }
 }
 

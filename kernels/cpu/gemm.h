@@ -35,6 +35,7 @@ class GemmRunner {
     int32_t num_tiles;  // of rows; tile i has rows i * T / num_tiles up to (i + 1) * T / num_tiles
     int32_t chunk_tiles;  // tiles per task
     int64_t task_panels;  // panels per task
+    int64_t join_panels;  // panels that pass over a block of x together
     const uint32_t* x;    // packed: tile after tile, each [k][rows]
   };
 
@@ -42,8 +43,10 @@ class GemmRunner {
   const uint32_t* PackRows(const GemmArgs& args, const PackedMatrix& w, const Plan& plan);
   void RunTask(const GemmArgs& args, const PackedMatrix& w, const Plan& plan, int64_t task,
                int thread);
-  void RunPanel(const GemmArgs& args, const PackedMatrix& w, const Plan& plan, int32_t first_tile,
-                int32_t end_tile, int64_t panel, std::byte* scratch);
+  void RunPanels(const GemmArgs& args, const PackedMatrix& w, const Plan& plan, int32_t first_tile,
+                 int32_t end_tile, int64_t first_panel, int64_t end_panel, float* scratch);
+  void RunBlock(const GemmArgs& args, const PackedMatrix& w, const Plan& plan, int32_t first_tile,
+                int32_t end_tile, int64_t panel, int64_t k0, float* acc, float* widened);
 
   const IsaOps& ops_;
   ThreadPool& pool_;

@@ -33,7 +33,8 @@ struct TileArgs {
   int64_t k = 0;                   // dwords
   float* acc = nullptr;            // [rows][32]
   bool first = false;              // start from 0 instead of acc
-  const void* prefetch = nullptr;  // one line per k is fetched from here on, `prefetch_step` apart
+  // Weights to come, fetched into the second-level cache: two lines per k, `prefetch_step` apart.
+  const void* prefetch = nullptr;
   int64_t prefetch_step = 0;
 };
 

@@ -43,8 +43,9 @@
 #define BATON_TILE_STEP(OP, ROWS, RS, KS, U)                       \
   "vmovups 128*" #U "(%[w]), %%zmm24\n\t"                          \
   "vmovups 128*" #U "+64(%[w]), %%zmm25\n\t"                       \
-  "prefetcht0 (%[pf])\n\t"                                         \
-  "add %[pfs], %[pf]\n\t" BATON_TILE_ROWS_##ROWS(OP, RS, KS, U)
+  "prefetcht1 (%[pf])\n\t"                                         \
+  "prefetcht1 (%[pf], %[pfs])\n\t"                                 \
+  "lea (%[pf], %[pfs], 2), %[pf]\n\t" BATON_TILE_ROWS_##ROWS(OP, RS, KS, U)
 
 #define BATON_TILE_LOOP(OP, ROWS, RS, KS)                                               \
   "test %[k4], %[k4]\n\t"                                                               \
