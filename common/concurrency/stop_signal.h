@@ -1,0 +1,20 @@
+#pragma once
+
+#include <csignal>
+
+namespace baton {
+
+// SIGINT and SIGTERM as something to wait for instead of a handler. Construct it in main() before any
+// thread is started: the signals are blocked for all of them.
+class StopSignal {
+ public:
+  StopSignal();
+  // Blocks until one of the two arrives; returns its number. From then on the next one kills the process
+  // the usual way: whoever asks twice means it.
+  int Wait();
+
+ private:
+  sigset_t signals_;
+};
+
+}  // namespace baton

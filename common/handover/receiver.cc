@@ -1,0 +1,233 @@
+#include "common/handover/receiver.h"
+
+#include "common/base/check.h"
+#include "common/handover/attempt.h"
+#include "common/rpc/convert.h"
+#include "kernels/checksum.h"
+#include "common/telemetry/logging.h"
+
+// One hand-over, keyed by the engine's epoch:
+//
+//   OnPrefillNeeded -> asking target 0 -> Finished, verified ------------------> KvArrived
+//                        |  ended, fenced -> asking target 1 … none left ------> KvFailed{fenced}
+//                        |  ended, not fenced ---------------------------------> KvFailed, then
+//                        |                          Fencer: dead or answered --> KvFenced
+//   OnSequenceEnded: Cancel() to the attempt; the end is the same, as KvFailed{fenced} or KvFenced.
+namespace baton::handover {
+
+Receiver::Receiver(ReceiverOptions options, const kernels::KvView& pool,
+                   transfer::Transport& transport, Post post, const Clock& clock)
+    : options_(std::move(options)),
+      pool_(pool),
+      transport_(transport),
+      post_(std::move(post)),
+      clock_(clock),
+      fencer_(options_.caller, transport, peers_,
+              [this](uint64_t epoch) { post_(engine::KvFenced{epoch}); }) {}
+
+Receiver::~Receiver() { Stop(); }
+
+void Receiver::Stop() {
+  {
+    absl::MutexLock lock(&mutex_);
+    for (auto& [epoch, pending] : pending_) {
+      pending.ended = true;
+      if (pending.attempt) pending.attempt->Abort();
+    }
+  }
+  const auto none_left = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return pending_.empty() && callbacks_ == 0;
+  };
+  {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(&none_left));
+  }
+  fencer_.Stop();
+}
+
+void Receiver::SetTargets(const RequestId& request, std::vector<v1::PrefillTarget> targets) {
+  absl::MutexLock lock(&mutex_);
+  targets_[request] = std::move(targets);
+}
+
+void Receiver::ForgetRequest(const RequestId& request) {
+  absl::MutexLock lock(&mutex_);
+  targets_.erase(request);
+}
+
+void Receiver::OnPrefillNeeded(engine::PrefillNeeded needed) {
+  const uint64_t epoch = needed.epoch;
+  {
+    absl::MutexLock lock(&mutex_);
+    Pending pending;
+    auto targets = targets_.find(needed.spec.id.request);
+    if (targets != targets_.end()) pending.targets = targets->second;
+    pending.needed = std::move(needed);
+    pending.began = clock_.Monotonic();
+    pending_.emplace(epoch, std::move(pending));
+  }
+  StartNext(epoch);
+}
+
+void Receiver::StartNext(uint64_t epoch) {
+  std::shared_ptr<Attempt> attempt;
+  v1::PrefillRequest request;
+  {
+    absl::MutexLock lock(&mutex_);
+    Pending& pending = pending_.at(epoch);
+    if (!pending.ended && pending.next_target < pending.targets.size()) {
+      const v1::PrefillTarget& target = pending.targets[pending.next_target++];
+      const uint64_t wire_epoch = ++last_wire_epoch_;
+      request = RequestFor(pending, wire_epoch);
+      attempt = std::make_shared<Attempt>(*this, epoch, wire_epoch,
+                                          peers_.StubFor(target.grpc_address()));
+      pending.attempt = attempt;
+    }
+  }
+  if (attempt == nullptr) return GiveUp(epoch, Unavailable("no prefill worker delivered"), true);
+  attempt->Start(attempt, std::move(request), options_.attempt_timeout);
+}
+
+v1::PrefillRequest Receiver::RequestFor(const Pending& pending, uint64_t wire_epoch) const {
+  v1::PrefillRequest request;
+  *request.mutable_sequence() = rpc::ToProto(pending.needed.spec);
+  request.set_epoch(wire_epoch);
+  request.set_caller(options_.caller);
+  request.set_fingerprint(options_.fingerprint);
+  *request.mutable_destination() = options_.region;
+  request.set_first_block(pending.needed.first_block);
+  for (BlockId block : pending.needed.blocks) request.add_blocks(block.value());
+  return request;
+}
+
+void Receiver::OnSequenceEnded(const SequenceId& id) {
+  absl::MutexLock lock(&mutex_);
+  deliveries_.erase(id);
+  for (auto& [epoch, pending] : pending_) {
+    if (pending.needed.spec.id != id) continue;
+    pending.ended = true;
+    if (pending.attempt) pending.attempt->Cancel();
+  }
+}
+
+absl::Status Receiver::Verify(const engine::PrefillNeeded& needed,
+                              const v1::PrefillFinished& finished) const {
+  if (!options_.checksums) return absl::OkStatus();
+  if (finished.checksums_size() != static_cast<int>(needed.blocks.size())) {
+    return FailedPrecondition("{} checksums for {} blocks", finished.checksums_size(),
+                              needed.blocks.size());
+  }
+  for (size_t i = 0; i < needed.blocks.size(); ++i) {
+    const v1::BlockChecksums& sums = finished.checksums(static_cast<int>(i));
+    for (int32_t layer = 0; layer < pool_.num_layers; ++layer) {
+      const std::byte* received = pool_.piece(layer, needed.blocks[i].value());
+      if (layer >= sums.layers_size() ||
+          kernels::Checksum(received, pool_.block_layer_bytes()) != sums.layers(layer)) {
+        return absl::DataLossError(fmt::format("checksum of block {} layer {} differs",
+                                               needed.blocks[i].value(), layer));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Receiver::OnAttemptOver(uint64_t epoch, uint64_t wire_epoch, absl::Status status, bool fenced,
+                             std::unique_ptr<v1::PrefillFinished> finished) {
+  {
+    absl::MutexLock lock(&mutex_);
+    ++callbacks_;
+  }
+  Settle(epoch, wire_epoch, std::move(status), fenced, finished.get());
+  absl::MutexLock lock(&mutex_);
+  --callbacks_;
+}
+
+void Receiver::Settle(uint64_t epoch, uint64_t wire_epoch, absl::Status status, bool fenced,
+                      const v1::PrefillFinished* finished) {
+  v1::PrefillTarget target;
+  const engine::PrefillNeeded* needed = nullptr;
+  bool ended = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    Pending& pending = pending_.at(epoch);  // nobody else erases it
+    target = pending.targets[pending.next_target - 1];
+    pending.attempt = nullptr;
+    ended = pending.ended;
+    needed = &pending.needed;
+  }
+  if (status.ok() && finished == nullptr) status = Internal("the call ended without a result");
+  if (status.ok() && !ended) status = Verify(*needed, *finished);
+  if (status.ok()) return Deliver(epoch, *finished);
+
+  // A connection that breaks says nothing about writes; a process that is gone cannot write.
+  if (!fenced) {
+    fenced = transport_.Probe(FromProto(target.transfer())) == transfer::PeerState::kGone;
+  }
+  if (!ended) {
+    telemetry::LogWarning("handover", "hand-over failed",
+                          {{"request", needed->spec.id.request.value()},
+                           {"prefill_worker", target.worker_id()},
+                           {"reason", MessageOf(status)},
+                           {"fenced", fenced}},
+                          needed->spec.traceparent);
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!ended) ++counters_.failed;
+    if (absl::IsDataLoss(status)) ++counters_.checksum_mismatches;
+  }
+  if (fenced && !ended) return StartNext(epoch);
+  GiveUp(epoch, status, fenced);
+  if (!fenced) fencer_.Watch({.epoch = epoch, .wire_epoch = wire_epoch, .target = target});
+}
+
+void Receiver::Deliver(uint64_t epoch, const v1::PrefillFinished& finished) {
+  engine::KvArrived arrived{.epoch = epoch, .first = rpc::FromProto(finished.first())};
+  {
+    absl::MutexLock lock(&mutex_);
+    auto found = pending_.find(epoch);
+    Pending& pending = found->second;
+    arrived.id = pending.needed.spec.id;
+    if (!pending.ended) {
+      deliveries_[arrived.id] = {
+          .prefill_worker = pending.targets[pending.next_target - 1].worker_id(),
+          .bytes = finished.bytes(),
+          .exposed = absl::Milliseconds(finished.exposed_ms())};
+    }
+    ++counters_.completed;
+    counters_.bytes += finished.bytes();
+    counters_.seconds += absl::ToDoubleSeconds(clock_.Monotonic() - pending.began);
+    pending_.erase(found);
+  }
+  post_(std::move(arrived));
+}
+
+void Receiver::GiveUp(uint64_t epoch, absl::Status why, bool fenced) {
+  engine::KvFailed failed{.epoch = epoch, .reason = std::move(why), .fenced = fenced};
+  {
+    absl::MutexLock lock(&mutex_);
+    auto found = pending_.find(epoch);
+    failed.id = found->second.needed.spec.id;
+    counters_.seconds += absl::ToDoubleSeconds(clock_.Monotonic() - found->second.began);
+    pending_.erase(found);
+  }
+  post_(std::move(failed));
+}
+
+Delivery Receiver::DeliveryOf(const SequenceId& id) const {
+  absl::MutexLock lock(&mutex_);
+  auto found = deliveries_.find(id);
+  return found == deliveries_.end() ? Delivery{} : found->second;
+}
+
+Receiver::Counters Receiver::counters() const {
+  absl::MutexLock lock(&mutex_);
+  return counters_;
+}
+
+int32_t Receiver::active() const {
+  absl::MutexLock lock(&mutex_);
+  return static_cast<int32_t>(pending_.size());
+}
+
+}  // namespace baton::handover

@@ -1,0 +1,117 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/node_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "common/base/clock.h"
+#include "common/engine/commands.h"
+#include "common/engine/observer.h"
+#include "common/handover/destination.h"
+#include "common/handover/fencer.h"
+#include "common/handover/prefill_peers.h"
+
+namespace baton::handover {
+
+class Attempt;
+
+struct ReceiverOptions {
+  std::string caller;               // this worker's id
+  std::string fingerprint;          // what the prefill worker must have, too
+  v1::KvRegion region;              // this worker's pool, as peers name it
+  bool checksums = true;            // verify every block before it is read
+  absl::Duration attempt_timeout = absl::Minutes(2);  // for one prefill worker to deliver
+};
+
+// How a sequence's KV came here, for the client's usage and the router's cost model.
+struct Delivery {
+  std::string prefill_worker;       // empty: it was computed here
+  uint64_t bytes = 0;
+  absl::Duration exposed;
+};
+
+// The decode worker's side. For every PrefillNeeded of the engine it asks the prefill workers named with the
+// request, best first, and posts KvArrived, or KvFailed when none delivered. A next worker is asked only
+// when no write of the one before can land any more; else the engine goes on by itself at once and the old
+// blocks stay quarantined until the fencer says so. Thread-safe; nothing blocks.
+class Receiver {
+ public:
+  using Post = std::function<void(engine::Command)>;
+
+  // `pool` is this worker's own. All arguments outlive the receiver.
+  Receiver(ReceiverOptions options, const kernels::KvView& pool, transfer::Transport& transport,
+           Post post, const Clock& clock);
+  ~Receiver();
+
+  // Ends all calls and waits for them: nothing is posted afterwards. Before the engine goes.
+  void Stop();
+
+  // Before Submit: whom to ask for this request's prompt.
+  void SetTargets(const RequestId& request, std::vector<v1::PrefillTarget> targets);
+  // From engine::Observer.
+  void OnPrefillNeeded(engine::PrefillNeeded needed);
+  // The sequence has ended, in whatever way: what is still under way for it is stopped.
+  void OnSequenceEnded(const SequenceId& id);
+  // The request has ended: its targets are forgotten.
+  void ForgetRequest(const RequestId& request);
+
+  // Empty for sequences that were prefilled here.
+  Delivery DeliveryOf(const SequenceId& id) const;
+
+  struct Counters {
+    uint64_t bytes = 0;
+    double seconds = 0;             // with a hand-over under way, summed over hand-overs
+    uint64_t completed = 0;
+    uint64_t failed = 0;            // attempts
+    uint64_t checksum_mismatches = 0;
+  };
+  Counters counters() const;
+  int32_t active() const;
+
+ private:
+  friend class Attempt;
+  struct Pending {
+    engine::PrefillNeeded needed;
+    std::vector<v1::PrefillTarget> targets;
+    size_t next_target = 0;
+    std::shared_ptr<Attempt> attempt;
+    absl::Duration began;
+    bool ended = false;             // the sequence is gone: only fencing matters
+    absl::Status last_failure;
+  };
+
+  void StartNext(uint64_t epoch);
+  v1::PrefillRequest RequestFor(const Pending& pending, uint64_t wire_epoch) const;
+  absl::Status Verify(const engine::PrefillNeeded& needed, const v1::PrefillFinished& finished) const;
+  // From Attempt, on a gRPC thread, exactly once per attempt.
+  void OnAttemptOver(uint64_t epoch, uint64_t wire_epoch, absl::Status status, bool fenced,
+                     std::unique_ptr<v1::PrefillFinished> finished);
+  void Settle(uint64_t epoch, uint64_t wire_epoch, absl::Status status, bool fenced,
+              const v1::PrefillFinished* finished);
+  void Deliver(uint64_t epoch, const v1::PrefillFinished& finished);
+  void GiveUp(uint64_t epoch, absl::Status why, bool fenced);
+
+  const ReceiverOptions options_;
+  const kernels::KvView pool_;
+  transfer::Transport& transport_;
+  const Post post_;
+  const Clock& clock_;
+  PrefillPeers peers_;
+  Fencer fencer_;
+  mutable absl::Mutex mutex_;
+  uint64_t last_wire_epoch_ ABSL_GUARDED_BY(mutex_) = 0;
+  // By the engine's epoch; a Pending stays where it is until its attempt is over.
+  absl::node_hash_map<uint64_t, Pending> pending_ ABSL_GUARDED_BY(mutex_);
+  int32_t callbacks_ ABSL_GUARDED_BY(mutex_) = 0;  // attempts' ends being worked off right now
+  absl::flat_hash_map<RequestId, std::vector<v1::PrefillTarget>> targets_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<SequenceId, Delivery> deliveries_ ABSL_GUARDED_BY(mutex_);
+  Counters counters_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace baton::handover

@@ -1,0 +1,162 @@
+#include "common/worker/router_link.h"
+
+#include <algorithm>
+
+#include "common/rpc/server.h"
+#include "common/worker/attach_stream.h"
+#include "common/telemetry/logging.h"
+
+// Life of a stream:  Open -> registration written -> Welcome -> (loads, events, …) -> closed -> back-off
+// After Welcome the engine is asked for a snapshot; KV events flow from that snapshot on.
+namespace baton::worker {
+namespace {
+
+constexpr size_t kEventsMax = 1024;  // messages waiting for a slow router, before a snapshot is cheaper
+constexpr absl::Duration kBackoffMin = absl::Milliseconds(100);
+constexpr absl::Duration kBackoffMax = absl::Seconds(1);
+
+}  // namespace
+
+RouterLink::RouterLink(std::string address, v1::Registration registration,
+                       std::function<void()> want_snapshot, const Clock& clock)
+    : address_(std::move(address)),
+      registration_(std::move(registration)),
+      want_snapshot_(std::move(want_snapshot)),
+      clock_(clock),
+      stub_(v1::Cluster::NewStub(rpc::PeerChannel(address_))),
+      backoff_(kBackoffMin) {}
+
+RouterLink::~RouterLink() {
+  const auto closed = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stream_ == nullptr; };
+  absl::MutexLock lock(&mutex_);
+  stopping_ = true;
+  if (stream_) stream_->Cancel();
+  mutex_.Await(absl::Condition(&closed));
+}
+
+void RouterLink::SendLoad(const v1::Load& load) {
+  absl::MutexLock lock(&mutex_);
+  load_ = load;
+  load_fresh_ = true;
+  WriteNext();
+}
+
+void RouterLink::SendKvEvents(std::shared_ptr<const v1::KvEvents> events) {
+  bool overflow = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!welcome_) return;
+    if (events->snapshot()) {
+      snapshot_due_ = false;
+      events_.clear();
+    }
+    if (snapshot_due_) return;
+    if (events_.size() < kEventsMax) {
+      events_.push_back(std::move(events));
+      WriteNext();
+    } else {
+      overflow = snapshot_due_ = true;
+      events_.clear();
+    }
+  }
+  if (overflow) want_snapshot_();
+}
+
+void RouterLink::SendDraining() {
+  absl::MutexLock lock(&mutex_);
+  draining_ = true;
+  WriteNext();
+}
+
+void RouterLink::Tick() {
+  absl::MutexLock lock(&mutex_);
+  const absl::Duration now = clock_.Monotonic();
+  if (stopping_) return;
+  if (stream_ == nullptr) {
+    if (now >= open_after_) Open();
+    return;
+  }
+  if (now - last_write_ >= absl::Milliseconds(registration_.heartbeat_ms())) {
+    load_fresh_ = true;
+    WriteNext();
+  }
+}
+
+bool RouterLink::connected() const {
+  absl::MutexLock lock(&mutex_);
+  return welcome_;
+}
+
+void RouterLink::Open() {
+  registered_ = welcome_ = draining_sent_ = writing_ = false;
+  snapshot_due_ = true;
+  events_.clear();
+  stream_ = std::make_shared<AttachStream>(*this);
+  stream_->Start(stream_, *stub_);
+  WriteNext();
+}
+
+void RouterLink::WriteNext() {
+  if (stream_ == nullptr || writing_ || stopping_) return;
+  v1::WorkerReport report;
+  if (!TakeNext(&report)) return;
+  writing_ = true;
+  last_write_ = clock_.Monotonic();
+  stream_->Write(std::move(report));
+}
+
+bool RouterLink::TakeNext(v1::WorkerReport* report) {
+  if (!registered_) {
+    *report->mutable_registration() = registration_;
+    return registered_ = true;
+  }
+  if (!welcome_) return false;
+  if (draining_ && !draining_sent_) {
+    report->mutable_draining();
+    return draining_sent_ = true;
+  }
+  if (!events_.empty()) {
+    *report->mutable_kv_events() = *events_.front();
+    events_.pop_front();
+    return true;
+  }
+  if (!load_fresh_) return false;
+  *report->mutable_load() = load_;
+  load_fresh_ = false;
+  return true;
+}
+
+void RouterLink::OnNotice(const v1::RouterNotice& notice) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (notice.has_welcome()) {
+      telemetry::LogInfo("router_link", "registered",
+                         {{"router", address_}, {"router_id", notice.welcome().router_id()}});
+      welcome_ = load_fresh_ = true;
+      backoff_ = kBackoffMin;
+      WriteNext();
+    }
+    snapshot_due_ = true;
+  }
+  want_snapshot_();
+}
+
+void RouterLink::OnWritten(bool ok) {
+  absl::MutexLock lock(&mutex_);
+  // After a failed read nothing may be written any more: `writing_` stays set until the next Open().
+  writing_ = !ok;
+  if (ok) WriteNext();
+}
+
+void RouterLink::OnClosed(const std::string& why) {
+  absl::MutexLock lock(&mutex_);
+  if (welcome_ && !stopping_) {
+    telemetry::LogWarning("router_link", "router lost", {{"router", address_}, {"reason", why}});
+  }
+  welcome_ = false;
+  open_after_ = clock_.Monotonic() + backoff_;
+  backoff_ = std::min(backoff_ * 2, kBackoffMax);
+  stream_ = nullptr;
+}
+
+}  // namespace baton::worker

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "baton/v1/cluster.grpc.pb.h"
+#include "common/base/clock.h"
+
+namespace baton::worker {
+
+class AttachStream;
+
+// This worker's presence at one router: an Attach stream, opened again whenever it breaks. A router that
+// is away costs nothing but a reconnect; what it missed, the snapshot tells. Thread-safe, never blocks.
+class RouterLink {
+ public:
+  // `want_snapshot` asks the engine for a full list of its cached blocks; it must only post.
+  RouterLink(std::string address, v1::Registration registration, std::function<void()> want_snapshot,
+             const Clock& clock);
+  // Closes the stream and waits for gRPC to let go of it.
+  ~RouterLink();
+
+  // The latest load replaces one not sent yet.
+  void SendLoad(const v1::Load& load);
+  // In order; dropped until the router's first snapshot, and on overflow (another snapshot is asked for).
+  void SendKvEvents(std::shared_ptr<const v1::KvEvents> events);
+  void SendDraining();
+  // Reconnects when it is time, and repeats the last load when nothing was said for a heartbeat.
+  void Tick();
+
+  bool connected() const;
+  const std::string& address() const { return address_; }
+
+ private:
+  friend class AttachStream;
+  void Open() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool TakeNext(v1::WorkerReport* report) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // From the stream, on gRPC threads.
+  void OnNotice(const v1::RouterNotice& notice);
+  void OnWritten(bool ok);
+  void OnClosed(const std::string& why);
+
+  const std::string address_;
+  const v1::Registration registration_;
+  const std::function<void()> want_snapshot_;
+  const Clock& clock_;
+  const std::unique_ptr<v1::Cluster::Stub> stub_;
+  mutable absl::Mutex mutex_;
+  std::shared_ptr<AttachStream> stream_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool registered_ ABSL_GUARDED_BY(mutex_) = false;      // the registration is written
+  bool welcome_ ABSL_GUARDED_BY(mutex_) = false;
+  bool snapshot_due_ ABSL_GUARDED_BY(mutex_) = true;     // drop events until the next snapshot
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  bool draining_sent_ ABSL_GUARDED_BY(mutex_) = false;
+  bool load_fresh_ ABSL_GUARDED_BY(mutex_) = false;
+  v1::Load load_ ABSL_GUARDED_BY(mutex_);
+  std::deque<std::shared_ptr<const v1::KvEvents>> events_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration last_write_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration open_after_ ABSL_GUARDED_BY(mutex_);    // not before this
+  absl::Duration backoff_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace baton::worker

@@ -1,0 +1,126 @@
+#include "common/worker/router_links.h"
+
+#include <netdb.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "common/rpc/convert.h"
+
+namespace baton::worker {
+namespace {
+
+constexpr absl::Duration kTick = absl::Milliseconds(100);
+constexpr absl::Duration kResolveEvery = absl::Seconds(5);
+
+// Every numeric host:port behind a name; empty when it does not resolve right now.
+std::vector<std::string> Lookup(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  const std::string host = address.substr(0, colon), port = address.substr(colon + 1);
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(host.c_str(), port.c_str(), &hints, &found) != 0) return {};
+  std::vector<std::string> all;
+  for (addrinfo* at = found; at != nullptr; at = at->ai_next) {
+    char name[NI_MAXHOST];
+    if (getnameinfo(at->ai_addr, at->ai_addrlen, name, sizeof name, nullptr, 0, NI_NUMERICHOST) == 0) {
+      const bool v6 = at->ai_family == AF_INET6;
+      all.push_back(v6 ? fmt::format("[{}]:{}", name, port) : fmt::format("{}:{}", name, port));
+    }
+  }
+  freeaddrinfo(found);
+  return all;
+}
+
+bool IsLoopbackName(const std::string& address) { return address.rfind("localhost:", 0) == 0; }
+
+}  // namespace
+
+RouterLinks::RouterLinks(std::vector<std::string> addresses, v1::Registration registration,
+                         std::function<void()> want_snapshot, const Clock& clock)
+    : addresses_(std::move(addresses)),
+      registration_(std::move(registration)),
+      want_snapshot_(std::move(want_snapshot)),
+      clock_(clock),
+      thread_([this] { Run(); }) {}
+
+RouterLinks::~RouterLinks() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  thread_.join();
+}
+
+void RouterLinks::Run() {
+  const auto stopping = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_; };
+  absl::Duration resolve_at = absl::ZeroDuration();
+  while (true) {
+    if (clock_.Monotonic() >= resolve_at) {
+      Resolve();
+      resolve_at = clock_.Monotonic() + kResolveEvery;
+    }
+    std::vector<std::shared_ptr<RouterLink>> links;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (mutex_.AwaitWithTimeout(absl::Condition(&stopping), kTick)) return;
+      links = links_;
+    }
+    for (const auto& link : links) link->Tick();
+  }
+}
+
+void RouterLinks::Resolve() {
+  std::vector<std::string> wanted;
+  for (const std::string& address : addresses_) {
+    // "localhost" has two numeric addresses and one router: let gRPC choose.
+    std::vector<std::string> found =
+        IsLoopbackName(address) ? std::vector<std::string>{address} : Lookup(address);
+    wanted.insert(wanted.end(), found.begin(), found.end());
+  }
+  std::vector<std::shared_ptr<RouterLink>> gone;  // destroyed outside of the lock
+  absl::MutexLock lock(&mutex_);
+  for (auto at = links_.begin(); at != links_.end();) {
+    const bool still = std::find(wanted.begin(), wanted.end(), (*at)->address()) != wanted.end();
+    // A name that does not resolve for a moment is no reason to leave a router that answers.
+    if (still || (*at)->connected()) {
+      ++at;
+    } else {
+      gone.push_back(std::move(*at));
+      at = links_.erase(at);
+    }
+  }
+  for (const std::string& address : wanted) {
+    const auto same = [&](const auto& link) { return link->address() == address; };
+    if (std::none_of(links_.begin(), links_.end(), same)) {
+      links_.push_back(
+          std::make_shared<RouterLink>(address, registration_, want_snapshot_, clock_));
+    }
+  }
+}
+
+void RouterLinks::SendLoad(const v1::Load& load) {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& link : links_) link->SendLoad(load);
+}
+
+void RouterLinks::SendKvEvents(const engine::KvEvents& events) {
+  const auto shared = std::make_shared<const v1::KvEvents>(rpc::ToProto(events));
+  absl::MutexLock lock(&mutex_);
+  for (const auto& link : links_) link->SendKvEvents(shared);
+}
+
+void RouterLinks::SendDraining() {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& link : links_) link->SendDraining();
+}
+
+int32_t RouterLinks::connected() const {
+  absl::MutexLock lock(&mutex_);
+  return static_cast<int32_t>(
+      std::count_if(links_.begin(), links_.end(), [](const auto& link) { return link->connected(); }));
+}
+
+}  // namespace baton::worker

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/base/clock.h"
+#include "common/engine/observer.h"
+#include "common/worker/router_link.h"
+
+namespace baton::worker {
+
+// Presence at every router. Addresses are host:port; a name that resolves to several addresses (a headless
+// Service) means a router at each of them, looked up again every few seconds. One control thread.
+class RouterLinks {
+ public:
+  RouterLinks(std::vector<std::string> addresses, v1::Registration registration,
+              std::function<void()> want_snapshot, const Clock& clock);
+  ~RouterLinks();
+
+  void SendLoad(const v1::Load& load);
+  void SendKvEvents(const engine::KvEvents& events);
+  void SendDraining();
+  // Routers that have welcomed this worker.
+  int32_t connected() const;
+
+ private:
+  void Run();
+  void Resolve();
+
+  const std::vector<std::string> addresses_;
+  const v1::Registration registration_;
+  const std::function<void()> want_snapshot_;
+  const Clock& clock_;
+  mutable absl::Mutex mutex_;
+  std::vector<std::shared_ptr<RouterLink>> links_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace baton::worker

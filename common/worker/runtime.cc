@@ -1,0 +1,200 @@
+#include "common/worker/runtime.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <random>
+
+#include "common/base/check.h"
+#include "common/handover/destination.h"
+#include "common/model/load_model.h"
+#include "common/transfer/ucx/ucx_transport.h"
+#include "common/telemetry/logging.h"
+
+namespace baton::worker {
+namespace {
+
+constexpr int32_t kProtocolVersion = 1;
+
+std::string HostName() {
+  char name[256] = "localhost";
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+// Unique per process start, so that a restarted worker is never taken for its predecessor.
+std::string MakeWorkerId(Role role, const std::string& wanted) {
+  const std::string stem =
+      !wanted.empty() ? wanted
+                      : fmt::format("{}-{}", role == Role::kPrefill ? "prefill" : "decode", HostName());
+  return fmt::format("{}@{:08x}", stem, std::random_device{}());
+}
+
+std::unique_ptr<kernels::Backend> MakeBackend(const config::WorkerOptions& options) {
+  if (options.isa == config::Isa::kScalar) return kernels::MakeReferenceBackend();
+  kernels::CpuOptions cpu{.num_threads = options.threads};
+  switch (options.isa) {
+    case config::Isa::kAvx2: cpu.isa = "avx2"; break;
+    case config::Isa::kAvx512: cpu.isa = "avx512"; break;
+    case config::Isa::kAvx512Bf16: cpu.isa = "avx512_bf16"; break;
+    default: cpu.isa = "auto";
+  }
+  return kernels::MakeCpuBackend(cpu);
+}
+
+model::WeightDType DTypeOf(config::Dtype dtype) {
+  switch (dtype) {
+    case config::Dtype::kF32: return model::WeightDType::kF32;
+    case config::Dtype::kBf16: return model::WeightDType::kBF16;
+    case config::Dtype::kAuto: break;
+  }
+  return model::WeightDType::kAuto;
+}
+
+transfer::UcxOptions UcxOptionsOf(const config::WorkerOptions& options) {
+  transfer::UcxOptions ucx;
+  if (options.transfer_path == config::TransferPath::kSharedMemory) {
+    ucx.transports = transfer::UcxTransports::kSharedMemory;
+  } else if (options.transfer_path == config::TransferPath::kTcp) {
+    ucx.transports = transfer::UcxTransports::kNetwork;
+  }
+  return ucx;
+}
+
+// Logs each tenth, so that a supervisor and a person can follow.
+model::LoadProgress LogProgress() {
+  return [last = -1](int64_t done, int64_t total) mutable {
+    const int tenth = total > 0 ? static_cast<int>(done * 10 / total) : 10;
+    if (tenth == last) return;
+    last = tenth;
+    telemetry::LogInfo("model", "loading weights", {{"percent", tenth * 10}});
+  };
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Create(Role role,
+                                                         const config::ModelOptions& model,
+                                                         const config::WorkerOptions& worker) {
+  std::unique_ptr<Runtime> runtime(new Runtime(role, model, worker));
+  RETURN_IF_ERROR(runtime->Load());
+  RETURN_IF_ERROR(runtime->MakeKvPool());
+  return runtime;
+}
+
+Runtime::Runtime(Role role, const config::ModelOptions& model, const config::WorkerOptions& worker)
+    : role_(role),
+      model_options_(model),
+      options_(worker),
+      worker_id_(MakeWorkerId(role, worker.worker_id)) {}
+
+absl::Status Runtime::Load() {
+  backend_ = MakeBackend(options_);
+  if (backend_ == nullptr) {
+    return FailedPrecondition("this machine's CPU lacks what --isa asks for");
+  }
+  model::LoadOptions load;
+  load.model_dir = model_options_.path;
+  load.name = model_options_.served_name();
+  load.dtype = DTypeOf(model_options_.dtype);
+  load.format = model_options_.load_format == config::LoadFormat::kRandom
+                    ? model::LoadFormat::kRandom
+                    : model::LoadFormat::kSafetensors;
+  load.context_tokens_max = options_.context_tokens_max;
+  load.step_tokens_max = options_.step_tokens_max;
+  load.logits_rows_max = options_.batch_sequences_max;
+  load.progress = LogProgress();
+  ASSIGN_OR_RETURN(runner_, model::LoadModel(load, *backend_));
+  fingerprint_ = fmt::format("{}/P{}", runner_->info().fingerprint, options_.block_tokens);
+  return absl::OkStatus();
+}
+
+absl::Status Runtime::MakeKvPool() {
+  const size_t block_bytes = runner_->KvGeometry(1, options_.block_tokens).block_bytes();
+  const int64_t wanted = options_.kv_blocks > 0
+                             ? options_.kv_blocks
+                             : options_.kv_memory_or_default().count / int64_t(block_bytes);
+  // More blocks than the longest context of a full batch could ever use are only touched memory.
+  const int64_t useful = int64_t(options_.batch_sequences_max) *
+                         ((runner_->info().context_tokens_max - 1) / options_.block_tokens + 1) * 2;
+  const int64_t blocks = options_.kv_blocks > 0 ? wanted : std::min(wanted, useful);
+  if (blocks < 2) {
+    return InvalidArgument(
+        "kv_memory of {} holds {} KV blocks of {}; at least 2 are needed",
+        config::BytesText(options_.kv_memory_or_default()), blocks,
+        config::RoundedBytesText(static_cast<int64_t>(block_bytes)));
+  }
+  ASSIGN_OR_RETURN(transport_, transfer::UcxTransport::Create(UcxOptionsOf(options_)));
+  pool_ = runner_->KvGeometry(static_cast<int32_t>(blocks), options_.block_tokens);
+  ASSIGN_OR_RETURN(region_, transport_->AllocateRegion(pool_.pool_bytes()));
+  pool_.base = region_.data;
+  runner_->BindKv(pool_);
+  telemetry::LogInfo("worker", "model loaded",
+                     {{"model", runner_->info().name},
+                      {"parameters", runner_->info().num_parameters},
+                      {"backend", backend_->name()},
+                      {"kv_blocks", blocks},
+                      {"block_tokens", options_.block_tokens},
+                      {"kv_bytes", pool_.pool_bytes()}});
+  return absl::OkStatus();
+}
+
+absl::Status Runtime::StartEngine(engine::Observer& observer, const Clock& clock) {
+  ASSIGN_OR_RETURN(engine_, engine::Engine::Start(engine_options(), *runner_, observer, clock));
+  return absl::OkStatus();
+}
+
+int32_t Runtime::context_tokens_max() const {
+  const int64_t pool_tokens = int64_t(pool_.num_blocks) * pool_.block_tokens;
+  return static_cast<int32_t>(std::min<int64_t>(runner_->info().context_tokens_max, pool_tokens));
+}
+
+engine::EngineOptions Runtime::engine_options() const {
+  engine::EngineOptions engine;
+  engine.block_tokens = options_.block_tokens;
+  engine.num_blocks = pool_.num_blocks;
+  engine.host_blocks = static_cast<int32_t>(options_.swap_memory.count / int64_t(pool_.block_bytes()));
+  engine.batch_sequences_max = options_.batch_sequences_max;
+  engine.step_tokens_max = options_.step_tokens_max;
+  engine.waiting_sequences_max = options_.waiting_sequences_max;
+  engine.waiting_tokens_max = options_.waiting_tokens_max;
+  engine.prefix_cache = options_.prefix_cache;
+  switch (options_.preemption) {
+    case config::Preemption::kAuto: engine.preemption = engine::PreemptionMode::kAuto; break;
+    case config::Preemption::kRecompute:
+      engine.preemption = engine::PreemptionMode::kRecompute;
+      break;
+    case config::Preemption::kSwap: engine.preemption = engine::PreemptionMode::kSwap; break;
+  }
+  engine.salt = fingerprint_;
+  return engine;
+}
+
+v1::Registration Runtime::Describe(const std::string& grpc_address,
+                                   const std::string& metrics_address) const {
+  v1::Registration self;
+  self.set_worker_id(worker_id_);
+  self.set_role(role_ == Role::kPrefill ? v1::WORKER_ROLE_PREFILL : v1::WORKER_ROLE_DECODE);
+  self.set_model(model().name);
+  self.set_fingerprint(fingerprint_);
+  self.set_grpc_address(grpc_address);
+  self.set_protocol(kProtocolVersion);
+  self.set_block_tokens(pool_.block_tokens);
+  self.set_num_blocks(pool_.num_blocks);
+  self.set_context_tokens_max(context_tokens_max());
+  self.set_vocab_size(model().vocab);
+  for (int32_t token : model().eos_token_ids) self.add_eos_token_ids(token);
+  self.set_heartbeat_ms(static_cast<int32_t>(absl::ToInt64Milliseconds(options_.heartbeat)));
+  self.set_process_id(getpid());
+  self.set_batch_sequences_max(options_.batch_sequences_max);
+  self.set_waiting_sequences_max(options_.waiting_sequences_max);
+  self.set_waiting_tokens_max(options_.waiting_tokens_max);
+  self.set_kv_bytes_per_token(static_cast<int64_t>(pool_.block_bytes()) / pool_.block_tokens);
+  self.set_hash_salt(fingerprint_);
+  self.set_metrics_address(metrics_address);
+  self.set_step_tokens_max(options_.step_tokens_max);
+  *self.mutable_transfer() = handover::ToProto(transport_->local_address());
+  return self;
+}
+
+}  // namespace baton::worker

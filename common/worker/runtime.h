@@ -1,0 +1,65 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "baton/v1/cluster.pb.h"
+#include "common/base/clock.h"
+#include "common/config/model_options.h"
+#include "common/config/worker_options.h"
+#include "common/engine/engine.h"
+#include "common/model/model_runner.h"
+#include "common/transfer/transport.h"
+#include "kernels/backend.h"
+
+namespace baton::worker {
+
+enum class Role : uint8_t { kPrefill, kDecode };
+
+// Everything below a worker's service: the device, the model on it, the KV pool in memory that peers can
+// write to, and (once started) the engine. Built once in main(); parts die in reverse order.
+class Runtime {
+ public:
+  // Loads the model, logging progress. Errors name the flag, file or field that stands in the way.
+  static absl::StatusOr<std::unique_ptr<Runtime>> Create(Role role, const config::ModelOptions& model,
+                                                         const config::WorkerOptions& worker);
+
+  // `observer` outlives the runtime's engine.
+  absl::Status StartEngine(engine::Observer& observer, const Clock& clock);
+  // Joins the engine thread: no observer call comes after.
+  void StopEngine() { engine_.reset(); }
+
+  engine::Engine& engine() { return *engine_; }
+  transfer::Transport& transport() { return *transport_; }
+  const transfer::Region& region() const { return region_; }
+  const kernels::KvView& pool() const { return pool_; }
+  const model::ModelInfo& model() const { return runner_->info(); }
+  const std::string& worker_id() const { return worker_id_; }
+  // Equal on two workers that may hand KV to each other: the model's, and the block size.
+  const std::string& fingerprint() const { return fingerprint_; }
+  // Longest prompt plus output that model and pool allow.
+  int32_t context_tokens_max() const;
+  engine::EngineOptions engine_options() const;
+
+  // What the routers are told.
+  v1::Registration Describe(const std::string& grpc_address, const std::string& metrics_address) const;
+
+ private:
+  Runtime(Role role, const config::ModelOptions& model, const config::WorkerOptions& worker);
+  absl::Status Load();
+  absl::Status MakeKvPool();
+
+  const Role role_;
+  const config::ModelOptions model_options_;
+  const config::WorkerOptions options_;
+  const std::string worker_id_;
+  std::string fingerprint_;
+  std::unique_ptr<kernels::Backend> backend_;
+  std::unique_ptr<model::ModelRunner> runner_;
+  std::unique_ptr<transfer::Transport> transport_;
+  transfer::Region region_;
+  kernels::KvView pool_;
+  std::unique_ptr<engine::Engine> engine_;
+};
+
+}  // namespace baton::worker

@@ -1,0 +1,182 @@
+#include "services/decode_worker/decode_worker.h"
+
+#include <set>
+
+#include "common/base/check.h"
+#include "common/rpc/convert.h"
+#include "services/decode_worker/router_session.h"
+#include "common/telemetry/logging.h"
+
+namespace baton::decode_worker {
+
+DecodeWorker::DecodeWorker(worker::Runtime& runtime, handover::ReceiverOptions receiver,
+                           const Clock& clock)
+    : runtime_(runtime),
+      receiver_(std::move(receiver), runtime.pool(), runtime.transport(),
+                [&runtime](engine::Command command) {
+                  // Everything the receiver posts is about accepted work and always taken.
+                  CHECK_OK(runtime.engine().Post(std::move(command)));
+                },
+                clock) {}
+
+void DecodeWorker::Submit(RouterSession& session, const v1::SubmitSequences& submit) {
+  if (submit.sequences().empty()) return;
+  const RequestId request(submit.sequences(0).request_id());
+  receiver_.SetTargets(request, {submit.prefill().begin(), submit.prefill().end()});
+  std::optional<SequenceId> first;
+  for (const v1::Sequence& sequence : submit.sequences()) {
+    SequenceSpec spec = rpc::FromProto(sequence);
+    const SequenceId id = spec.id;
+    // Siblings share the first one's prompt through the prefix cache.
+    const bool remote = !first && !submit.prefill().empty();
+    if (absl::Status status = Admit(session, std::move(spec), remote, first); !status.ok()) {
+      session.Add(DeltaOf({.id = id, .finish = FinishReason::kError, .status = status}, false));
+      session.Flush();
+    } else if (!first) {
+      first = id;
+    }
+  }
+  absl::MutexLock lock(&mutex_);
+  if (!choices_left_.contains(request)) receiver_.ForgetRequest(request);
+}
+
+absl::Status DecodeWorker::Admit(RouterSession& session, SequenceSpec spec, bool remote_prefill,
+                                 const std::optional<SequenceId>& after) {
+  RETURN_IF_ERROR(Check(spec));
+  const SequenceId id = spec.id;
+  const bool with_logprobs = spec.sampling.logprobs.has_value();
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!sequences_.emplace(id, Entry{&session, with_logprobs}).second) {
+      return InvalidArgument("sequence {}/{} runs here already", id.request.value(), id.choice);
+    }
+    ++choices_left_[id.request];
+  }
+  absl::Status status = runtime_.engine().Post(
+      engine::Submit{.spec = std::move(spec), .remote_prefill = remote_prefill, .after = after});
+  if (!status.ok()) {
+    absl::MutexLock lock(&mutex_);
+    Forget(id);
+  }
+  return status;
+}
+
+absl::Status DecodeWorker::Check(const SequenceSpec& spec) const {
+  const int32_t vocab = runtime_.model().vocab;
+  if (spec.prompt.empty()) return InvalidArgument("prompt has no tokens");
+  for (int32_t token : spec.prompt) {
+    if (token < 0 || token >= vocab) {
+      return InvalidArgument("prompt names token {}, but the vocabulary has ids 0 to {}", token,
+                             vocab - 1);
+    }
+  }
+  if (spec.sampling.max_tokens < 1) return InvalidArgument("max_tokens must be resolved and >= 1");
+  if (!spec.sampling.seed) return InvalidArgument("seed must be resolved");
+  if (spec.resumed_tokens < 0 || spec.resumed_tokens >= static_cast<int32_t>(spec.prompt.size())) {
+    return InvalidArgument("resumed_tokens is {} of a prompt of {}", spec.resumed_tokens,
+                           spec.prompt.size());
+  }
+  return spec.sampling.Validate(vocab);
+}
+
+void DecodeWorker::Cancel(RouterSession& session, const v1::CancelSequence& cancel) {
+  const RequestId request(cancel.request_id());
+  std::vector<SequenceId> ids;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [id, entry] : sequences_) {
+      if (entry.session != &session || id.request != request) continue;
+      if (!cancel.has_choice() || cancel.choice() == id.choice) ids.push_back(id);
+    }
+  }
+  for (SequenceId& id : ids) CHECK_OK(runtime_.engine().Post(engine::Cancel{std::move(id)}));
+}
+
+void DecodeWorker::Detach(RouterSession& session) {
+  std::vector<SequenceId> orphans;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (auto& [id, entry] : sequences_) {
+      if (entry.session != &session) continue;
+      entry.session = nullptr;
+      orphans.push_back(id);
+    }
+  }
+  if (!orphans.empty()) {
+    telemetry::LogWarning("decode_worker", "router lost, cancelling its sequences",
+                          {{"peer", session.peer()}, {"sequences", orphans.size()}});
+  }
+  for (SequenceId& id : orphans) CHECK_OK(runtime_.engine().Post(engine::Cancel{std::move(id)}));
+}
+
+void DecodeWorker::OnStep(std::vector<engine::SequenceOutput> outputs) {
+  absl::MutexLock lock(&mutex_);
+  std::set<RouterSession*> touched;
+  for (const engine::SequenceOutput& output : outputs) {
+    auto found = sequences_.find(output.id);
+    if (found == sequences_.end()) continue;
+    if (RouterSession* session = found->second.session; session != nullptr) {
+      session->Add(DeltaOf(output, found->second.with_logprobs));
+      touched.insert(session);
+    }
+    if (output.finish != FinishReason::kNone) {
+      receiver_.OnSequenceEnded(output.id);
+      Forget(output.id);
+    }
+  }
+  for (RouterSession* session : touched) session->Flush();
+}
+
+v1::SequenceDelta DecodeWorker::DeltaOf(const engine::SequenceOutput& output,
+                                        bool with_logprobs) const {
+  v1::SequenceDelta delta;
+  delta.set_request_id(output.id.request.value());
+  delta.set_choice(output.id.choice);
+  for (const GeneratedToken& token : output.tokens) {
+    *delta.add_tokens() = rpc::ToProto(token, with_logprobs);
+  }
+  delta.set_finish(rpc::ToProto(output.finish));
+  if (!output.status.ok()) {
+    delta.set_status_code(static_cast<int>(output.status.code()));
+    delta.set_status_message(MessageOf(output.status));
+  }
+  *delta.mutable_times() = rpc::ToProto(output.times);
+  if (output.times.remote_prefill) {
+    const handover::Delivery delivery = receiver_.DeliveryOf(output.id);
+    delta.mutable_times()->set_prefill_worker(delivery.prefill_worker);
+    delta.mutable_times()->set_kv_bytes(delivery.bytes);
+    delta.mutable_times()->set_kv_exposed_ms(absl::ToDoubleMilliseconds(delivery.exposed));
+  }
+  return delta;
+}
+
+void DecodeWorker::Forget(const SequenceId& id) {
+  sequences_.erase(id);
+  auto left = choices_left_.find(id.request);
+  if (left == choices_left_.end() || --left->second > 0) return;
+  choices_left_.erase(left);
+  receiver_.ForgetRequest(id.request);
+}
+
+void DecodeWorker::OnPrefillNeeded(engine::PrefillNeeded needed) {
+  receiver_.OnPrefillNeeded(std::move(needed));
+}
+
+void DecodeWorker::OnKvReady(engine::KvReady) { CHECK(false, "a decode worker sends no prompt's KV"); }
+void DecodeWorker::OnPrefillDone(engine::PrefillDone) { CHECK(false, "no prefill was submitted"); }
+
+void DecodeWorker::OnKvEvents(engine::KvEvents events) {
+  if (links_ != nullptr) links_->SendKvEvents(events);
+}
+
+void DecodeWorker::OnLoad(const engine::LoadReport& load) {
+  if (links_ == nullptr) return;
+  v1::Load report = rpc::ToProto(load);
+  const handover::Receiver::Counters counters = receiver_.counters();
+  report.set_kv_bytes(counters.bytes);
+  report.set_kv_busy_seconds(counters.seconds);
+  report.set_handovers_failed(counters.failed);
+  links_->SendLoad(report);
+}
+
+}  // namespace baton::decode_worker

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "baton/v1/worker.pb.h"
+#include "common/engine/observer.h"
+#include "common/handover/receiver.h"
+#include "common/worker/router_links.h"
+#include "common/worker/runtime.h"
+
+namespace baton::decode_worker {
+
+class RouterSession;
+
+// Connects the engine with the router sessions and the hand-over. Thread-safe; the observer calls come on
+// the engine thread and only post.
+class DecodeWorker : public engine::Observer {
+ public:
+  DecodeWorker(worker::Runtime& runtime, handover::ReceiverOptions receiver, const Clock& clock);
+
+  // Set once, before the engine starts.
+  void set_links(worker::RouterLinks* links) { links_ = links; }
+
+  // Admits all sequences of a submission for `session`; those that are refused end there at once, with the
+  // reason. Any thread.
+  void Submit(RouterSession& session, const v1::SubmitSequences& submit);
+  void Cancel(RouterSession& session, const v1::CancelSequence& cancel);
+  // The session is going: its sequences are cancelled and it hears no more.
+  void Detach(RouterSession& session);
+
+  // Ends all hand-overs; before the engine goes.
+  void Stop() { receiver_.Stop(); }
+  const handover::Receiver& receiver() const { return receiver_; }
+
+  // engine::Observer
+  void OnStep(std::vector<engine::SequenceOutput> outputs) override;
+  void OnPrefillNeeded(engine::PrefillNeeded needed) override;
+  void OnKvReady(engine::KvReady ready) override;
+  void OnPrefillDone(engine::PrefillDone done) override;
+  void OnKvEvents(engine::KvEvents events) override;
+  void OnLoad(const engine::LoadReport& load) override;
+
+ private:
+  struct Entry {
+    RouterSession* session = nullptr;
+    bool with_logprobs = false;
+  };
+
+  absl::Status Admit(RouterSession& session, SequenceSpec spec, bool remote_prefill,
+                     const std::optional<SequenceId>& after);
+  absl::Status Check(const SequenceSpec& spec) const;
+  v1::SequenceDelta DeltaOf(const engine::SequenceOutput& output, bool with_logprobs) const;
+  void Forget(const SequenceId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  worker::Runtime& runtime_;
+  worker::RouterLinks* links_ = nullptr;
+  handover::Receiver receiver_;
+  absl::Mutex mutex_;
+  absl::flat_hash_map<SequenceId, Entry> sequences_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<RequestId, int32_t> choices_left_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace baton::decode_worker
