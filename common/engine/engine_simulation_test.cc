@@ -7,6 +7,7 @@
 #include <map>
 #include <random>
 
+#include "common/base/check.h"
 #include "common/engine/testing/chain_runner.h"
 #include "common/engine/testing/simulated_transfer.h"
 #include "common/engine/testing/simulated_worker.h"
@@ -16,6 +17,7 @@ namespace {
 
 using testing::ChainModelOptions;
 using testing::ChainOutput;
+using testing::ChainRunner;
 using testing::GenerateByChain;
 using testing::RecordingObserver;
 using testing::SimulatedTransfer;
@@ -37,8 +39,10 @@ class Simulation {
   Simulation(uint64_t seed, const Workload& workload)
       : workload_(workload),
         random_(seed),
-        decode_(Options(), Model(), clock_),
-        prefill_(Options(), Model(), clock_),
+        decode_model_(Model()),
+        prefill_model_(Model()),
+        decode_(Options(), decode_model_, clock_),
+        prefill_(Options(), prefill_model_, clock_),
         transfer_(prefill_, decode_, seed + 1, workload.failures_percent) {}
 
   // Empty, or what went wrong.
@@ -46,8 +50,7 @@ class Simulation {
     int idle_rounds = 0;
     while (submitted_ < workload_.sequences || !decode_.idle() || !prefill_.idle()) {
       const bool moved = Tick();
-      if (std::string wrong = decode_.CheckAlways(); !wrong.empty()) return "decode: " + wrong;
-      if (std::string wrong = prefill_.CheckAlways(); !wrong.empty()) return "prefill: " + wrong;
+      if (std::string wrong = CheckWorkers(); !wrong.empty()) return wrong;
       idle_rounds = moved ? 0 : idle_rounds + 1;
       if (idle_rounds > 200) return "nobody gets on any more";
       if (++ticks_ > 200'000) return "no end in sight";
@@ -68,10 +71,21 @@ class Simulation {
     bool cancelled = false;
   };
 
+  std::string CheckWorkers() {
+    for (const ChainRunner* model : {&decode_model_, &prefill_model_}) {
+      if (model->broken_links() > 0) return "broken KV: " + model->first_broken_link();
+    }
+    if (std::string wrong = decode_.CheckAlways(); !wrong.empty()) return "decode: " + wrong;
+    if (std::string wrong = prefill_.CheckAlways(); !wrong.empty()) return "prefill: " + wrong;
+    return "";
+  }
+
   int Uniform(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }
   bool Chance(int percent) { return Uniform(0, 99) < percent; }
 
-  ChainModelOptions Model() { return {.vocab = 61, .context_tokens_max = 150, .num_layers = 2}; }
+  static ChainModelOptions Model() {
+    return {.vocab = 61, .context_tokens_max = 150, .num_layers = 2};
+  }
 
   EngineOptions Options() {
     EngineOptions options;
@@ -102,6 +116,7 @@ class Simulation {
       case 5:
         return decode_.Step();
       case 6:
+        if (Chance(1)) CHECK_OK(decode_.Post(SendSnapshot{}));
         return prefill_.Step();
       default:
         return transfer_.Advance();
@@ -171,7 +186,7 @@ class Simulation {
   std::string CheckOutput(const Sent& sent) {
     const RecordingObserver::Told told = decode_.observer().told(sent.spec.id);
     const ChainOutput expected =
-        GenerateByChain(sent.spec, decode_.runner().info(), decode_.context_tokens_max());
+        GenerateByChain(sent.spec, decode_.info(), decode_.context_tokens_max());
     if (told.outputs_after_finish > 0) return "spoke after its end";
     if (told.tokens.size() > expected.tokens.size()) return "too many tokens";
     for (size_t i = 0; i < told.tokens.size(); ++i) {
@@ -200,6 +215,8 @@ class Simulation {
   std::mt19937_64 random_;
   int32_t block_tokens_ = 0;
   ManualClock clock_;
+  ChainRunner decode_model_;
+  ChainRunner prefill_model_;
   SimulatedWorker decode_;
   SimulatedWorker prefill_;
   SimulatedTransfer transfer_;

@@ -2,21 +2,24 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/base/clock.h"
 #include "common/engine/admission_gate.h"
 #include "common/engine/engine_core.h"
 #include "common/engine/swap_store.h"
-#include "common/engine/testing/chain_runner.h"
 #include "common/engine/testing/recording_observer.h"
+#include "common/model/model_runner.h"
 
 namespace baton::engine::testing {
 
-// One engine without its thread, with its model, memory and observer: a worker in a simulation.
-// Single-threaded.
+// One engine without its thread, with its KV memory and observer: a worker in a simulation, on any
+// model. Single-threaded.
 class SimulatedWorker {
  public:
-  SimulatedWorker(const EngineOptions& options, const ChainModelOptions& model, const Clock& clock);
+  // Binds `runner` to a pool of its own, filled with noise: nothing is right by being zero.
+  // `runner` and `clock` outlive the worker.
+  SimulatedWorker(const EngineOptions& options, model::ModelRunner& runner, const Clock& clock);
   ~SimulatedWorker();
 
   // As Engine::Post, but handled at once.
@@ -25,7 +28,7 @@ class SimulatedWorker {
 
   const EngineOptions& options() const { return options_; }
   int32_t context_tokens_max() const;
-  ChainRunner& runner() { return runner_; }
+  const model::ModelInfo& info() const { return runner_.info(); }
   RecordingObserver& observer() { return observer_; }
   EngineCore& core() { return *core_; }
   const kernels::KvView& kv() const { return kv_; }
@@ -39,7 +42,8 @@ class SimulatedWorker {
  private:
   const EngineOptions options_;
   const Clock& clock_;
-  ChainRunner runner_;
+  model::ModelRunner& runner_;
+  std::vector<float> memory_;
   kernels::KvView kv_;
   RecordingObserver observer_;
   AdmissionGate gate_;
