@@ -13,6 +13,7 @@ constexpr int32_t kSplitTokens = 1024;
 constexpr int32_t kGroupTokens = 16;  // tokens packed at once; never cross a KV block
 // Enough rows to make packing a tile of K and V cheap beside their arithmetic.
 constexpr int32_t kBlockRows = 96;
+constexpr size_t kStateHeader = 16 + size_t(kTileRowsMax) * 16;  // maxima, sums
 
 int32_t CeilDiv(int32_t a, int32_t b) { return (a + b - 1) / b; }
 
@@ -22,16 +23,15 @@ int32_t FirstVisible(int32_t position, int32_t window) {
 }
 
 float* Largest(float* state) { return state; }
-float* Sums(float* state) { return state + kTileRowsMax; }
+float* Sums(float* state) { return state + 16; }
 float* Results(float* state, int32_t panel) {
-  return state + 32 + size_t(panel) * kTileRowsMax * kPanelLanes;
+  return state + kStateHeader + size_t(panel) * kTileRowsMax * kPanelLanes;
 }
 
 void ResetStates(float* states, size_t count, size_t state_floats) {
   std::memset(states, 0, count * state_floats * sizeof(float));
   for (size_t i = 0; i < count; ++i) {
-    std::fill_n(Largest(states + i * state_floats), kTileRowsMax,
-                -std::numeric_limits<float>::infinity());
+    std::fill_n(Largest(states + i * state_floats), 16, -std::numeric_limits<float>::infinity());
   }
 }
 
@@ -57,6 +57,8 @@ class AttentionRunner::BlockTask {
   void RunSplit(int32_t split, float* states);
   void PackKvTile(int32_t tile_begin);
   void PackKvGroup(int32_t begin, int32_t tile_begin);
+  void RunTile(TileFn fn, TileArgs tile, int first_group, int end_group, int32_t ahead,
+               size_t offset) const;
   const std::byte* Keys(int32_t token) const;
   void RunRows(int32_t tile, int32_t tile_begin, float* state);
   bool FindVisible(int32_t tile, int32_t tile_begin, int32_t* begin, int32_t* end) const;
@@ -90,6 +92,7 @@ AttentionRunner::Shape AttentionRunner::ShapeOf(const AttentionArgs& args, const
   const KvView& kv = args.kv;
   KERNELS_CHECK(kv.num_kv_heads > 0 && args.num_q_heads % kv.num_kv_heads == 0);
   KERNELS_CHECK(kv.block_tokens % kGroupTokens == 0 && kv.head_dim % 2 == 0);
+  KERNELS_CHECK(args.scale > 0);
   KERNELS_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
   Shape shape;
   shape.pairs = kv.dtype == DType::kBF16 && ops.bf16_dot;
@@ -97,7 +100,7 @@ AttentionRunner::Shape AttentionRunner::ShapeOf(const AttentionArgs& args, const
   shape.block_tokens = std::max(1, kBlockRows / shape.group);
   shape.k_dwords = shape.pairs ? kv.head_dim / 2 : kv.head_dim;
   shape.panels = CeilDiv(kv.head_dim, kPanelLanes);
-  shape.state_floats = 32 + size_t(shape.panels) * kTileRowsMax * kPanelLanes;
+  shape.state_floats = kStateHeader + size_t(shape.panels) * kTileRowsMax * kPanelLanes;
   shape.block_states = size_t(CeilDiv(shape.block_tokens * shape.group, kTileRowsMax));
   shape.key_dwords = size_t(CeilDiv(shape.k_dwords, 16)) * 16 * kPanelLanes;
   shape.value_dwords =
@@ -269,14 +272,6 @@ void AttentionRunner::BlockTask::PackKvGroup(int32_t begin, int32_t tile_begin) 
                  keys_ + at / kPanelLanes * int32_t(shape_.key_dwords) + at % kPanelLanes);
   ops_.pack_values(values, kv.dtype, shape_.pairs, tokens, kv.head_dim,
                    values_ + rows * kPanelLanes);
-  const int32_t next = begin + kKvTileTokens;
-  if (next >= end_visible_) return;
-  const std::byte* ahead = Keys(next);
-  const size_t bytes = size_t(kGroupTokens) * size_t(kv.head_dim) * BytesOf(kv.dtype);
-  for (size_t i = 0; i < bytes; i += 64) {
-    __builtin_prefetch(ahead + i);
-    __builtin_prefetch(ahead + to_values + i);
-  }
 }
 
 // The tokens of the tile that each row sees. False: none does.
@@ -292,22 +287,50 @@ bool AttentionRunner::BlockTask::FindVisible(int32_t tile, int32_t tile_begin, i
   return any;
 }
 
+// Runs a tile of arithmetic and fetches, evenly spread over it, groups of the next tile of the
+// cache at `ahead`: K, or V `offset` bytes behind it. (Fetched at once they would be dropped.)
+// Cutting k into parts continues the same chains.
+void AttentionRunner::BlockTask::RunTile(TileFn fn, TileArgs tile, int first_group, int end_group,
+                                         int32_t ahead, size_t offset) const {
+  const int64_t k = tile.k;
+  tile.prefetch = tile.panel;
+  if (ahead >= end_visible_ || first_group == end_group) return fn(tile);
+  const size_t group_bytes =
+      size_t(kGroupTokens) * size_t(args_.kv.head_dim) * BytesOf(args_.kv.dtype);
+  const int64_t part = k / (end_group - first_group);
+  const auto* x = static_cast<const uint32_t*>(tile.x);
+  const auto* panel = static_cast<const uint32_t*>(tile.panel);
+  const int64_t x_step = tile.layout == XLayout::kPacked ? tile.rows : 1;
+  for (int group = first_group; group < end_group; ++group) {
+    const int64_t at = (group - first_group) * part;
+    tile.x = x + at * x_step;
+    tile.panel = panel + at * kPanelLanes;
+    tile.k = group + 1 == end_group ? k - at : part;
+    const int32_t token = std::min(ahead + group * kGroupTokens, end_visible_ - 1);
+    tile.prefetch = Keys(token / kGroupTokens * kGroupTokens) + offset;
+    tile.prefetch_step = int64_t(group_bytes) / std::max<int64_t>(1, 2 * tile.k);
+    fn(tile);
+    tile.first = false;
+  }
+}
+
 void AttentionRunner::BlockTask::RunRows(int32_t tile, int32_t tile_begin, float* state) {
   int32_t begin[kTileRowsMax], end[kTileRowsMax];
   float correction[kTileRowsMax];
   if (!FindVisible(tile, tile_begin, begin, end)) return;
   const int rows = RowsOf(tile);
-  const uint32_t* q = queries_ + RowBegin(tile) * shape_.k_dwords;
+  const int32_t ahead = tile == 0 ? tile_begin + kKvTileTokens : end_visible_;
   float* scores[2] = {scores_, scores_ + kTileRowsMax * kPanelLanes};
   for (int half = 0; half < 2; ++half) {
-    const uint32_t* keys = keys_ + size_t(half) * shape_.key_dwords;
-    (shape_.pairs ? ops_.tile_bf16_packed : ops_.tile_f32_packed)({.rows = rows,
-                                                                   .x = q,
-                                                                   .panel = keys,
-                                                                   .k = shape_.k_dwords,
-                                                                   .acc = scores[half],
-                                                                   .first = true,
-                                                                   .prefetch = keys});
+    RunTile(shape_.pairs ? ops_.tile_bf16_packed : ops_.tile_f32_packed,
+            {.rows = rows,
+             .layout = XLayout::kPacked,
+             .x = queries_ + RowBegin(tile) * shape_.k_dwords,
+             .panel = keys_ + size_t(half) * shape_.key_dwords,
+             .k = shape_.k_dwords,
+             .acc = scores[half],
+             .first = true},
+            2 * half, 2 * half + 2, ahead, 0);
   }
   ops_.softmax_tile({.rows = rows,
                      .scores = {scores[0], scores[1]},
@@ -320,23 +343,25 @@ void AttentionRunner::BlockTask::RunRows(int32_t tile, int32_t tile_begin, float
                      .bf16_weights = shape_.pairs,
                      .weights = weights_});
   const int32_t k = kKvTileTokens / (shape_.pairs ? 2 : 1);
+  const size_t to_values = size_t(args_.kv.num_kv_heads) * args_.kv.head_bytes();
   for (int32_t panel = 0; panel < shape_.panels; ++panel) {
-    const uint32_t* values = values_ + size_t(panel) * size_t(k) * kPanelLanes;
     ops_.scale_tile(Results(state, panel), rows, correction);
-    (shape_.pairs ? ops_.tile_bf16_rows : ops_.tile_f32_rows)({.rows = rows,
-                                                               .x = weights_,
-                                                               .panel = values,
-                                                               .k = k,
-                                                               .acc = Results(state, panel),
-                                                               .first = false,
-                                                               .prefetch = values});
+    RunTile(shape_.pairs ? ops_.tile_bf16_rows : ops_.tile_f32_rows,
+            {.rows = rows,
+             .layout = XLayout::kRows64,
+             .x = weights_,
+             .panel = values_ + size_t(panel) * size_t(k) * kPanelLanes,
+             .k = k,
+             .acc = Results(state, panel),
+             .first = false},
+            4 * panel / shape_.panels, 4 * (panel + 1) / shape_.panels, ahead, to_values);
   }
 }
 
 void AttentionRunner::BlockTask::MergeStates(float* into, const float* from) {
   for (int32_t tile = 0; tile < num_states_; ++tile) {
     const size_t at = size_t(tile) * shape_.state_floats;
-    ops_.merge_states(into + at, from + at, RowsOf(tile), shape_.panels);
+    ops_.merge_states(into + at, from + at, RowsOf(tile), shape_.panels, args_.scale);
   }
 }
 
@@ -356,8 +381,8 @@ void AttentionRunner::BlockTask::Write(float* states) {
       const int32_t head = block_.kv_head * shape_.group + row % shape_.group;
       auto* out = static_cast<std::byte*>(args_.out) +
                   size_t(token * args_.num_q_heads + head) * size_t(dim) * BytesOf(args_.out_dtype);
-      ops_.divide_row(Results(state, 0) + r * kPanelLanes, Sums(state)[r], dim, args_.out_dtype,
-                      out);
+      ops_.divide_row(Results(state, 0) + r * kPanelLanes, Sums(state) + r * 16, dim,
+                      args_.out_dtype, out);
     }
   }
 }

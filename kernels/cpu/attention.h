@@ -50,7 +50,7 @@ class AttentionRunner {
     int32_t num_splits;
   };
   // Sizes that follow from the call. A *state* is what 12 rows carry along the cache:
-  // 12 maxima, 12 sums, padding to 32, then results [panel][12][32].
+  // maxima [12] padded to 16, sums [12][16], results [panel][12][32].
   struct Shape {
     bool pairs;            // bf16 pairs are multiplied; else f32
     int32_t group;         // query heads per KV head

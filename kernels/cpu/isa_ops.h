@@ -27,12 +27,13 @@ enum class XLayout : uint8_t {
 };
 
 struct TileArgs {
-  int rows = 0;                    // 1 .. 12
-  const void* x = nullptr;         // see XLayout
-  const void* panel = nullptr;     // [k][32] dwords
-  int64_t k = 0;                   // dwords
-  float* acc = nullptr;            // [rows][32]
-  bool first = false;              // start from 0 instead of acc
+  int rows = 0;                       // 1 .. 12
+  XLayout layout = XLayout::kPacked;  // as the function called says
+  const void* x = nullptr;
+  const void* panel = nullptr;  // [k][32] dwords
+  int64_t k = 0;                // dwords
+  float* acc = nullptr;         // [rows][32]
+  bool first = false;           // start from 0 instead of acc
   // Weights to come, fetched into the second-level cache: two lines per k, `prefetch_step` apart.
   const void* prefetch = nullptr;
   int64_t prefetch_step = 0;
@@ -47,7 +48,7 @@ struct SoftmaxTileArgs {
   const int32_t* begin = nullptr;  // [rows] first visible token of the tile
   const int32_t* end = nullptr;    // [rows] behind the last visible one; begin < end
   float* largest = nullptr;        // [rows] running maximum, updated
-  float* sum = nullptr;            // [rows] running sum, updated
+  float* sum = nullptr;            // [rows][16] running sums, one per lane, updated
   float* correction = nullptr;     // [rows] out: what earlier results are to be multiplied with
   bool bf16_weights = false;
   void* weights = nullptr;  // out, kRows64: 64 f32 or 32 pairs of bf16 per row
@@ -84,12 +85,12 @@ struct IsaOps {
   void (*softmax_tile)(const SoftmaxTileArgs& args);
   // acc[r][0 .. 32) *= factor[r].
   void (*scale_tile)(float* acc, int rows, const float* factor);
-  // Joins two states of attention (12 maxima, 12 sums, padding to 32 floats, [panel][12][32]) of
-  // the same rows over neighbouring parts of the context. A row whose maximum is -inf has seen
-  // nothing.
-  void (*merge_states)(float* into, const float* from, int rows, int panels);
-  // out[0 .. dim) = acc[panel][0 .. 32) / divisor; panels are 12 x 32 floats apart.
-  void (*divide_row)(const float* acc, float divisor, int32_t dim, DType dtype, void* out);
+  // Joins two states of attention of the same rows over neighbouring parts of the context. A state
+  // is 12 maxima (padded to 16; -inf: the row has seen nothing), sums [12][16], results
+  // [panel][12][32].
+  void (*merge_states)(float* into, const float* from, int rows, int panels, float scale);
+  // out[0 .. dim) = acc[panel][0 .. 32) / the sum of 16 lanes; panels are 12 x 32 floats apart.
+  void (*divide_row)(const float* acc, const float* sums, int32_t dim, DType dtype, void* out);
 };
 
 // Null when the compiler's or the machine's side is missing.

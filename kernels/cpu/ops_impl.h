@@ -161,34 +161,67 @@ struct Ops {
 
   static void PackValues(const std::byte* values, DType dtype, bool pairs, int tokens, int32_t dim,
                          uint32_t* panels) {
-    const int rows_per_panel = pairs ? kKvTileTokens / 2 : kKvTileTokens;
-    const int32_t padded = (dim + kPanelLanes - 1) / kPanelLanes * kPanelLanes;
-    for (int32_t d = 0; d < padded; d += 16) {
-      const int n = d >= dim ? 0 : LanesAt(d, dim);
-      uint32_t* panel = panels + d / kPanelLanes * rows_per_panel * kPanelLanes + d % kPanelLanes;
+    constexpr int kPanelDwords = kKvTileTokens * kPanelLanes;
+    for (int32_t d = 0; d < dim; d += kPanelLanes) {
+      const int n = dim - d < kPanelLanes ? dim - d : kPanelLanes;
       if (pairs) {
-        const auto* rows = reinterpret_cast<const uint16_t*>(values) + d;
-        for (int t = 0; t < 16; t += 2) {
-          Vec::InterleavePairs(t < tokens && n > 0 ? rows + t * dim : nullptr,
-                               t + 1 < tokens && n > 0 ? rows + (t + 1) * dim : nullptr, n,
-                               panel + t / 2 * kPanelLanes);
-        }
+        PackValuePairs(reinterpret_cast<const uint16_t*>(values) + d, tokens, dim, n, panels);
+        panels += kPanelDwords / 2;
       } else {
-        for (int t = 0; t < 16; ++t) {
-          const Vec v =
-              t < tokens && n > 0 ? LoadAny(values, dtype, int64_t{t} * dim + d, n) : Vec::Zero();
-          v.Store(reinterpret_cast<float*>(panel + t * kPanelLanes));
-        }
+        PackValueRows(values, dtype, tokens, dim, d, n, reinterpret_cast<float*>(panels));
+        panels += kPanelDwords;
       }
     }
   }
 
-  // s[j]: scaled scores of tokens 16 j .. 16 j + 15, -inf outside [begin, end).
+  static BATON_INLINE void PackValuePairs(const uint16_t* rows, int tokens, int32_t dim, int n,
+                                          uint32_t* panel) {
+    if (tokens == 16 && n == kPanelLanes) [[likely]] {
+      for (int t = 0; t < 16; t += 2, rows += 2 * dim, panel += kPanelLanes) {
+        Vec::InterleavePairs(rows, rows + dim, panel);
+      }
+      return;
+    }
+    for (int t = 0; t < 16; t += 2, panel += kPanelLanes) {
+      Vec::InterleavePairs(t < tokens ? rows + t * dim : nullptr,
+                           t + 1 < tokens ? rows + (t + 1) * dim : nullptr, n, panel);
+    }
+  }
+
+  static BATON_INLINE void PackValueRows(const std::byte* values, DType dtype, int tokens,
+                                         int32_t dim, int32_t d, int n, float* panel) {
+    for (int t = 0; t < 16; ++t, panel += kPanelLanes) {
+      const int present = t < tokens ? n : 0;
+      for (int lane = 0; lane < kPanelLanes; lane += 16) {
+        const int lanes = present > lane ? LanesAt(lane, present) : 0;
+        const Vec v =
+            lanes == 0 ? Vec::Zero() : LoadAny(values, dtype, int64_t{t} * dim + d + lane, lanes);
+        v.Store(panel + lane);
+      }
+    }
+  }
+
+  // 2^y within 2 ulp for y <= 0; exactly 1 at 0; 0 for -inf.
+  static BATON_INLINE Vec Exp2(Vec y) {
+    y = Vec::Max(Vec::Set(-200.0f), y);
+    const Vec n = Vec::Round(y);
+    const Vec r = y - n;
+    Vec p = Vec::Set(1.535336188319500e-4f);
+    p = Vec::Fma(p, r, Vec::Set(1.339887440266574e-3f));
+    p = Vec::Fma(p, r, Vec::Set(9.618437357674640e-3f));
+    p = Vec::Fma(p, r, Vec::Set(5.550332471162809e-2f));
+    p = Vec::Fma(p, r, Vec::Set(2.402264791363012e-1f));
+    p = Vec::Fma(p, r, Vec::Set(6.931472028550421e-1f));
+    return Vec::TimesPowerOfTwo(Vec::Fma(p, r, Vec::Set(1.0f)), n);
+  }
+
+  // s[j]: scores of tokens 16 j .. 16 j + 15, -inf outside [begin, end).
   static BATON_INLINE void LoadScores(const SoftmaxTileArgs& a, int row, Vec s[4]) {
     for (int j = 0; j < 4; ++j) {
-      s[j] = Vec::Load(a.scores[j / 2] + row * kPanelLanes + j % 2 * 16) * Vec::Set(a.scale);
+      s[j] = Vec::Load(a.scores[j / 2] + row * kPanelLanes + j % 2 * 16);
     }
-    if (a.begin[row] == 0 && a.end[row] == kKvTileTokens) return;
+    if (a.begin[row] == 0 && a.end[row] == kKvTileTokens) [[likely]]
+      return;
     for (int j = 0; j < 4; ++j) {
       const int begin = a.begin[row] - 16 * j, end = a.end[row] - 16 * j;
       s[j] = Vec::KeepRange(s[j],
@@ -202,23 +235,29 @@ struct Ops {
     }
   }
 
+  // Scores become weights 2^((score - largest) * unit), unit = scale * log2(e).
   static void SoftmaxTile(const SoftmaxTileArgs& a) {
     alignas(64) float before[16] = {}, after[16] = {}, factor[16];
+    const Vec unit = Vec::Set(a.scale * 1.44269504f);
     for (int row = 0; row < a.rows; ++row) {
       Vec s[4];
       LoadScores(a, row, s);
       const float m = Vec::Largest(Vec::Max(Vec::Max(s[0], s[1]), Vec::Max(s[2], s[3])));
-      before[row] = a.largest[row];
-      after[row] = m > before[row] ? m : before[row];
+      const float old = a.largest[row];
+      a.largest[row] = m > old ? m : old;
+      const bool blind = a.largest[row] == -__builtin_inff();  // the row has seen nothing yet
+      before[row] = blind ? 0.0f : old;
+      after[row] = blind ? 0.0f : a.largest[row];
     }
-    Exp(Vec::Load(before) - Vec::Load(after)).Store(factor);
+    Exp2((Vec::Load(before) - Vec::Load(after)) * unit).Store(factor);
     for (int row = 0; row < a.rows; ++row) {
       Vec s[4];
       LoadScores(a, row, s);
-      for (int j = 0; j < 4; ++j) s[j] = Exp(s[j] - Vec::Set(after[row]));
-      a.largest[row] = after[row];
+      const Vec shift = Vec::Set(after[row]) * unit;
+      for (int j = 0; j < 4; ++j) s[j] = Exp2(Vec::FmaMinus(s[j], unit, shift));
       a.correction[row] = factor[row];
-      a.sum[row] = a.sum[row] * factor[row] + Vec::Sum((s[0] + s[1]) + (s[2] + s[3]));
+      float* sum = a.sum + row * 16;
+      Vec::Fma(Vec::Load(sum), Vec::Set(factor[row]), (s[0] + s[1]) + (s[2] + s[3])).Store(sum);
       void* weights = static_cast<std::byte*>(a.weights) + row * 256;
       for (int j = 0; j < 4; ++j) {
         StoreAny(s[j], weights, a.bf16_weights ? DType::kBF16 : DType::kF32, j * 16, 16);
@@ -234,39 +273,37 @@ struct Ops {
     }
   }
 
-  static void MergeRow(float* into, const float* from, int panels, float a, float b) {
-    for (int panel = 0; panel < panels; ++panel) {
-      for (int lane = 0; lane < kPanelLanes; lane += 16) {
-        const int at = panel * kTileRowsMax * kPanelLanes + lane;
-        const Vec joined =
-            Vec::Fma(Vec::Load(into + at), Vec::Set(a), Vec::Load(from + at) * Vec::Set(b));
-        joined.Store(into + at);
-      }
-    }
-  }
-
-  static void MergeStates(float* into, const float* from, int rows, int panels) {
+  static void MergeStates(float* into, const float* from, int rows, int panels, float scale) {
     alignas(64) float into_factor[16], from_factor[16];
-    const Vec mine = Vec::LoadFirst(into, kTileRowsMax);
-    const Vec theirs = Vec::LoadFirst(from, kTileRowsMax);
+    const Vec unit = Vec::Set(scale * 1.44269504f);
+    const Vec mine = Vec::Load(into), theirs = Vec::Load(from);
     const Vec largest = Vec::Max(mine, theirs);
-    Exp(mine - largest).Store(into_factor);
-    Exp(theirs - largest).Store(from_factor);
+    Exp2((mine - largest) * unit).Store(into_factor);
+    Exp2((theirs - largest) * unit).Store(from_factor);
     for (int r = 0; r < rows; ++r) {
       if (from[r] == -__builtin_inff()) continue;
-      const bool empty = into[r] == -__builtin_inff();
-      const float a = empty ? 0.0f : into_factor[r], b = empty ? 1.0f : from_factor[r];
-      const int at = 32 + r * kPanelLanes;
-      MergeRow(into + at, from + at, panels, a, b);
-      into[kTileRowsMax + r] = into[kTileRowsMax + r] * a + from[kTileRowsMax + r] * b;
+      const bool blind = into[r] == -__builtin_inff();
+      const float a = blind ? 0.0f : into_factor[r], b = blind ? 1.0f : from_factor[r];
+      const int sums = 16 + r * 16, results = 16 + kTileRowsMax * 16 + r * kPanelLanes;
+      Join(into + sums, from + sums, a, b);
+      for (int panel = 0; panel < panels; ++panel) {
+        const int at = results + panel * kTileRowsMax * kPanelLanes;
+        Join(into + at, from + at, a, b);
+        Join(into + at + 16, from + at + 16, a, b);
+      }
       into[r] = into[r] > from[r] ? into[r] : from[r];
     }
   }
 
-  static void DivideRow(const float* acc, float divisor, int32_t dim, DType dtype, void* out) {
+  static BATON_INLINE void Join(float* into, const float* from, float a, float b) {
+    Vec::Fma(Vec::Load(into), Vec::Set(a), Vec::Load(from) * Vec::Set(b)).Store(into);
+  }
+
+  static void DivideRow(const float* acc, const float* sums, int32_t dim, DType dtype, void* out) {
+    const Vec divisor = Vec::Set(Vec::Sum(Vec::Load(sums)));
     for (int32_t d = 0; d < dim; d += 16) {
       const int at = d / kPanelLanes * kTileRowsMax * kPanelLanes + d % kPanelLanes;
-      StoreAny(Vec::Load(acc + at) / Vec::Set(divisor), out, dtype, d, LanesAt(d, dim));
+      StoreAny(Vec::Load(acc + at) / divisor, out, dtype, d, LanesAt(d, dim));
     }
   }
 

@@ -79,6 +79,9 @@ struct Vec {
   static BATON_INLINE Vec Fma(Vec a, Vec b, Vec c) {
     return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
   }
+  static BATON_INLINE Vec FmaMinus(Vec a, Vec b, Vec c) {
+    return {_mm256_fmsub_ps(a.lo, b.lo, c.lo), _mm256_fmsub_ps(a.hi, b.hi, c.hi)};
+  }
   static BATON_INLINE Vec Max(Vec a, Vec b) {
     return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)};
   }
@@ -91,6 +94,11 @@ struct Vec {
   }
   // 2^n for integral n in [-126, 127].
   static BATON_INLINE Vec PowerOfTwo(Vec n) { return {PowerOfTwoHalf(n.lo), PowerOfTwoHalf(n.hi)}; }
+  // p * 2^n for integral n; 0 where n < -126.
+  static BATON_INLINE Vec TimesPowerOfTwo(Vec p, Vec n) {
+    const Vec lowest = Set(-126.0f);
+    return KeepWhereAtLeast(p * PowerOfTwo(Max(lowest, n)), n, lowest);
+  }
   // a where x >= limit, else 0.
   static BATON_INLINE Vec KeepWhereAtLeast(Vec a, Vec x, Vec limit) {
     return {_mm256_and_ps(a.lo, _mm256_cmp_ps(x.lo, limit.lo, _CMP_GE_OQ)),
@@ -128,14 +136,17 @@ struct Vec {
       for (int i = 0; i < 16; ++i) dst[size_t(c) * dst_dwords + size_t(i)] = square[i][c];
     }
   }
-  // Interleaves two rows of 16 bf16 into 16 pairs; a null row is zeros.
+  // Interleaves two rows of 32 bf16, of which the first `n` count, into 32 pairs.
   static BATON_INLINE void InterleavePairs(const uint16_t* a, const uint16_t* b, int n,
                                            uint32_t* dst) {
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < 32; ++i) {
       const uint32_t low = a == nullptr || i >= n ? 0 : a[i];
       const uint32_t high = b == nullptr || i >= n ? 0 : b[i];
       dst[i] = low | high << 16;
     }
+  }
+  static BATON_INLINE void InterleavePairs(const uint16_t* a, const uint16_t* b, uint32_t* dst) {
+    InterleavePairs(a, b, 32, dst);
   }
 
  private:

@@ -61,6 +61,7 @@ struct Vec {
   friend BATON_INLINE Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
   friend BATON_INLINE Vec operator/(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
   static BATON_INLINE Vec Fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  static BATON_INLINE Vec FmaMinus(Vec a, Vec b, Vec c) { return {_mm512_fmsub_ps(a.v, b.v, c.v)}; }
   static BATON_INLINE Vec Max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
   static BATON_INLINE Vec Min(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }
   static BATON_INLINE Vec Round(Vec a) {
@@ -71,6 +72,8 @@ struct Vec {
     const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
     return {_mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))};
   }
+  // p * 2^n for integral n; 0 where n < -149.
+  static BATON_INLINE Vec TimesPowerOfTwo(Vec p, Vec n) { return {_mm512_scalef_ps(p.v, n.v)}; }
   // a where x >= limit, else 0.
   static BATON_INLINE Vec KeepWhereAtLeast(Vec a, Vec x, Vec limit) {
     return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, limit.v, _CMP_GE_OQ), a.v)};
@@ -95,18 +98,30 @@ struct Vec {
   // become 0.
   static BATON_INLINE void Transpose(const std::byte* src, size_t src_bytes, int rows, int columns,
                                      uint32_t* dst, size_t dst_dwords);
-  // Interleaves two rows of 16 bf16 into 16 pairs; a null row is zeros.
+  // Interleaves two rows of 32 bf16, of which the first `n` count, into 32 pairs.
   static BATON_INLINE void InterleavePairs(const uint16_t* a, const uint16_t* b, int n,
                                            uint32_t* dst) {
-    const __mmask16 mask = First(n);
-    const __m512i low = a == nullptr ? _mm512_setzero_si512()
-                                     : _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, a));
-    const __m512i high = b == nullptr ? _mm512_setzero_si512()
-                                      : _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, b));
-    _mm512_storeu_si512(dst, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    const __mmask32 mask = n >= 32 ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
+    const __m512i even = _mm512_maskz_loadu_epi16(a == nullptr ? 0 : mask, a);
+    const __m512i odd = _mm512_maskz_loadu_epi16(b == nullptr ? 0 : mask, b);
+    Interleave(even, odd, dst);
+  }
+  static BATON_INLINE void InterleavePairs(const uint16_t* a, const uint16_t* b, uint32_t* dst) {
+    Interleave(_mm512_loadu_si512(a), _mm512_loadu_si512(b), dst);
   }
 
  private:
+  static BATON_INLINE void TransposeHalf(const std::byte* src, size_t src_bytes, uint32_t* dst,
+                                         size_t dst_dwords);
+  static BATON_INLINE void Interleave(__m512i even, __m512i odd, uint32_t* dst) {
+    const __m512i first = _mm512_add_epi32(
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+        _mm512_slli_epi32(
+            _mm512_setr_epi32(32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47), 16));
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(0x00100010));
+    _mm512_storeu_si512(dst, _mm512_permutex2var_epi16(even, first, odd));
+    _mm512_storeu_si512(dst + 16, _mm512_permutex2var_epi16(even, second, odd));
+  }
   static BATON_INLINE __m256 High(__m512 a) {
     return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1));
   }
@@ -119,31 +134,48 @@ struct Vec {
 
 BATON_INLINE void Vec::Transpose(const std::byte* src, size_t src_bytes, int rows, int columns,
                                  uint32_t* dst, size_t dst_dwords) {
-  const __mmask16 mask = First(columns);
-  __m512i r[16], t[16];
-  for (int i = 0; i < 16; ++i) {
-    r[i] = i < rows ? _mm512_maskz_loadu_epi32(mask, src + size_t(i) * src_bytes)
-                    : _mm512_setzero_si512();
+  alignas(64) uint32_t square[16][16];
+  if (rows < 16 || columns < 16) {
+    const __mmask16 mask = First(columns);
+    for (int i = 0; i < 16; ++i) {
+      const __mmask16 present = i < rows ? mask : __mmask16{0};
+      _mm512_store_si512(square[i], _mm512_maskz_loadu_epi32(present, src + size_t(i) * src_bytes));
+    }
+    src = reinterpret_cast<const std::byte*>(square);
+    src_bytes = 64;
   }
-  for (int i = 0; i < 16; i += 2) {  // pairs of dwords
+  TransposeHalf(src, src_bytes, dst, dst_dwords);
+  TransposeHalf(src + 32, src_bytes, dst + 8 * dst_dwords, dst_dwords);
+}
+
+// Eight columns of sixteen rows: eight registers at a time, so that none is spilled.
+BATON_INLINE void Vec::TransposeHalf(const std::byte* src, size_t src_bytes, uint32_t* dst,
+                                     size_t dst_dwords) {
+  const auto row = [&](int i) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(src + size_t(i) * src_bytes));
+  };
+  // Rows i and i + 8; lanes of 128 bits: i cols 0-3, i cols 4-7, i + 8 cols 0-3, i + 8 cols 4-7.
+  __m512i r[8], t[8];
+  for (int i = 0; i < 8; ++i) {
+    r[i] = _mm512_inserti64x4(_mm512_castsi256_si512(row(i)), row(i + 8), 1);
+  }
+  for (int i = 0; i < 8; i += 2) {
     t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
     t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
   }
-  for (int i = 0; i < 16; i += 4) {  // quads: r[i + c] holds column 4 * lane + c of rows i .. i + 3
+  for (int i = 0; i < 8; i += 4) {  // r[i + c]: columns c and 4 + c of rows i .. i + 3 (and 8 more)
     r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
     r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
     r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
     r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
   }
-  for (int c = 0; c < 4; ++c) {  // a 4x4 transpose of 128-bit lanes
-    const __m512i a = _mm512_shuffle_i32x4(r[c], r[c + 4], 0x88);
-    const __m512i b = _mm512_shuffle_i32x4(r[c], r[c + 4], 0xdd);
-    const __m512i e = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0x88);
-    const __m512i f = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0xdd);
-    _mm512_storeu_si512(dst + size_t(c) * dst_dwords, _mm512_shuffle_i32x4(a, e, 0x88));
-    _mm512_storeu_si512(dst + size_t(c + 4) * dst_dwords, _mm512_shuffle_i32x4(b, f, 0x88));
-    _mm512_storeu_si512(dst + size_t(c + 8) * dst_dwords, _mm512_shuffle_i32x4(a, e, 0xdd));
-    _mm512_storeu_si512(dst + size_t(c + 12) * dst_dwords, _mm512_shuffle_i32x4(b, f, 0xdd));
+  const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+  const __m512i high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+  for (int c = 0; c < 4; ++c) {
+    _mm512_storeu_si512(dst + size_t(c) * dst_dwords,
+                        _mm512_permutex2var_epi64(r[c], low, r[c + 4]));
+    _mm512_storeu_si512(dst + size_t(c + 4) * dst_dwords,
+                        _mm512_permutex2var_epi64(r[c], high, r[c + 4]));
   }
 }
 
