@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <chrono>
 #include <limits>
 #include <utility>
@@ -20,6 +21,9 @@ namespace {
 // What an epoll event is about: a peer's death (its handle), or one of these.
 constexpr uint64_t kMailboxEvent = 0;
 constexpr uint64_t kNetworkEvent = std::numeric_limits<uint64_t>::max();
+// A busy thread never sleeps, and copies into a dead peer's memory succeed: so it looks now and
+// then.
+constexpr std::chrono::microseconds kLookEvery(200);
 
 // Signals are the control thread's; a new thread inherits the mask of its maker.
 class SignalsBlocked {
@@ -99,6 +103,7 @@ absl::Status TransferThread::OpenWorkers() {
 
 void TransferThread::Loop() {
   auto last_move = std::chrono::steady_clock::now();
+  auto last_look = last_move;
   const auto spin = absl::ToChronoNanoseconds(options_.spin);
   while (!stopping_) {
     bool moved = HandleCommands();
@@ -106,6 +111,10 @@ void TransferThread::Loop() {
     moved |= AdvancePeers();
     if (moved) {
       last_move = std::chrono::steady_clock::now();
+      if (last_move - last_look >= kLookEvery) {
+        TakeEvents(0);
+        last_look = last_move;
+      }
       continue;
     }
     // Nothing moved: whatever had reached our sockets is in memory now.
@@ -118,12 +127,26 @@ void TransferThread::Loop() {
 void TransferThread::Sleep() {
   UcxWorker* network = WorkerOf(Path::kNetwork);
   if (network != nullptr && !network->Arm()) return;
-  // Shared memory has no event to wait for; in practice nothing is ever under way there.
-  int timeout_ms = -1;
-  for (auto& [handle, peer] : peers_) {
-    if (peer.ucx && peer.ucx->in_flight() && peer.record->path == Path::kSharedMemory)
-      timeout_ms = 1;
+  TakeEvents(SleepMilliseconds());
+}
+
+// How long to sleep when nothing wakes us: for ever, but for closing endpoints whose last bytes
+// linger.
+int TransferThread::SleepMilliseconds() const {
+  absl::Duration patience = absl::InfiniteDuration();
+  for (const auto& peer : closing_) {
+    patience = std::min(patience, peer->lingers_until() - absl::Now());
   }
+  for (const auto& [handle, peer] : peers_) {
+    // Shared memory has no event to wait for; in practice nothing is ever under way there.
+    if (peer.ucx && peer.ucx->in_flight() && peer.record->path == Path::kSharedMemory)
+      patience = {};
+  }
+  if (patience == absl::InfiniteDuration()) return -1;
+  return 1 + static_cast<int>(absl::ToInt64Milliseconds(std::max(patience, absl::ZeroDuration())));
+}
+
+void TransferThread::TakeEvents(int timeout_ms) {
   epoll_event events[16];
   const int num_events = ::epoll_wait(epoll_, events, 16, timeout_ms);
   for (int i = 0; i < num_events; ++i) {
@@ -161,9 +184,12 @@ bool TransferThread::AdvancePeers() {
     if (peer.ucx->failed()) BeginClosing(peer, absl::UnavailableError("the peer is gone"));
     if (peer.ucx) busy |= !peer.ucx->idle();
   }
-  for (auto& peer : closing_) moved |= peer->Advance();
+  for (auto& peer : closing_) {
+    moved |= peer->Advance();
+    busy |= peer->in_flight();
+  }
   moved |= std::erase_if(closing_, [](const auto& peer) { return peer->closed(); }) > 0;
-  AccountBusy(busy || !closing_.empty());
+  AccountBusy(busy);
   return moved;
 }
 
@@ -171,8 +197,15 @@ void TransferThread::BeginClosing(LivePeer& peer, const absl::Status& why) {
   peer.record->broken = true;
   if (peer.pidfd >= 0) ::close(std::exchange(peer.pidfd, -1));  // leaves the epoll set by itself
   if (!peer.ucx) return;
-  peer.ucx->Close(why);
+  peer.ucx->Close(why, LingerOf(peer));
   closing_.push_back(std::move(peer.ucx));
+}
+
+// Nothing can land in a process that has ended; and when this one is ending, its readers wait for
+// that.
+absl::Duration TransferThread::LingerOf(const LivePeer& peer) const {
+  const bool reader_ended = peer.record->same_host && HasEnded(*peer.record->same_host);
+  return reader_ended || stopping_ ? absl::ZeroDuration() : options_.socket_linger;
 }
 
 void TransferThread::AccountBusy(bool busy) {

@@ -102,7 +102,10 @@ class TransferThread {
   bool ProgressWorkers();
   bool AdvancePeers();
   void BeginClosing(LivePeer& peer, const absl::Status& why);
+  absl::Duration LingerOf(const LivePeer& peer) const;
   void Sleep();
+  int SleepMilliseconds() const;
+  void TakeEvents(int timeout_ms);
   void Watch(int fd, PeerHandle handle);
   void WatchDeath(LivePeer& peer);
   void OnPeerDeath(PeerHandle handle);

@@ -23,8 +23,9 @@ struct UcxOptions {
   // While transfers are under way, how long the transfer thread polls without progress before it
   // sleeps.
   absl::Duration spin = absl::Microseconds(20);
-  // How long after a process on this host died its last bytes may still sit in socket buffers; only
-  // network peers on the same host are concerned.
+  // How long bytes that a socket took may still be on their way after their connection was closed
+  // or their writer died. Until then a failed network transfer has not ended, and a dead network
+  // writer on this host is not yet gone.
   absl::Duration socket_linger = absl::Seconds(2);
   // Touch every page of a region when it is allocated, so that no transfer pays for page faults.
   bool prefault = true;

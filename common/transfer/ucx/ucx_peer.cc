@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "common/base/check.h"
 
 // A job's life:
@@ -165,10 +166,12 @@ void UcxPeer::Fail(const absl::Status& status) {
   }
 }
 
-void UcxPeer::Close(const absl::Status& status) {
+void UcxPeer::Close(const absl::Status& status, absl::Duration linger) {
   if (closing_) return;
   Fail(status);
   closing_ = true;
+  // A copy into shared memory is over when it returns; what a socket took may still be on its way.
+  if (worker_.path() == Path::kNetwork) lingers_until_ = absl::Now() + linger;
   if (endpoint_ != nullptr) {
     ucp_request_param_t params{};
     // Without failure handling (shared memory) UCX knows no force, and nothing is ever under way.
@@ -187,9 +190,16 @@ bool UcxPeer::ClosedInUcx() const {
   return close_request_ == nullptr || ucp_request_check_status(close_request_) != UCS_INPROGRESS;
 }
 
+bool UcxPeer::Lingers(const PutJob& job) const {
+  if (worker_.path() != Path::kNetwork || broken_.ok() || job.status.ok() || !job.Begun())
+    return false;
+  return !closing_ || absl::Now() < lingers_until_;
+}
+
 bool UcxPeer::EndFinishedJobs() {
   bool ended = false;
   while (!jobs_.empty() && jobs_.front()->Ended()) {
+    if (Lingers(*jobs_.front())) break;
     std::unique_ptr<PutJob> job = std::move(jobs_.front());
     jobs_.pop_front();
     on_job_end_(*job);

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "common/base/status.h"
 #include "common/transfer/transport.h"
 #include "common/transfer/ucx/remote_key.h"
@@ -41,6 +42,7 @@ struct PutJob {
   absl::Status status;  // the first failure; no piece is begun after it
 
   bool Ended() const { return outstanding == 0 && (flush_started || !status.ok()); }
+  bool Begun() const { return next > 0 || offset > 0; }
 };
 
 // The endpoint to one peer, with its unpacked keys and its queue of jobs. Transfer thread only. It
@@ -61,10 +63,13 @@ class UcxPeer {
   bool Advance();
   // Every job not yet ended will end with this; so will all later ones.
   void Fail(const absl::Status& status);
-  // Fails what is left, and by force what UCX holds.
-  void Close(const absl::Status& status);
+  // Fails what is left, and by force what UCX holds. Jobs of which bytes may still sit in a socket
+  // end `linger` later, so that after their end nothing of them lands.
+  void Close(const absl::Status& status, absl::Duration linger);
 
   bool closed() const { return closing_ && jobs_.empty() && ClosedInUcx(); }
+  // When closed() can become true at the earliest; the past when nothing lingers.
+  absl::Time lingers_until() const { return jobs_.empty() ? absl::InfinitePast() : lingers_until_; }
   bool failed() const { return !broken_.ok(); }
   // Whether UCX holds operations whose completion only progress can bring.
   bool in_flight() const { return operations_ > 0 || (closing_ && !ClosedInUcx()); }
@@ -80,6 +85,7 @@ class UcxPeer {
   void IssueFlush(PutJob& job);
   void Track(PutJob& job, ucs_status_ptr_t request, std::string_view what);
   bool EndFinishedJobs();
+  bool Lingers(const PutJob& job) const;
   bool ClosedInUcx() const;
 
   static void OnOperation(void* request, ucs_status_t status, void* job);
@@ -94,6 +100,7 @@ class UcxPeer {
   size_t operations_ = 0;  // of all jobs
   absl::Status broken_;
   bool closing_ = false;
+  absl::Time lingers_until_ = absl::InfinitePast();
   ucs_status_ptr_t close_request_ = nullptr;
 };
 

@@ -21,7 +21,10 @@ Settings SettingsOf(Path path, const UcxOptions& options) {
     // limit.
     return {{"TLS", "sysv,posix"}, {"ALLOC_PRIO", "md:sysv,md:posix"}};
   }
-  Settings settings = {{"TLS", options.network_tls}};
+  // We send no messages, so rendezvous is switched off: with it on, UCX refuses true remote writes
+  // on endpoints with failure handling over TCP and emulates them by messages, whose receiver
+  // aborts the process when the acknowledgement meets a dead peer, and which copy twice.
+  Settings settings = {{"TLS", options.network_tls}, {"RNDV_THRESH", "inf"}};
   if (!options.network_devices.empty())
     settings.emplace_back("NET_DEVICES", options.network_devices);
   return settings;
