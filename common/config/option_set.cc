@@ -276,7 +276,9 @@ std::vector<std::string> OptionSet::AsFlags() const {
   std::vector<std::string> flags;
   for (const Option& option : options_) {
     const std::string text = option.format();
-    if (text == option.default_text || !option.spec.flag.starts_with("--")) continue;
+    const bool untouched = option.source == Source::kDefault && text == option.default_text;
+    if (untouched || !option.spec.flag.starts_with("--")) continue;
+    if (option.spec.bare && text == "off") continue;
     flags.push_back(option.spec.bare ? option.spec.flag : option.spec.flag + "=" + text);
   }
   return flags;

@@ -83,7 +83,7 @@ class OptionSet {
   Option* Find(std::string_view key);
   std::vector<std::string> keys() const;
 
-  // "--flag=value" of everything that is not at its default: what a child process needs to be told.
+  // "--flag=value" of everything that was set by anybody: what a child process needs to be told.
   std::vector<std::string> AsFlags() const;
 
  private:
