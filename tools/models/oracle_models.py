@@ -87,4 +87,8 @@ MODELS = [
     OracleModel("qwen3-tied-bf16", "qwen3", "QK norm, one KV head, tied embeddings, bf16",
                 _sizes(199, 40, 64, 2, 4, 1, 16), dtype="bfloat16", rope_theta=1000000.0,
                 extra={"tie_word_embeddings": True}),
+    OracleModel("qwen3-mixed-windows", "qwen3", "a sliding window in the last two layers only",
+                _sizes(131, 40, 72, 3, 4, 2, 16),
+                extra={"use_sliding_window": True, "sliding_window": 20,
+                       "max_window_layers": 1}),
 ]
