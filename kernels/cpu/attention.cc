@@ -277,8 +277,16 @@ void AttentionRunner::BlockTask::PackKvGroup(int32_t begin, int32_t tile_begin) 
 // The tokens of the tile that each row sees. False: none does.
 bool AttentionRunner::BlockTask::FindVisible(int32_t tile, int32_t tile_begin, int32_t* begin,
                                              int32_t* end) const {
+  const int32_t rows = RowsOf(tile), last_token = tile_begin + kKvTileTokens - 1;
+  const bool whole = last_token <= position(RowBegin(tile)) &&
+                     FirstVisible(position(RowBegin(tile) + rows - 1), args_.window) <= tile_begin;
+  if (whole) {
+    std::fill_n(begin, rows, 0);
+    std::fill_n(end, rows, kKvTileTokens);
+    return true;
+  }
   bool any = false;
-  for (int32_t r = 0; r < RowsOf(tile); ++r) {
+  for (int32_t r = 0; r < rows; ++r) {
     const int32_t at = position(RowBegin(tile) + r);
     begin[r] = std::max(FirstVisible(at, args_.window) - tile_begin, 0);
     end[r] = std::clamp(at + 1 - tile_begin, 0, kKvTileTokens);

@@ -12,21 +12,25 @@ template <int ROWS>
 void HalfTile(const float* x, int64_t row_step, int64_t k_step, const float* w, int64_t k,
               float* acc, bool first) {
   __m256 sum[ROWS][2];
+  BATON_UNROLL
   for (int r = 0; r < ROWS; ++r) {
+    BATON_UNROLL
     for (int i = 0; i < 2; ++i) {
       sum[r][i] = first ? _mm256_setzero_ps() : _mm256_loadu_ps(acc + r * kPanelLanes + i * 8);
     }
   }
   for (int64_t j = 0; j < k; ++j, x += k_step, w += kPanelLanes) {
     const __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);
-#pragma GCC unroll 6
+    BATON_UNROLL
     for (int r = 0; r < ROWS; ++r) {
       const __m256 b = _mm256_broadcast_ss(x + r * row_step);
       sum[r][0] = _mm256_fmadd_ps(b, w0, sum[r][0]);
       sum[r][1] = _mm256_fmadd_ps(b, w1, sum[r][1]);
     }
   }
+  BATON_UNROLL
   for (int r = 0; r < ROWS; ++r) {
+    BATON_UNROLL
     for (int i = 0; i < 2; ++i) _mm256_storeu_ps(acc + r * kPanelLanes + i * 8, sum[r][i]);
   }
 }

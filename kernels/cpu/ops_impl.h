@@ -217,11 +217,13 @@ struct Ops {
 
   // s[j]: scores of tokens 16 j .. 16 j + 15, -inf outside [begin, end).
   static BATON_INLINE void LoadScores(const SoftmaxTileArgs& a, int row, Vec s[4]) {
+    BATON_UNROLL
     for (int j = 0; j < 4; ++j) {
       s[j] = Vec::Load(a.scores[j / 2] + row * kPanelLanes + j % 2 * 16);
     }
     if (a.begin[row] == 0 && a.end[row] == kKvTileTokens) [[likely]]
       return;
+    BATON_UNROLL
     for (int j = 0; j < 4; ++j) {
       const int begin = a.begin[row] - 16 * j, end = a.end[row] - 16 * j;
       s[j] = Vec::KeepRange(s[j],
@@ -254,11 +256,13 @@ struct Ops {
       Vec s[4];
       LoadScores(a, row, s);
       const Vec shift = Vec::Set(after[row]) * unit;
+      BATON_UNROLL
       for (int j = 0; j < 4; ++j) s[j] = Exp2(Vec::FmaMinus(s[j], unit, shift));
       a.correction[row] = factor[row];
       float* sum = a.sum + row * 16;
       Vec::Fma(Vec::Load(sum), Vec::Set(factor[row]), (s[0] + s[1]) + (s[2] + s[3])).Store(sum);
       void* weights = static_cast<std::byte*>(a.weights) + row * 256;
+      BATON_UNROLL
       for (int j = 0; j < 4; ++j) {
         StoreAny(s[j], weights, a.bf16_weights ? DType::kBF16 : DType::kF32, j * 16, 16);
       }

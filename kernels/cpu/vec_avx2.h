@@ -10,6 +10,8 @@
 namespace baton::kernels::avx2 {
 
 #define BATON_INLINE inline __attribute__((always_inline))
+// Arrays of vectors stay in registers only where every loop over them is unrolled.
+#define BATON_UNROLL _Pragma("GCC unroll 16")
 
 struct Vec {
   __m256 lo, hi;

@@ -9,6 +9,8 @@
 namespace baton::kernels::avx512 {
 
 #define BATON_INLINE inline __attribute__((always_inline))
+// Arrays of vectors stay in registers only where every loop over them is unrolled.
+#define BATON_UNROLL _Pragma("GCC unroll 16")
 
 struct Vec {
   __m512 v;
@@ -156,13 +158,16 @@ BATON_INLINE void Vec::TransposeHalf(const std::byte* src, size_t src_bytes, uin
   };
   // Rows i and i + 8; lanes of 128 bits: i cols 0-3, i cols 4-7, i + 8 cols 0-3, i + 8 cols 4-7.
   __m512i r[8], t[8];
+  BATON_UNROLL
   for (int i = 0; i < 8; ++i) {
     r[i] = _mm512_inserti64x4(_mm512_castsi256_si512(row(i)), row(i + 8), 1);
   }
+  BATON_UNROLL
   for (int i = 0; i < 8; i += 2) {
     t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
     t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
   }
+  BATON_UNROLL
   for (int i = 0; i < 8; i += 4) {  // r[i + c]: columns c and 4 + c of rows i .. i + 3 (and 8 more)
     r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
     r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
@@ -171,6 +176,7 @@ BATON_INLINE void Vec::TransposeHalf(const std::byte* src, size_t src_bytes, uin
   }
   const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
   const __m512i high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+  BATON_UNROLL
   for (int c = 0; c < 4; ++c) {
     _mm512_storeu_si512(dst + size_t(c) * dst_dwords,
                         _mm512_permutex2var_epi64(r[c], low, r[c + 4]));
