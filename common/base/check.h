@@ -12,15 +12,16 @@ namespace baton::internal {
 }
 
 // CHECK(free >= 0, "block {} freed twice", id)
-#define CHECK(condition, ...)                                                                     \
-  do {                                                                                            \
-    if (!(condition)) [[unlikely]] {                                                              \
-      ::baton::internal::CheckFailed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
-    }                                                                                             \
+#define CHECK(condition, ...)                                        \
+  do {                                                               \
+    if (!(condition)) [[unlikely]] {                                 \
+      ::baton::internal::CheckFailed(__FILE__, __LINE__, #condition, \
+                                     ::fmt::format("" __VA_ARGS__)); \
+    }                                                                \
   } while (0)
 
-#define CHECK_OK(expr)                                                                \
-  do {                                                                                \
-    const auto& check_status_ = (expr);                                               \
-    CHECK(check_status_.ok(), "{}", std::string(check_status_.ToString()));           \
+#define CHECK_OK(expr)                                                      \
+  do {                                                                      \
+    const auto& check_status_ = (expr);                                     \
+    CHECK(check_status_.ok(), "{}", std::string(check_status_.ToString())); \
   } while (0)

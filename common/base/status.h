@@ -9,7 +9,8 @@
 #include "fmt/format.h"
 
 // Errors that are the caller's, the network's or the machine's travel as absl::Status. Debian's
-// Abseil has a string_view of its own, so messages are built with fmt and handed over as std::string.
+// Abseil has a string_view of its own, so messages are built with fmt and handed over as
+// std::string.
 namespace baton {
 
 template <typename... Args>
@@ -55,11 +56,11 @@ inline absl::Status Annotate(const absl::Status& status, std::string_view contex
 #define BATON_CONCAT_INNER(a, b) a##b
 #define BATON_CONCAT(a, b) BATON_CONCAT_INNER(a, b)
 
-#define RETURN_IF_ERROR(expr)                            \
-  do {                                                   \
-    if (absl::Status status_ = (expr); !status_.ok()) {  \
-      return status_;                                    \
-    }                                                    \
+#define RETURN_IF_ERROR(expr)                           \
+  do {                                                  \
+    if (absl::Status status_ = (expr); !status_.ok()) { \
+      return status_;                                   \
+    }                                                   \
   } while (0)
 
 #define ASSIGN_OR_RETURN(lhs, expr) \

@@ -9,7 +9,8 @@
 namespace baton {
 
 // An integer or string that only mixes with its own kind: struct BlockTag {}; using BlockId =
-// StrongId<BlockTag, int32_t>. Value-initialised by default; ordered, hashable, printable by value().
+// StrongId<BlockTag, int32_t>. Value-initialised by default; ordered, hashable, printable by
+// value().
 template <typename Tag, typename Value>
 class StrongId {
  public:
@@ -31,8 +32,8 @@ struct WorkerIdTag {};
 struct RequestIdTag {};
 struct BlockIdTag {};
 
-// A worker's name in the cluster: unique per process start ("prefill-0@4f1c2a"), so that a restarted
-// worker is never taken for its predecessor.
+// A worker's name in the cluster: unique per process start ("prefill-0@4f1c2a"), so that a
+// restarted worker is never taken for its predecessor.
 using WorkerId = StrongId<WorkerIdTag, std::string>;
 // A client request; a sequence is (RequestId, choice index).
 using RequestId = StrongId<RequestIdTag, std::string>;

@@ -12,8 +12,8 @@
 namespace baton {
 
 // A bounded queue from many threads to one owner thread. Full is said at the edge (TryPush returns
-// false); what must never be refused (completions, cancels, failures of work already accepted) goes by
-// Push, which is bounded by the accepted work it belongs to.
+// false); what must never be refused (completions, cancels, failures of work already accepted) goes
+// by Push, which is bounded by the accepted work it belongs to.
 template <typename Message>
 class Mailbox {
  public:

@@ -4,13 +4,13 @@
 
 namespace baton {
 
-// SIGINT and SIGTERM as something to wait for instead of a handler. Construct it in main() before any
-// thread is started: the signals are blocked for all of them.
+// SIGINT and SIGTERM as something to wait for instead of a handler. Construct it in main() before
+// any thread is started: the signals are blocked for all of them.
 class StopSignal {
  public:
   StopSignal();
-  // Blocks until one of the two arrives; returns its number. From then on the next one kills the process
-  // the usual way: whoever asks twice means it.
+  // Blocks until one of the two arrives; returns its number. From then on the next one kills the
+  // process the usual way: whoever asks twice means it.
   int Wait();
 
  private:

@@ -5,7 +5,8 @@ namespace {
 
 absl::Status CheckSame(std::string_view what, uint64_t theirs, uint64_t ours) {
   if (theirs == ours) return absl::OkStatus();
-  return FailedPrecondition("destination.{} is {}, but this prefill worker's is {}", what, theirs, ours);
+  return FailedPrecondition("destination.{} is {}, but this prefill worker's is {}", what, theirs,
+                            ours);
 }
 
 absl::Status CheckShape(const v1::KvRegion& region, const kernels::KvView& ours) {

@@ -17,9 +17,9 @@ struct Destination {
   transfer::PeerAddress peer;
   std::string remote_key;
   uint64_t base_address = 0;
-  int32_t num_blocks = 0;            // of the destination's pool
+  int32_t num_blocks = 0;  // of the destination's pool
   uint64_t block_layer_bytes = 0;
-  int32_t first_block = 0;           // index in the prompt of blocks[0]
+  int32_t first_block = 0;  // index in the prompt of blocks[0]
   std::vector<int32_t> blocks;
 
   // Address of one layer of the prompt's block `index` (>= first_block).
@@ -29,8 +29,8 @@ struct Destination {
   }
 };
 
-// FAILED_PRECONDITION when the caller's pool differs in shape from ours (both numbers), INVALID_ARGUMENT
-// when the block list does not cover the prompt or names blocks outside the pool.
+// FAILED_PRECONDITION when the caller's pool differs in shape from ours (both numbers),
+// INVALID_ARGUMENT when the block list does not cover the prompt or names blocks outside the pool.
 absl::StatusOr<Destination> ReadDestination(const v1::PrefillRequest& request,
                                             const kernels::KvView& ours);
 

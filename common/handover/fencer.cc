@@ -14,7 +14,8 @@ constexpr std::chrono::milliseconds kAnswerWithin(300);
 
 }  // namespace
 
-Fencer::Fencer(std::string caller, transfer::Transport& transport, PrefillPeers& peers, Fenced fenced)
+Fencer::Fencer(std::string caller, transfer::Transport& transport, PrefillPeers& peers,
+               Fenced fenced)
     : caller_(std::move(caller)),
       transport_(transport),
       peers_(peers),
@@ -70,7 +71,8 @@ void Fencer::Run() {
 }
 
 bool Fencer::IsOver(const Doubt& doubt) {
-  if (transport_.Probe(FromProto(doubt.target.transfer())) == transfer::PeerState::kGone) return true;
+  if (transport_.Probe(FromProto(doubt.target.transfer())) == transfer::PeerState::kGone)
+    return true;
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
   v1::FenceRequest request;

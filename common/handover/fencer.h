@@ -15,13 +15,14 @@
 
 namespace baton::handover {
 
-// Finds out when no write of a broken hand-over can land any more: its process is dead, or it has answered
-// Fence. Owns one thread, which sleeps while nothing is in doubt and asks ten times a second otherwise.
+// Finds out when no write of a broken hand-over can land any more: its process is dead, or it has
+// answered Fence. Owns one thread, which sleeps while nothing is in doubt and asks ten times a
+// second otherwise.
 class Fencer {
  public:
   struct Doubt {
-    uint64_t epoch = 0;             // the engine's, handed back
-    uint64_t wire_epoch = 0;        // the attempt's
+    uint64_t epoch = 0;       // the engine's, handed back
+    uint64_t wire_epoch = 0;  // the attempt's
     v1::PrefillTarget target;
   };
   using Fenced = std::function<void(uint64_t epoch)>;
@@ -29,7 +30,8 @@ class Fencer {
   Fencer(std::string caller, transfer::Transport& transport, PrefillPeers& peers, Fenced fenced);
   ~Fencer();
 
-  // Joins the thread: `fenced` is not called any more. What is in doubt stays so: the process is going.
+  // Joins the thread: `fenced` is not called any more. What is in doubt stays so: the process is
+  // going.
   void Stop();
 
   void Watch(Doubt doubt);

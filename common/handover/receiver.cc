@@ -3,8 +3,8 @@
 #include "common/base/check.h"
 #include "common/handover/attempt.h"
 #include "common/rpc/convert.h"
-#include "kernels/checksum.h"
 #include "common/telemetry/logging.h"
+#include "kernels/checksum.h"
 
 // One hand-over, keyed by the engine's epoch:
 //
@@ -123,8 +123,8 @@ absl::Status Receiver::Verify(const engine::PrefillNeeded& needed,
       const std::byte* received = pool_.piece(layer, needed.blocks[i].value());
       if (layer >= sums.layers_size() ||
           kernels::Checksum(received, pool_.block_layer_bytes()) != sums.layers(layer)) {
-        return absl::DataLossError(fmt::format("checksum of block {} layer {} differs",
-                                               needed.blocks[i].value(), layer));
+        return absl::DataLossError(
+            fmt::format("checksum of block {} layer {} differs", needed.blocks[i].value(), layer));
       }
     }
   }

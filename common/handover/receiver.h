@@ -22,24 +22,25 @@ namespace baton::handover {
 class Attempt;
 
 struct ReceiverOptions {
-  std::string caller;               // this worker's id
-  std::string fingerprint;          // what the prefill worker must have, too
-  v1::KvRegion region;              // this worker's pool, as peers name it
-  bool checksums = true;            // verify every block before it is read
+  std::string caller;                                 // this worker's id
+  std::string fingerprint;                            // what the prefill worker must have, too
+  v1::KvRegion region;                                // this worker's pool, as peers name it
+  bool checksums = true;                              // verify every block before it is read
   absl::Duration attempt_timeout = absl::Minutes(2);  // for one prefill worker to deliver
 };
 
 // How a sequence's KV came here, for the client's usage and the router's cost model.
 struct Delivery {
-  std::string prefill_worker;       // empty: it was computed here
+  std::string prefill_worker;  // empty: it was computed here
   uint64_t bytes = 0;
   absl::Duration exposed;
 };
 
-// The decode worker's side. For every PrefillNeeded of the engine it asks the prefill workers named with the
-// request, best first, and posts KvArrived, or KvFailed when none delivered. A next worker is asked only
-// when no write of the one before can land any more; else the engine goes on by itself at once and the old
-// blocks stay quarantined until the fencer says so. Thread-safe; nothing blocks.
+// The decode worker's side. For every PrefillNeeded of the engine it asks the prefill workers named
+// with the request, best first, and posts KvArrived, or KvFailed when none delivered. A next worker
+// is asked only when no write of the one before can land any more; else the engine goes on by
+// itself at once and the old blocks stay quarantined until the fencer says so. Thread-safe; nothing
+// blocks.
 class Receiver {
  public:
   using Post = std::function<void(engine::Command)>;
@@ -66,9 +67,9 @@ class Receiver {
 
   struct Counters {
     uint64_t bytes = 0;
-    double seconds = 0;             // with a hand-over under way, summed over hand-overs
+    double seconds = 0;  // with a hand-over under way, summed over hand-overs
     uint64_t completed = 0;
-    uint64_t failed = 0;            // attempts
+    uint64_t failed = 0;  // attempts
     uint64_t checksum_mismatches = 0;
   };
   Counters counters() const;
@@ -82,13 +83,14 @@ class Receiver {
     size_t next_target = 0;
     std::shared_ptr<Attempt> attempt;
     absl::Duration began;
-    bool ended = false;             // the sequence is gone: only fencing matters
+    bool ended = false;  // the sequence is gone: only fencing matters
     absl::Status last_failure;
   };
 
   void StartNext(uint64_t epoch);
   v1::PrefillRequest RequestFor(const Pending& pending, uint64_t wire_epoch) const;
-  absl::Status Verify(const engine::PrefillNeeded& needed, const v1::PrefillFinished& finished) const;
+  absl::Status Verify(const engine::PrefillNeeded& needed,
+                      const v1::PrefillFinished& finished) const;
   // From Attempt, on a gRPC thread, exactly once per attempt.
   void OnAttemptOver(uint64_t epoch, uint64_t wire_epoch, absl::Status status, bool fenced,
                      std::unique_ptr<v1::PrefillFinished> finished);

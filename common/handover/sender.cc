@@ -11,9 +11,13 @@
 // Stop() and a failed put only mark the failure and cancel the computation; the end is the same.
 namespace baton::handover {
 
-Sender::Sender(bool checksums, const kernels::KvView& pool, transfer::Transport& transport, Post post,
-               const Clock& clock)
-    : checksums_(checksums), pool_(pool), transport_(transport), post_(std::move(post)), clock_(clock) {}
+Sender::Sender(bool checksums, const kernels::KvView& pool, transfer::Transport& transport,
+               Post post, const Clock& clock)
+    : checksums_(checksums),
+      pool_(pool),
+      transport_(transport),
+      post_(std::move(post)),
+      clock_(clock) {}
 
 absl::Status Sender::Begin(SequenceId id, uint64_t epoch, Destination destination, Done done) {
   ASSIGN_OR_RETURN(const transfer::PeerHandle peer, transport_.Connect(destination.peer));
@@ -64,14 +68,14 @@ void Sender::OnKvReady(engine::KvReady ready) {
     peer = handover.peer;
     remote_key = handover.destination.remote_key;
   }
-  transport_.PutAll(peer, std::move(remote_key), std::move(puts),
-                    [this, epoch = ready.epoch](absl::Status status) {
-                      OnPutDone(epoch, std::move(status));
-                    });
+  transport_.PutAll(
+      peer, std::move(remote_key), std::move(puts),
+      [this, epoch = ready.epoch](absl::Status status) { OnPutDone(epoch, std::move(status)); });
 }
 
 // Runs on the engine thread, where the bytes are still warm in its cache.
-std::vector<transfer::Put> Sender::PiecesOf(Handover& handover, const engine::KvReady& ready) const {
+std::vector<transfer::Put> Sender::PiecesOf(Handover& handover,
+                                            const engine::KvReady& ready) const {
   const Destination& to = handover.destination;
   const size_t bytes = pool_.block_layer_bytes();
   std::vector<transfer::Put> puts;
@@ -134,6 +138,7 @@ void Sender::FinishIfOver(uint64_t epoch) {
     if (!found->second->computed || found->second->puts_under_way > 0) return;
     over = std::move(found->second);
     handovers_.erase(found);
+    ++(over->failure.ok() ? counters_.completed : counters_.failed);
   }
   post_(engine::KvSent{over->id, epoch});
   over->result.exposed = clock_.Monotonic() - over->computed_at;
@@ -142,6 +147,11 @@ void Sender::FinishIfOver(uint64_t epoch) {
   } else {
     over->done(over->failure);
   }
+}
+
+Sender::Counters Sender::counters() const {
+  absl::MutexLock lock(&mutex_);
+  return counters_;
 }
 
 int32_t Sender::active() const {

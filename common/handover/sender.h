@@ -21,13 +21,13 @@ struct SendResult {
   // [block][layer] over the bytes that were put, block order as in Destination; empty when off.
   std::vector<std::vector<uint64_t>> checksums;
   engine::SequenceTimes times;
-  absl::Duration compute;   // from admission to the first token
-  absl::Duration exposed;   // from then until the last put had completed
+  absl::Duration compute;  // from admission to the first token
+  absl::Duration exposed;  // from then until the last put had completed
   uint64_t bytes = 0;
 };
 
-// The prefill worker's side. Puts each layer of each block as soon as the engine says it is final, and
-// reports a hand-over only when no write of it is under way any more, be it complete or failed.
+// The prefill worker's side. Puts each layer of each block as soon as the engine says it is final,
+// and reports a hand-over only when no write of it is under way any more, be it complete or failed.
 // Thread-safe; calls come from the engine, transfer and gRPC threads and none of them blocks.
 class Sender {
  public:
@@ -38,8 +38,8 @@ class Sender {
   Sender(bool checksums, const kernels::KvView& pool, transfer::Transport& transport, Post post,
          const Clock& clock);
 
-  // Before the engine is told (SubmitPrefill with the same id and epoch). `done` runs exactly once, on
-  // some thread, and only then may the destination's blocks be reused.
+  // Before the engine is told (SubmitPrefill with the same id and epoch). `done` runs exactly once,
+  // on some thread, and only then may the destination's blocks be reused.
   absl::Status Begin(SequenceId id, uint64_t epoch, Destination destination, Done done);
   // The engine refused the prompt: forgets the hand-over without running `done`.
   void Abandon(uint64_t epoch);
@@ -52,6 +52,12 @@ class Sender {
 
   int32_t active() const;
 
+  struct Counters {
+    uint64_t completed = 0;
+    uint64_t failed = 0;  // cancelled ones included
+  };
+  Counters counters() const;
+
  private:
   struct Handover {
     SequenceId id;
@@ -59,7 +65,7 @@ class Sender {
     transfer::PeerHandle peer = 0;
     Done done;
     int32_t puts_under_way = 0;
-    bool computed = false;        // the engine has said OnPrefillDone
+    bool computed = false;  // the engine has said OnPrefillDone
     absl::Status failure;
     SendResult result;
     absl::Duration computed_at;
@@ -76,6 +82,7 @@ class Sender {
   const Clock& clock_;
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<uint64_t, std::unique_ptr<Handover>> handovers_ ABSL_GUARDED_BY(mutex_);
+  Counters counters_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace baton::handover

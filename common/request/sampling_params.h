@@ -20,21 +20,22 @@ struct SamplingParams {
   static constexpr int kLogprobsMax = 20;
   static constexpr int kLogitBiasMax = 1024;
 
-  float temperature = 1.0f;         // [0, 2]; 0 = greedy
-  int32_t top_k = 0;                // >= 0; 0 = off
-  float top_p = 1.0f;               // (0, 1]
-  float min_p = 0.0f;               // [0, 1]
-  float repetition_penalty = 1.0f;  // (0, 10]; 1 = off
-  float presence_penalty = 0.0f;    // [-2, 2]
-  float frequency_penalty = 0.0f;   // [-2, 2]
+  float temperature = 1.0f;                           // [0, 2]; 0 = greedy
+  int32_t top_k = 0;                                  // >= 0; 0 = off
+  float top_p = 1.0f;                                 // (0, 1]
+  float min_p = 0.0f;                                 // [0, 1]
+  float repetition_penalty = 1.0f;                    // (0, 10]; 1 = off
+  float presence_penalty = 0.0f;                      // [-2, 2]
+  float frequency_penalty = 0.0f;                     // [-2, 2]
   std::vector<std::pair<int32_t, float>> logit_bias;  // (token, bias in [-100, 100])
-  // Always set once a request is accepted: the router draws one when the client gave none, so that a
-  // retried or migrated sequence draws the same tokens. Choice i of n uses seed + i.
+  // Always set once a request is accepted: the router draws one when the client gave none, so that
+  // a retried or migrated sequence draws the same tokens. Choice i of n uses seed + i.
   std::optional<uint64_t> seed;
-  std::optional<int32_t> logprobs;  // absent: none; 0: the chosen token's; k <= 20: also the k likeliest
-  int32_t max_tokens = 0;           // output tokens, >= 1; 0 = "to the end of the context"
-  int32_t min_tokens = 0;           // stop ids are banned before this many output tokens
-  bool ignore_eos = false;          // the model's end-of-sequence ids do not stop it
+  std::optional<int32_t>
+      logprobs;             // absent: none; 0: the chosen token's; k <= 20: also the k likeliest
+  int32_t max_tokens = 0;   // output tokens, >= 1; 0 = "to the end of the context"
+  int32_t min_tokens = 0;   // stop ids are banned before this many output tokens
+  bool ignore_eos = false;  // the model's end-of-sequence ids do not stop it
   std::vector<int32_t> stop_token_ids;    // besides the model's own
   std::vector<std::string> stop_strings;  // matched by the router, on text
   bool include_stop_in_output = false;

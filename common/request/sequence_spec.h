@@ -15,12 +15,12 @@ struct SequenceSpec {
   SequenceId id;
   std::vector<int32_t> prompt;  // token ids, at least one
   SamplingParams sampling;      // max_tokens and seed resolved (never 0 / absent)
-  // Tokens of the prompt that are in truth earlier output of the same sequence (a continued one): they
-  // count for penalties and for the seed's draw index, not for usage.
+  // Tokens of the prompt that are in truth earlier output of the same sequence (a continued one):
+  // they count for penalties and for the seed's draw index, not for usage.
   int32_t resumed_tokens = 0;
-  int32_t priority = 0;         // smaller is more urgent; [-100, 100]
+  int32_t priority = 0;                          // smaller is more urgent; [-100, 100]
   absl::Time deadline = absl::InfiniteFuture();  // beyond it the sequence ends as kError
-  std::string traceparent;      // W3C trace context, may be empty
+  std::string traceparent;                       // W3C trace context, may be empty
 };
 
 }  // namespace baton

@@ -85,8 +85,8 @@ engine::KvEvents FromProto(const v1::KvEvents& proto) {
   engine::KvEvents events{.number = proto.number(), .snapshot = proto.snapshot()};
   events.stored.reserve(proto.stored_size());
   for (const auto& entry : proto.stored()) {
-    events.stored.push_back({{entry.hash().high(), entry.hash().low()},
-                             {entry.parent().high(), entry.parent().low()}});
+    events.stored.push_back(
+        {{entry.hash().high(), entry.hash().low()}, {entry.parent().high(), entry.parent().low()}});
   }
   for (const auto& hash : proto.removed()) events.removed.push_back({hash.high(), hash.low()});
   return events;

@@ -90,7 +90,9 @@ TEST(ConvertTest, StatusKeepsCodeAndMessage) {
 }
 
 TEST(ConvertTest, KvEventsSurviveTheTrip) {
-  engine::KvEvents events{.number = 9, .snapshot = true, .stored = {{{1, 2}, {}}, {{3, 4}, {1, 2}}},
+  engine::KvEvents events{.number = 9,
+                          .snapshot = true,
+                          .stored = {{{1, 2}, {}}, {{3, 4}, {1, 2}}},
                           .removed = {{5, 6}}};
   const engine::KvEvents back = FromProto(ToProto(events));
   EXPECT_EQ(back.number, 9u);

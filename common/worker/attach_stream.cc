@@ -8,7 +8,8 @@ void AttachStream::Start(std::shared_ptr<AttachStream> self, v1::Cluster::Stub& 
   self_ = std::move(self);
   stub.async()->Attach(&context_, this);
   StartRead(&notice_);
-  // Writes come from outside gRPC's callbacks at any time: held until the read side says it is over.
+  // Writes come from outside gRPC's callbacks at any time: held until the read side says it is
+  // over.
   AddHold();
   StartCall();
 }

@@ -10,7 +10,8 @@ namespace baton::worker {
 
 class RouterLink;
 
-// One Attach call. Passes everything on to its link, which outlives it. Keeps itself alive until OnDone.
+// One Attach call. Passes everything on to its link, which outlives it. Keeps itself alive until
+// OnDone.
 class AttachStream : public grpc::ClientBidiReactor<v1::WorkerReport, v1::RouterNotice> {
  public:
   explicit AttachStream(RouterLink& link) : link_(link) {}

@@ -5,8 +5,8 @@
 
 #include "absl/time/clock.h"
 #include "common/config/command_line.h"
-#include "nlohmann/json.hpp"
 #include "common/telemetry/logging.h"
+#include "nlohmann/json.hpp"
 
 namespace baton::worker {
 namespace {
@@ -31,8 +31,7 @@ void InitLogging(const std::string& program, const config::WorkerOptions& option
 
 absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options,
                                    const std::vector<grpc::Service*>& services) {
-  ASSIGN_OR_RETURN(rpc::Server server,
-                   rpc::StartServer({.listen = options.grpc.text()}, services));
+  ASSIGN_OR_RETURN(rpc::Server server, rpc::StartServer({.listen = options.grpc.text()}, services));
   telemetry::LogInfo("worker", "listening", {{"grpc", server.address}});
   if (!options.ports_file.empty()) {
     RETURN_IF_ERROR(WritePortsFile(options.ports_file, server.address));

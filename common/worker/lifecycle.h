@@ -14,7 +14,8 @@
 #include "common/worker/router_links.h"
 #include "common/worker/runtime.h"
 
-// The straight line both workers' main() walk along: listen, register, serve until told to stop, drain.
+// The straight line both workers' main() walk along: listen, register, serve until told to stop,
+// drain.
 namespace baton::worker {
 
 // Logs as --worker-id (or the program's name), as --log-level and --log-format say.
@@ -30,13 +31,13 @@ std::string AdvertisedAddress(const config::WorkerOptions& options, const rpc::S
 // Addresses of --router as host:port.
 std::vector<std::string> RouterAddresses(const config::WorkerOptions& options);
 
-// Waits for SIGTERM or SIGINT, then drains: takes nothing new, lets what runs end, for --drain-timeout at
-// most. Returns when it is time to go.
+// Waits for SIGTERM or SIGINT, then drains: takes nothing new, lets what runs end, for
+// --drain-timeout at most. Returns when it is time to go.
 void ServeUntilStopped(StopSignal& stop, const config::WorkerOptions& options, RouterLinks& links,
                        engine::Engine& engine);
 
-// A supervisor must not try again what cannot succeed: kExitConfig for a wrong model, file or value, 1 for
-// what may be different next time (a port in use, memory).
+// A supervisor must not try again what cannot succeed: kExitConfig for a wrong model, file or
+// value, 1 for what may be different next time (a port in use, memory).
 int ExitCodeOf(const absl::Status& status);
 
 }  // namespace baton::worker

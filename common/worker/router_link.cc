@@ -3,15 +3,16 @@
 #include <algorithm>
 
 #include "common/rpc/server.h"
-#include "common/worker/attach_stream.h"
 #include "common/telemetry/logging.h"
+#include "common/worker/attach_stream.h"
 
-// Life of a stream:  Open -> registration written -> Welcome -> (loads, events, …) -> closed -> back-off
-// After Welcome the engine is asked for a snapshot; KV events flow from that snapshot on.
+// Life of a stream:  Open -> registration written -> Welcome -> (loads, events, …) -> closed ->
+// back-off After Welcome the engine is asked for a snapshot; KV events flow from that snapshot on.
 namespace baton::worker {
 namespace {
 
-constexpr size_t kEventsMax = 1024;  // messages waiting for a slow router, before a snapshot is cheaper
+constexpr size_t kEventsMax =
+    1024;  // messages waiting for a slow router, before a snapshot is cheaper
 constexpr absl::Duration kBackoffMin = absl::Milliseconds(100);
 constexpr absl::Duration kBackoffMax = absl::Seconds(1);
 
@@ -143,7 +144,8 @@ void RouterLink::OnNotice(const v1::RouterNotice& notice) {
 
 void RouterLink::OnWritten(bool ok) {
   absl::MutexLock lock(&mutex_);
-  // After a failed read nothing may be written any more: `writing_` stays set until the next Open().
+  // After a failed read nothing may be written any more: `writing_` stays set until the next
+  // Open().
   writing_ = !ok;
   if (ok) WriteNext();
 }

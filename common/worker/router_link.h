@@ -15,19 +15,21 @@ namespace baton::worker {
 
 class AttachStream;
 
-// This worker's presence at one router: an Attach stream, opened again whenever it breaks. A router that
-// is away costs nothing but a reconnect; what it missed, the snapshot tells. Thread-safe, never blocks.
+// This worker's presence at one router: an Attach stream, opened again whenever it breaks. A router
+// that is away costs nothing but a reconnect; what it missed, the snapshot tells. Thread-safe,
+// never blocks.
 class RouterLink {
  public:
   // `want_snapshot` asks the engine for a full list of its cached blocks; it must only post.
-  RouterLink(std::string address, v1::Registration registration, std::function<void()> want_snapshot,
-             const Clock& clock);
+  RouterLink(std::string address, v1::Registration registration,
+             std::function<void()> want_snapshot, const Clock& clock);
   // Closes the stream and waits for gRPC to let go of it.
   ~RouterLink();
 
   // The latest load replaces one not sent yet.
   void SendLoad(const v1::Load& load);
-  // In order; dropped until the router's first snapshot, and on overflow (another snapshot is asked for).
+  // In order; dropped until the router's first snapshot, and on overflow (another snapshot is asked
+  // for).
   void SendKvEvents(std::shared_ptr<const v1::KvEvents> events);
   void SendDraining();
   // Reconnects when it is time, and repeats the last load when nothing was said for a heartbeat.
@@ -55,16 +57,16 @@ class RouterLink {
   std::shared_ptr<AttachStream> stream_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool registered_ ABSL_GUARDED_BY(mutex_) = false;      // the registration is written
+  bool registered_ ABSL_GUARDED_BY(mutex_) = false;  // the registration is written
   bool welcome_ ABSL_GUARDED_BY(mutex_) = false;
-  bool snapshot_due_ ABSL_GUARDED_BY(mutex_) = true;     // drop events until the next snapshot
+  bool snapshot_due_ ABSL_GUARDED_BY(mutex_) = true;  // drop events until the next snapshot
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool draining_sent_ ABSL_GUARDED_BY(mutex_) = false;
   bool load_fresh_ ABSL_GUARDED_BY(mutex_) = false;
   v1::Load load_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<const v1::KvEvents>> events_ ABSL_GUARDED_BY(mutex_);
   absl::Duration last_write_ ABSL_GUARDED_BY(mutex_);
-  absl::Duration open_after_ ABSL_GUARDED_BY(mutex_);    // not before this
+  absl::Duration open_after_ ABSL_GUARDED_BY(mutex_);  // not before this
   absl::Duration backoff_ ABSL_GUARDED_BY(mutex_);
 };
 

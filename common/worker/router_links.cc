@@ -25,7 +25,8 @@ std::vector<std::string> Lookup(const std::string& address) {
   std::vector<std::string> all;
   for (addrinfo* at = found; at != nullptr; at = at->ai_next) {
     char name[NI_MAXHOST];
-    if (getnameinfo(at->ai_addr, at->ai_addrlen, name, sizeof name, nullptr, 0, NI_NUMERICHOST) == 0) {
+    if (getnameinfo(at->ai_addr, at->ai_addrlen, name, sizeof name, nullptr, 0, NI_NUMERICHOST) ==
+        0) {
       const bool v6 = at->ai_family == AF_INET6;
       all.push_back(v6 ? fmt::format("[{}]:{}", name, port) : fmt::format("{}:{}", name, port));
     }
@@ -119,8 +120,8 @@ void RouterLinks::SendDraining() {
 
 int32_t RouterLinks::connected() const {
   absl::MutexLock lock(&mutex_);
-  return static_cast<int32_t>(
-      std::count_if(links_.begin(), links_.end(), [](const auto& link) { return link->connected(); }));
+  return static_cast<int32_t>(std::count_if(links_.begin(), links_.end(),
+                                            [](const auto& link) { return link->connected(); }));
 }
 
 }  // namespace baton::worker

@@ -14,8 +14,9 @@
 
 namespace baton::worker {
 
-// Presence at every router. Addresses are host:port; a name that resolves to several addresses (a headless
-// Service) means a router at each of them, looked up again every few seconds. One control thread.
+// Presence at every router. Addresses are host:port; a name that resolves to several addresses (a
+// headless Service) means a router at each of them, looked up again every few seconds. One control
+// thread.
 class RouterLinks {
  public:
   RouterLinks(std::vector<std::string> addresses, v1::Registration registration,

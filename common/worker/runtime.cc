@@ -6,10 +6,11 @@
 #include <random>
 
 #include "common/base/check.h"
+#include "common/engine/swap_store.h"
 #include "common/handover/destination.h"
 #include "common/model/load_model.h"
-#include "common/transfer/ucx/ucx_transport.h"
 #include "common/telemetry/logging.h"
+#include "common/transfer/ucx/ucx_transport.h"
 
 namespace baton::worker {
 namespace {
@@ -25,8 +26,9 @@ std::string HostName() {
 // Unique per process start, so that a restarted worker is never taken for its predecessor.
 std::string MakeWorkerId(Role role, const std::string& wanted) {
   const std::string stem =
-      !wanted.empty() ? wanted
-                      : fmt::format("{}-{}", role == Role::kPrefill ? "prefill" : "decode", HostName());
+      !wanted.empty()
+          ? wanted
+          : fmt::format("{}-{}", role == Role::kPrefill ? "prefill" : "decode", HostName());
   return fmt::format("{}@{:08x}", stem, std::random_device{}());
 }
 
@@ -34,19 +36,29 @@ std::unique_ptr<kernels::Backend> MakeBackend(const config::WorkerOptions& optio
   if (options.isa == config::Isa::kScalar) return kernels::MakeReferenceBackend();
   kernels::CpuOptions cpu{.num_threads = options.threads};
   switch (options.isa) {
-    case config::Isa::kAvx2: cpu.isa = "avx2"; break;
-    case config::Isa::kAvx512: cpu.isa = "avx512"; break;
-    case config::Isa::kAvx512Bf16: cpu.isa = "avx512_bf16"; break;
-    default: cpu.isa = "auto";
+    case config::Isa::kAvx2:
+      cpu.isa = "avx2";
+      break;
+    case config::Isa::kAvx512:
+      cpu.isa = "avx512";
+      break;
+    case config::Isa::kAvx512Bf16:
+      cpu.isa = "avx512_bf16";
+      break;
+    default:
+      cpu.isa = "auto";
   }
   return kernels::MakeCpuBackend(cpu);
 }
 
 model::WeightDType DTypeOf(config::Dtype dtype) {
   switch (dtype) {
-    case config::Dtype::kF32: return model::WeightDType::kF32;
-    case config::Dtype::kBf16: return model::WeightDType::kBF16;
-    case config::Dtype::kAuto: break;
+    case config::Dtype::kF32:
+      return model::WeightDType::kF32;
+    case config::Dtype::kBf16:
+      return model::WeightDType::kBF16;
+    case config::Dtype::kAuto:
+      break;
   }
   return model::WeightDType::kAuto;
 }
@@ -119,10 +131,9 @@ absl::Status Runtime::MakeKvPool() {
                          ((runner_->info().context_tokens_max - 1) / options_.block_tokens + 1) * 2;
   const int64_t blocks = options_.kv_blocks > 0 ? wanted : std::min(wanted, useful);
   if (blocks < 2) {
-    return InvalidArgument(
-        "kv_memory of {} holds {} KV blocks of {}; at least 2 are needed",
-        config::BytesText(options_.kv_memory_or_default()), blocks,
-        config::RoundedBytesText(static_cast<int64_t>(block_bytes)));
+    return InvalidArgument("kv_memory of {} holds {} KV blocks of {}; at least 2 are needed",
+                           config::BytesText(options_.kv_memory_or_default()), blocks,
+                           config::RoundedBytesText(static_cast<int64_t>(block_bytes)));
   }
   ASSIGN_OR_RETURN(transport_, transfer::UcxTransport::Create(UcxOptionsOf(options_)));
   pool_ = runner_->KvGeometry(static_cast<int32_t>(blocks), options_.block_tokens);
@@ -140,7 +151,10 @@ absl::Status Runtime::MakeKvPool() {
 }
 
 absl::Status Runtime::StartEngine(engine::Observer& observer, const Clock& clock) {
-  ASSIGN_OR_RETURN(engine_, engine::Engine::Start(engine_options(), *runner_, observer, clock));
+  const engine::EngineOptions options = engine_options();
+  ASSIGN_OR_RETURN(engine_,
+                   engine::Engine::Start(options, *runner_, observer, clock,
+                                         engine::MakeHostSwapStore(pool_, options.host_blocks)));
   return absl::OkStatus();
 }
 
@@ -153,18 +167,24 @@ engine::EngineOptions Runtime::engine_options() const {
   engine::EngineOptions engine;
   engine.block_tokens = options_.block_tokens;
   engine.num_blocks = pool_.num_blocks;
-  engine.host_blocks = static_cast<int32_t>(options_.swap_memory.count / int64_t(pool_.block_bytes()));
+  // More than the pool holds can never be swapped out at a time.
+  engine.host_blocks = static_cast<int32_t>(std::min<int64_t>(
+      options_.swap_memory.count / int64_t(pool_.block_bytes()), pool_.num_blocks));
   engine.batch_sequences_max = options_.batch_sequences_max;
   engine.step_tokens_max = options_.step_tokens_max;
   engine.waiting_sequences_max = options_.waiting_sequences_max;
   engine.waiting_tokens_max = options_.waiting_tokens_max;
   engine.prefix_cache = options_.prefix_cache;
   switch (options_.preemption) {
-    case config::Preemption::kAuto: engine.preemption = engine::PreemptionMode::kAuto; break;
+    case config::Preemption::kAuto:
+      engine.preemption = engine::PreemptionMode::kAuto;
+      break;
     case config::Preemption::kRecompute:
       engine.preemption = engine::PreemptionMode::kRecompute;
       break;
-    case config::Preemption::kSwap: engine.preemption = engine::PreemptionMode::kSwap; break;
+    case config::Preemption::kSwap:
+      engine.preemption = engine::PreemptionMode::kSwap;
+      break;
   }
   engine.salt = fingerprint_;
   return engine;

@@ -16,12 +16,14 @@ namespace baton::worker {
 
 enum class Role : uint8_t { kPrefill, kDecode };
 
-// Everything below a worker's service: the device, the model on it, the KV pool in memory that peers can
-// write to, and (once started) the engine. Built once in main(); parts die in reverse order.
+// Everything below a worker's service: the device, the model on it, the KV pool in memory that
+// peers can write to, and (once started) the engine. Built once in main(); parts die in reverse
+// order.
 class Runtime {
  public:
   // Loads the model, logging progress. Errors name the flag, file or field that stands in the way.
-  static absl::StatusOr<std::unique_ptr<Runtime>> Create(Role role, const config::ModelOptions& model,
+  static absl::StatusOr<std::unique_ptr<Runtime>> Create(Role role,
+                                                         const config::ModelOptions& model,
                                                          const config::WorkerOptions& worker);
 
   // `observer` outlives the runtime's engine.
@@ -42,7 +44,8 @@ class Runtime {
   engine::EngineOptions engine_options() const;
 
   // What the routers are told.
-  v1::Registration Describe(const std::string& grpc_address, const std::string& metrics_address) const;
+  v1::Registration Describe(const std::string& grpc_address,
+                            const std::string& metrics_address) const;
 
  private:
   Runtime(Role role, const config::ModelOptions& model, const config::WorkerOptions& worker);

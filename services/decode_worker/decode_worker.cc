@@ -4,20 +4,21 @@
 
 #include "common/base/check.h"
 #include "common/rpc/convert.h"
-#include "services/decode_worker/router_session.h"
 #include "common/telemetry/logging.h"
+#include "services/decode_worker/router_session.h"
 
 namespace baton::decode_worker {
 
 DecodeWorker::DecodeWorker(worker::Runtime& runtime, handover::ReceiverOptions receiver,
                            const Clock& clock)
     : runtime_(runtime),
-      receiver_(std::move(receiver), runtime.pool(), runtime.transport(),
-                [&runtime](engine::Command command) {
-                  // Everything the receiver posts is about accepted work and always taken.
-                  CHECK_OK(runtime.engine().Post(std::move(command)));
-                },
-                clock) {}
+      receiver_(
+          std::move(receiver), runtime.pool(), runtime.transport(),
+          [&runtime](engine::Command command) {
+            // Everything the receiver posts is about accepted work and always taken.
+            CHECK_OK(runtime.engine().Post(std::move(command)));
+          },
+          clock) {}
 
 void DecodeWorker::Submit(RouterSession& session, const v1::SubmitSequences& submit) {
   if (submit.sequences().empty()) return;
@@ -162,7 +163,9 @@ void DecodeWorker::OnPrefillNeeded(engine::PrefillNeeded needed) {
   receiver_.OnPrefillNeeded(std::move(needed));
 }
 
-void DecodeWorker::OnKvReady(engine::KvReady) { CHECK(false, "a decode worker sends no prompt's KV"); }
+void DecodeWorker::OnKvReady(engine::KvReady) {
+  CHECK(false, "a decode worker sends no prompt's KV");
+}
 void DecodeWorker::OnPrefillDone(engine::PrefillDone) { CHECK(false, "no prefill was submitted"); }
 
 void DecodeWorker::OnKvEvents(engine::KvEvents events) {

@@ -16,8 +16,8 @@ namespace baton::decode_worker {
 
 class RouterSession;
 
-// Connects the engine with the router sessions and the hand-over. Thread-safe; the observer calls come on
-// the engine thread and only post.
+// Connects the engine with the router sessions and the hand-over. Thread-safe; the observer calls
+// come on the engine thread and only post.
 class DecodeWorker : public engine::Observer {
  public:
   DecodeWorker(worker::Runtime& runtime, handover::ReceiverOptions receiver, const Clock& clock);
@@ -25,8 +25,8 @@ class DecodeWorker : public engine::Observer {
   // Set once, before the engine starts.
   void set_links(worker::RouterLinks* links) { links_ = links; }
 
-  // Admits all sequences of a submission for `session`; those that are refused end there at once, with the
-  // reason. Any thread.
+  // Admits all sequences of a submission for `session`; those that are refused end there at once,
+  // with the reason. Any thread.
   void Submit(RouterSession& session, const v1::SubmitSequences& submit);
   void Cancel(RouterSession& session, const v1::CancelSequence& cancel);
   // The session is going: its sequences are cancelled and it hears no more.

@@ -1,9 +1,10 @@
 #include "common/base/check.h"
 #include "common/config/command_line.h"
+#include "common/telemetry/logging.h"
 #include "common/worker/lifecycle.h"
+#include "common/worker/metrics.h"
 #include "services/decode_worker/decode_service.h"
 #include "services/decode_worker/decode_worker.h"
-#include "common/telemetry/logging.h"
 
 namespace baton::decode_worker {
 namespace {
@@ -24,10 +25,17 @@ absl::Status Run(StopSignal& stop, const config::ClusterOptions& options) {
   DecodeService service(worker);
   RETURN_IF_ERROR(runtime->StartEngine(worker, Clock::Real()));
   ASSIGN_OR_RETURN(rpc::Server server, worker::Listen(own, {&service}));
+  ASSIGN_OR_RETURN(
+      auto metrics,
+      worker::WorkerMetrics::Listen(own.metrics.text(), "decode", runtime->engine(), [&worker] {
+        const auto counters = worker.receiver().counters();
+        return worker::HandoverCounters{counters.bytes, counters.seconds, counters.completed,
+                                        counters.failed, counters.checksum_mismatches};
+      }));
   {
     worker::RouterLinks links(
         worker::RouterAddresses(own),
-        runtime->Describe(worker::AdvertisedAddress(own, server), own.metrics.text()),
+        runtime->Describe(worker::AdvertisedAddress(own, server), metrics->address()),
         [&] { CHECK_OK(runtime->engine().Post(engine::SendSnapshot{})); }, Clock::Real());
     worker.set_links(&links);
     worker::ServeUntilStopped(stop, own, links, runtime->engine());
@@ -51,7 +59,8 @@ int main(int argc, char** argv) {
       .examples = "  baton-decode-worker --model ./my-model --router 127.0.0.1:9000\n",
       .sections = {"model", "decode"},
       .extras = {}};
-  if (auto exit = config::ParseCommandLine(program, argc, argv, config::ProcessEnvironment(), options)) {
+  if (auto exit =
+          config::ParseCommandLine(program, argc, argv, config::ProcessEnvironment(), options)) {
     return config::Leave(*exit);
   }
   worker::InitLogging(program.name, options.decode);

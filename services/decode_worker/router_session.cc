@@ -13,7 +13,8 @@ void RouterSession::Add(v1::SequenceDelta delta) {
   absl::MutexLock lock(&mutex_);
   if (finished_) return;
   if (gathering_.deltas_size() >= kDeltasMax) {
-    return FinishOnce({grpc::StatusCode::RESOURCE_EXHAUSTED, "the router does not read its stream"});
+    return FinishOnce(
+        {grpc::StatusCode::RESOURCE_EXHAUSTED, "the router does not read its stream"});
   }
   *gathering_.add_deltas() = std::move(delta);
 }

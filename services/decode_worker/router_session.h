@@ -12,9 +12,9 @@ namespace baton::decode_worker {
 
 class DecodeWorker;
 
-// One router's Serve stream: commands in, one message per step out. While a message is on its way, later
-// news gathers in the next one. A router that does not read is cut off when kDeltasMax is reached. Deletes
-// itself in OnDone.
+// One router's Serve stream: commands in, one message per step out. While a message is on its way,
+// later news gathers in the next one. A router that does not read is cut off when kDeltasMax is
+// reached. Deletes itself in OnDone.
 class RouterSession : public grpc::ServerBidiReactor<v1::DecodeCommand, v1::DecodeEvent> {
  public:
   static constexpr int kDeltasMax = 1 << 16;

@@ -14,8 +14,8 @@
 
 namespace baton::prefill_worker {
 
-// Which epochs of which callers are under way, and which may not begin any more because somebody was told
-// they are over. Thread-safe.
+// Which epochs of which callers are under way, and which may not begin any more because somebody
+// was told they are over. Thread-safe.
 class EpochBook {
  public:
   // Per caller; epochs of one caller rise, so that the oldest are forgotten first.
@@ -26,9 +26,10 @@ class EpochBook {
   absl::Status Begin(const std::string& caller, uint64_t epoch, uint64_t local_epoch);
   // No write of it is under way any more: runs what waits for it.
   void End(const std::string& caller, uint64_t epoch);
-  // The epoch must not begin any more. Runs `over` once it is over (at once if it is not under way) and
-  // returns its local name if it has to be stopped first.
-  std::optional<uint64_t> Fence(const std::string& caller, uint64_t epoch, std::function<void()> over);
+  // The epoch must not begin any more. Runs `over` once it is over (at once if it is not under way)
+  // and returns its local name if it has to be stopped first.
+  std::optional<uint64_t> Fence(const std::string& caller, uint64_t epoch,
+                                std::function<void()> over);
 
  private:
   struct Running {

@@ -10,8 +10,8 @@
 
 namespace baton::prefill_worker {
 
-// One Prefill call. Ends only when no write of its epoch is under way, with the trailing metadata that says
-// so. Deletes itself in OnDone.
+// One Prefill call. Ends only when no write of its epoch is under way, with the trailing metadata
+// that says so. Deletes itself in OnDone.
 class PrefillCall : public grpc::ServerBidiReactor<v1::PrefillCommand, v1::PrefillEvent> {
  public:
   PrefillCall(PrefillWorker& worker, EpochBook& book, grpc::CallbackServerContext& context);
@@ -25,9 +25,11 @@ class PrefillCall : public grpc::ServerBidiReactor<v1::PrefillCommand, v1::Prefi
   absl::Status Start(const v1::PrefillRequest& request);
   void Stop(const char* why);
   void OnOver(absl::StatusOr<handover::SendResult> result);
-  // True once, when the end is known and nothing else is being written: the caller unlocks, then End()s.
+  // True once, when the end is known and nothing else is being written: the caller unlocks, then
+  // End()s.
   bool TakeEnd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // The last thing done with this object outside of gRPC's callbacks: OnDone may delete it meanwhile.
+  // The last thing done with this object outside of gRPC's callbacks: OnDone may delete it
+  // meanwhile.
   void End(const absl::Status& status);
   void SetFinished(const handover::SendResult& result);
 
@@ -37,7 +39,7 @@ class PrefillCall : public grpc::ServerBidiReactor<v1::PrefillCommand, v1::Prefi
   v1::PrefillCommand command_;
   v1::PrefillEvent accepted_;
   v1::PrefillEvent finished_;
-  bool started_ = false;        // read side only
+  bool started_ = false;  // read side only
   uint64_t local_epoch_ = 0;
   std::string caller_;
   uint64_t epoch_ = 0;

@@ -6,6 +6,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/engine/observer.h"
 #include "common/handover/sender.h"
+#include "common/worker/metrics.h"
 #include "common/worker/router_links.h"
 #include "common/worker/runtime.h"
 
@@ -19,6 +20,7 @@ class PrefillWorker : public engine::Observer {
   void set_links(worker::RouterLinks* links) { links_ = links; }
   worker::Runtime& runtime() { return runtime_; }
   handover::Sender& sender() { return sender_; }
+  worker::HandoverCounters handover_counters() const;
 
   // engine::Observer
   void OnStep(std::vector<engine::SequenceOutput> outputs) override;

@@ -1,0 +1,131 @@
+// Real prefill and decode processes; the test is their router.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <fstream>
+
+#include "nlohmann/json.hpp"
+#include "tests/support/worker_pair_test.h"
+
+namespace baton::testing {
+namespace {
+
+constexpr char kModel[] = "llama-rope-llama3";
+
+struct GoldenPrompt {
+  std::vector<int32_t> prompt;
+  std::vector<int32_t> greedy;
+};
+
+std::vector<GoldenPrompt> ReadGolden(const std::string& model) {
+  std::ifstream file(SourceFile("tests/oracle/goldens/" + model + "/golden.json"));
+  std::vector<GoldenPrompt> prompts;
+  const nlohmann::json golden = nlohmann::json::parse(file);
+  for (const auto& prompt : golden.at("prompts")) {
+    prompts.push_back({prompt.at("ids"), prompt.at("greedy")});
+  }
+  return prompts;
+}
+
+class HandoverTest : public WorkerPairTest {
+ protected:
+  void StartBoth(std::vector<std::string> extra = {}) {
+    extra.insert(extra.end(), {"--kv-blocks", "256"});
+    StartPair("tests/oracle/goldens/" + std::string(kModel), extra);
+  }
+};
+
+class HandoverPathTest : public HandoverTest, public ::testing::WithParamInterface<std::string> {};
+
+TEST_P(HandoverPathTest, LocalAndRemotePrefillGiveTheReferencesTokens) {
+  StartBoth({"--transfer-path", GetParam()});
+  int number = 0;
+  for (const GoldenPrompt& golden : ReadGolden(kModel)) {
+    const std::string id = std::to_string(++number);
+    const int32_t length = static_cast<int32_t>(golden.greedy.size());
+    const Generation remote = stream_->Run(
+        DecodeStream::Greedy("remote-" + id, golden.prompt, length), {TargetOf(prefill_worker_)});
+    EXPECT_EQ(remote.tokens, golden.greedy) << "prompt " << id << ": " << remote.status_message;
+    EXPECT_EQ(remote.finish, v1::FINISH_REASON_LENGTH);
+    const Generation local =
+        stream_->Run(DecodeStream::Greedy("local-" + id, golden.prompt, length));
+    EXPECT_EQ(local.tokens, golden.greedy) << "prompt " << id;
+    // The engine keeps prompts of up to one uncached block to itself.
+    if (golden.prompt.size() > 16 + 1) {
+      EXPECT_EQ(remote.times.prefill_worker(), prefill_worker_.worker_id());
+      EXPECT_GT(remote.times.kv_bytes(), 0u);
+    }
+    EXPECT_EQ(local.times.prefill_worker(), "");
+  }
+  ExpectNothingLeaks(prefill_worker_);
+  ExpectNothingLeaks(decode_worker_);
+}
+
+INSTANTIATE_TEST_SUITE_P(Paths, HandoverPathTest, ::testing::Values("shm", "tcp"));
+
+TEST_F(HandoverTest, OnlyMissingBlocksTravel) {
+  StartBoth();
+  const GoldenPrompt golden = ReadGolden(kModel).back();
+  ASSERT_GE(golden.prompt.size(), 64u);
+  const std::vector<int32_t> head(golden.prompt.begin(), golden.prompt.begin() + 40);
+  stream_->Run(
+      DecodeStream::Greedy("head", head, 1));  // 2 full blocks are cached at the decode worker
+  const Generation whole =
+      stream_->Run(DecodeStream::Greedy("whole", golden.prompt, 8), {TargetOf(prefill_worker_)});
+  const uint64_t block_bytes = decode_worker_.kv_bytes_per_token() * decode_worker_.block_tokens();
+  const uint64_t blocks = (golden.prompt.size() + 15) / 16;
+  EXPECT_EQ(whole.times.cached_tokens(), 32);
+  EXPECT_EQ(whole.times.kv_bytes(), (blocks - 2) * block_bytes);
+}
+
+TEST_F(HandoverTest, WithNoPrefillWorkerAliveTheDecodeWorkerDoesIt) {
+  StartBoth();
+  prefill_->Signal(SIGKILL);
+  prefill_->Wait();
+  const GoldenPrompt golden = ReadGolden(kModel).back();
+  const Generation got =
+      stream_->Run(DecodeStream::Greedy("r", golden.prompt, 64), {TargetOf(prefill_worker_)});
+  EXPECT_EQ(got.tokens, golden.greedy) << got.status_message;
+  EXPECT_EQ(got.times.prefill_worker(), "");
+  EXPECT_TRUE(Eventually([&] { return !router_.IsAttached(prefill_worker_.worker_id()); }));
+  ExpectNothingLeaks(decode_worker_);
+}
+
+TEST_F(HandoverTest, ALostRouterFreesItsSequences) {
+  StartBoth();
+  stream_->Submit({DecodeStream::Greedy("r", std::vector<int32_t>(100, 3), 100)});
+  EXPECT_TRUE(Eventually([&] { return !stream_->Look("r").tokens.empty(); }));
+  stream_->Break();
+  ExpectNothingLeaks(decode_worker_);
+}
+
+TEST_F(HandoverTest, ChoicesShareTheirPrompt) {
+  StartBoth();
+  const GoldenPrompt golden = ReadGolden(kModel).back();
+  std::vector<v1::Sequence> choices;
+  for (int choice = 0; choice < 3; ++choice) {
+    choices.push_back(DecodeStream::Greedy("r", golden.prompt, 64));
+    choices.back().set_choice(choice);
+  }
+  stream_->Submit(choices, {TargetOf(prefill_worker_)});
+  for (int choice = 0; choice < 3; ++choice) {
+    const Generation got = stream_->Finish("r", choice);
+    EXPECT_EQ(got.tokens, golden.greedy) << "choice " << choice << " " << got.status_message;
+    if (choice > 0) {
+      EXPECT_GE(got.times.cached_tokens(), 16) << "choice " << choice;
+    }
+  }
+}
+
+TEST_F(HandoverTest, SigtermDrainsAndExitsCleanly) {
+  StartBoth();
+  stream_->Submit({DecodeStream::Greedy("r", {1, 2, 3}, 64)});
+  decode_->Signal(SIGTERM);
+  EXPECT_EQ(stream_->Finish("r").finish, v1::FINISH_REASON_LENGTH) << "what runs goes on";
+  EXPECT_EQ(decode_->Wait(), 0);
+  prefill_->Signal(SIGTERM);
+  EXPECT_EQ(prefill_->Wait(), 0);
+}
+
+}  // namespace
+}  // namespace baton::testing
