@@ -13,7 +13,7 @@ class Backoff {
   Backoff(absl::Duration least, absl::Duration most) : least_(least), most_(most) {}
 
   absl::Duration AfterDeath(absl::Duration lived) {
-    deaths_ = lived > most_ ? 1 : deaths_ + 1;
+    deaths_ = lived >= kStable ? 1 : deaths_ + 1;
     absl::Duration pause = least_;
     for (int i = 1; i < deaths_ && pause < most_; ++i) pause *= 2;
     return std::min(pause, most_);
@@ -21,6 +21,8 @@ class Backoff {
   int deaths_in_a_row() const { return deaths_; }
 
  private:
+  static constexpr absl::Duration kStable = absl::Seconds(10);
+
   const absl::Duration least_;
   const absl::Duration most_;
   int deaths_ = 0;
