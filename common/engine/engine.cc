@@ -1,5 +1,7 @@
 #include "common/engine/engine.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <thread>
@@ -108,6 +110,7 @@ absl::Status ThreadedEngine::PostWork(const WorkKey& key, const SequenceSpec& sp
 }
 
 void ThreadedEngine::Run() {
+  pthread_setname_np(pthread_self(), "engine");
   bool busy = false;
   while (!mailbox_.closed()) {
     HandleAll(busy ? mailbox_.Drain() : mailbox_.WaitAndDrain(Patience()));
