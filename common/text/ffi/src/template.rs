@@ -41,7 +41,7 @@ impl Template {
         variables.insert("strftime_now".to_string(), Value::from_function(strftime));
         self.environment
             .get_template(NAME)
-            .and_then(|template| template.render(variables).map(String::from))
+            .and_then(|template| template.render(variables))
             .map_err(|error| failure(&error))
     }
 }

@@ -75,11 +75,7 @@ fn by_id(tokenizer: &Tokenizer) -> Outcome<Vec<Option<String>>> {
         let message = format!("token id {last} is above the limit of {ID_LIMIT}");
         return Err(Failure::new(Code::FailedPrecondition, message));
     }
-    let mut tokens = vec![None; *last as usize + 1];
-    for id in 0..tokens.len() {
-        tokens[id] = tokenizer.id_to_token(id as u32);
-    }
-    Ok(tokens)
+    Ok((0..=*last).map(|id| tokenizer.id_to_token(id)).collect())
 }
 
 /// How one token's text becomes bytes.
