@@ -13,7 +13,7 @@
 namespace baton::transfer {
 
 // Memory that peers may write into: the KV pool. Allocated by the transport, so that it is
-// shareable. Freed when the transport goes.
+// shareable. Zero at first; freed when the transport goes.
 struct Region {
   std::byte* data = nullptr;
   size_t bytes = 0;

@@ -24,7 +24,8 @@ Settings SettingsOf(Path path, const UcxOptions& options) {
   // We send no messages, so rendezvous is switched off: with it on, UCX refuses true remote writes
   // on endpoints with failure handling over TCP and emulates them by messages, whose receiver
   // aborts the process when the acknowledgement meets a dead peer, and which copy twice.
-  Settings settings = {{"TLS", options.network_tls}, {"RNDV_THRESH", "inf"}};
+  Settings settings = {
+      {"TLS", options.network_tls}, {"RNDV_THRESH", "inf"}, {"ALLOC_PRIO", "mmap"}};
   if (!options.network_devices.empty())
     settings.emplace_back("NET_DEVICES", options.network_devices);
   return settings;
