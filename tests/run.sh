@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Runs tests stage by stage and ends with one line: "N passed, N failed".
+#
+#   tests/run.sh [stage …]         default: unit python
+#   tests/run.sh --summary         only counts what earlier runs have left in build/results
+#
+#   unit     builds everything (preset release) and runs every ctest
+#   python   end-to-end tests and the Python client's, over the binaries of `unit`
+#   lint     formatting, and clang-tidy when it is set up
+#   asan     address and undefined-behaviour sanitizers over the ctests
+#   tsan     thread sanitizer over the ctests that have threads
+#   fuzz     every fuzz target for BATON_FUZZ_SECONDS (60)
+#
+# Each stage leaves JUnit files in build/results/<stage>; the count is theirs. Every googletest case is one
+# test; a program that crashes or cannot be built is one failed test. Exit status 1 when anything failed.
+set -uo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root" || exit 1
+results=$root/build/results
+python=$root/.deps/venv/bin/python
+[[ -x $python ]] || python=python3
+jobs=${BATON_JOBS:-$(nproc)}
+
+main() {
+  local stages=("$@") stage
+  if [[ ${1:-} == --summary ]]; then
+    summary
+    return
+  fi
+  ((${#stages[@]})) || stages=(unit python)
+  for stage in "${stages[@]}"; do
+    if [[ $(type -t "stage_$stage") != function ]]; then
+      echo "run.sh: unknown stage '$stage' (see the top of $0)" >&2
+      exit 2
+    fi
+  done
+  for stage in "${stages[@]}"; do
+    rm -rf "${results:?}/$stage"
+    mkdir -p "$results/$stage"
+    echo "== $stage"
+    "stage_$stage"
+  done
+  summary "${stages[@]}"
+}
+
+summary() { "$python" "$root/tests/count.py" "$results" "$@"; }
+
+# A step that is not a test by itself: counted only when it fails.
+must() {
+  local stage=$1 name=$2
+  shift 2
+  if "$@"; then return 0; fi
+  "$python" "$root/tests/count.py" --record "$results/$stage/$name.xml" "$name" failed
+  return 1
+}
+
+# As `must`, but counted also when it succeeds.
+check() {
+  local stage=$1 name=$2
+  must "$@" || return 1
+  "$python" "$root/tests/count.py" --record "$results/$stage/$name.xml" "$name" passed
+}
+
+build() {
+  local stage=$1 preset=$2
+  # Said outright: the demo may have configured the same folder without tests.
+  must "$stage" "configure-$preset" cmake --preset "$preset" --log-level=WARNING \
+    -DBATON_BUILD_TESTS=ON "-DBATON_BUILD_BENCH=$([[ $preset == release ]] && echo ON || echo OFF)" &&
+    must "$stage" "build-$preset" cmake --build "build/$preset" -j "$jobs" -- --quiet
+}
+
+run_ctest() {
+  local stage=$1 preset=$2
+  shift 2
+  GTEST_OUTPUT="xml:$results/$stage/gtest/" ctest --test-dir "build/$preset" -j "$jobs" \
+    --output-on-failure --output-junit "$results/$stage/ctest.xml" --no-tests=error "$@" |
+    grep -v -E '^ +Start +[0-9]+:'
+  [[ -s $results/$stage/ctest.xml ]] || must "$stage" ctest false
+}
+
+stage_unit() { build unit release && run_ctest unit release; }
+
+stage_python() {
+  local generated=$root/build/python
+  must python generate-stubs "$python" sdk/python/generate.py "$generated" || return
+  BATON_SOURCE_DIR=$root BATON_BIN_DIR=${BATON_BIN_DIR:-$root/build/release/bin} \
+    PYTHONPATH=$root/sdk/python/src:$generated PYTHONDONTWRITEBYTECODE=1 \
+    "$python" -m pytest -q -p no:cacheprovider --junitxml="$results/python/pytest.xml" \
+    -c "$root/tests/e2e/pytest.ini" --rootdir="$root" tests/e2e sdk/python/tests
+  [[ -s $results/python/pytest.xml ]] || must python pytest false
+}
+
+stage_lint() {
+  check lint format bash -c 'git ls-files "*.h" "*.cc" "*.cu" "*.cuh" | xargs clang-format-19 --dry-run -Werror'
+  if [[ -f .clang-tidy && -f build/release/compile_commands.json ]]; then
+    check lint clang-tidy tools/lint/tidy.sh
+  fi
+}
+
+stage_asan() {
+  export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1
+  export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+  build asan asan && run_ctest asan asan
+}
+
+# What only computes on one thread is left to the other stages: it takes the longest here and shows nothing.
+stage_tsan() {
+  export TSAN_OPTIONS="suppressions=$root/tools/cmake/tsan.supp ignore_noninstrumented_modules=1 halt_on_error=1"
+  build tsan tsan && run_ctest tsan tsan -E '^(oracle|batch_invariance|kernels_|.*_fuzz$|include_)'
+}
+
+stage_fuzz() {
+  local log=$results/fuzz/log word name rest
+  tests/fuzz/run.sh "${BATON_FUZZ_SECONDS:-60}" 2>&1 | tee "$log"
+  grep -q -E '^(ok|FAILED) ' "$log" || must fuzz fuzz false
+  grep -E '^(ok|FAILED) ' "$log" | while read -r word name rest; do
+    "$python" "$root/tests/count.py" --record "$results/fuzz/$name.xml" "$name" \
+      "$([[ $word == ok ]] && echo passed || echo failed)"
+  done
+}
+
+main "$@"
