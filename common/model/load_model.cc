@@ -1,5 +1,7 @@
 #include "common/model/load_model.h"
 
+#include <unistd.h>
+
 #include <optional>
 #include <utility>
 
@@ -30,6 +32,19 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenSource(const LoadOptions& opti
   }
   ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(options.model_dir));
   return std::make_unique<Checkpoint>(std::move(checkpoint));
+}
+
+// Refuses at once what would otherwise end in the kernel's out-of-memory killer minutes later.
+// Device memory is the backend's to judge.
+absl::Status CheckMemory(const HfConfig& config, DType dtype, const kernels::Backend& backend) {
+  if (backend.name().starts_with("cuda")) return absl::OkStatus();
+  const double have = double(::sysconf(_SC_PHYS_PAGES)) * double(::sysconf(_SC_PAGESIZE));
+  const double need = double(config.num_parameters()) * double(BytesOf(dtype));
+  if (need <= have) return absl::OkStatus();
+  return ResourceExhausted(
+      "config.json describes {} parameters, {:.1f} GB in {}; this machine has "
+      "{:.1f} GB of memory",
+      config.num_parameters(), need / 1e9, NameOf(dtype), have / 1e9);
 }
 
 std::string Fingerprint(const HfConfig& config, const WeightSource& source, DType dtype,
@@ -72,6 +87,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& option
   ASSIGN_OR_RETURN(HfConfig config, ReadHfConfig(options.model_dir));
   ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source, OpenSource(options, config));
   const DType dtype = Resolve(options.dtype, source->dtype());
+  RETURN_IF_ERROR(CheckMemory(config, dtype, backend));
   ASSIGN_OR_RETURN(Weights weights, LoadWeights(config, *source, dtype, backend, options.progress));
   TransformerOptions runner;
   runner.name = options.name.empty() ? ServedName(options.model_dir) : options.name;

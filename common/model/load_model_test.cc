@@ -297,6 +297,16 @@ TEST_F(LoadModelTest, RandomWeightsKeepActivationsSane) {
   EXPECT_LT(deviation, 8);
 }
 
+TEST_F(LoadModelTest, AModelThatCannotFitTheMachineIsRefusedBeforeItIsMade) {
+  folder_.config["num_hidden_layers"] = 1000;
+  folder_.config["hidden_size"] = 65536;
+  folder_.config["intermediate_size"] = 1000000;
+  folder_.config["head_dim"] = 128;
+  folder_.WriteConfig();
+  options_.format = LoadFormat::kRandom;
+  EXPECT_THAT(Error(), AllOf(HasSubstr("GB in f32"), HasSubstr("this machine has")));
+}
+
 TEST(LoadOptionsTest, FlagsAreReadByName) {
   EXPECT_EQ(*ParseWeightDType("bf16"), WeightDType::kBF16);
   EXPECT_EQ(*ParseLoadFormat("random"), LoadFormat::kRandom);
