@@ -12,6 +12,7 @@
 #include "common/concurrency/mailbox.h"
 #include "common/engine/admission_gate.h"
 #include "common/engine/engine_core.h"
+#include "common/engine/sequence_limits.h"
 
 namespace baton::engine {
 namespace {
@@ -27,7 +28,7 @@ class ThreadedEngine : public Engine {
   ThreadedEngine(const EngineOptions& options, model::ModelRunner& runner, Observer& observer,
                  const Clock& clock, std::unique_ptr<SwapStore> swap)
       : options_(options),
-        info_(runner.info()),
+        limits_(options, runner.info()),
         observer_(observer),
         clock_(clock),
         swap_(std::move(swap)),
@@ -52,7 +53,7 @@ class ThreadedEngine : public Engine {
   std::vector<StepRecord> timeline() const override { return core_.timeline().Snapshot(); }
 
  private:
-  absl::Status PostWork(const WorkKey& key, const SequenceSpec& spec, Command& command);
+  absl::Status PostWork(const WorkKey& key, int64_t prompt_tokens, Command&& command);
   bool nothing_left() const { return gate_.empty() && core_.num_quarantined_epochs() == 0; }
   void Run();
   void HandleAll(std::vector<Posted> posted);
@@ -60,7 +61,7 @@ class ThreadedEngine : public Engine {
   void ReportLoad(bool stepped);
 
   const EngineOptions options_;
-  const model::ModelInfo info_;
+  const SequenceLimits limits_;
   Observer& observer_;
   const Clock& clock_;
   const std::unique_ptr<SwapStore> swap_;
@@ -79,29 +80,20 @@ class ThreadedEngine : public Engine {
 
 absl::Status ThreadedEngine::Post(Command command) {
   if (const auto* submit = std::get_if<Submit>(&command)) {
-    const WorkKey key{submit->spec.id};
-    return PostWork(key, submit->spec, command);
+    RETURN_IF_ERROR(limits_.Check(submit->spec));
+    return PostWork({submit->spec.id}, submit->spec.prompt.size(), std::move(command));
   }
   if (const auto* prefill = std::get_if<SubmitPrefill>(&command)) {
-    const int64_t prompt_tokens = static_cast<int64_t>(prefill->spec.prompt.size());
-    const int64_t prompt_blocks =
-        (prompt_tokens + options_.block_tokens - 1) / options_.block_tokens;
-    if (prefill->first_block < 0 || prefill->first_block >= prompt_blocks) {
-      return InvalidArgument("first_block is {}, the prompt has {} blocks", prefill->first_block,
-                             prompt_blocks);
-    }
-    const WorkKey key{prefill->spec.id, /*prefill_only=*/true, prefill->epoch};
-    return PostWork(key, prefill->spec, command);
+    RETURN_IF_ERROR(limits_.Check(*prefill));
+    return PostWork({prefill->spec.id, /*prefill_only=*/true, prefill->epoch},
+                    prefill->spec.prompt.size(), std::move(command));
   }
   mailbox_.Push({std::move(command), clock_.Monotonic()});
   return absl::OkStatus();
 }
 
-// `spec` lies in `command`, which is moved from once it is accepted.
-absl::Status ThreadedEngine::PostWork(const WorkKey& key, const SequenceSpec& spec,
-                                      Command& command) {
-  RETURN_IF_ERROR(EngineCore::CheckSpec(spec, options_, info_));
-  const int64_t prompt_tokens = static_cast<int64_t>(spec.prompt.size());
+absl::Status ThreadedEngine::PostWork(const WorkKey& key, int64_t prompt_tokens,
+                                      Command&& command) {
   RETURN_IF_ERROR(gate_.Enter(key, prompt_tokens));
   if (mailbox_.Push({std::move(command), clock_.Monotonic()})) return absl::OkStatus();
   gate_.LeaveQueue(prompt_tokens);

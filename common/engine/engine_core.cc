@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/engine/sequence_limits.h"
 
 namespace baton::engine {
 namespace {
@@ -29,7 +30,7 @@ absl::Status DeadlineExceeded(const Sequence& sequence) {
 EngineCore::EngineCore(const EngineOptions& options, model::ModelRunner& runner, Observer& observer,
                        const Clock& clock, SwapStore* swap, AdmissionGate& gate)
     : options_(options),
-      context_tokens_max_(ContextTokensMax(options, runner.info())),
+      context_tokens_max_(SequenceLimits(options, runner.info()).context_tokens_max()),
       runner_(runner),
       observer_(observer),
       clock_(clock),
@@ -52,40 +53,6 @@ EngineCore::EngineCore(const EngineOptions& options, model::ModelRunner& runner,
 
 EngineCore::~EngineCore() {
   CHECK(sequences_.empty() && prefills_.empty(), "destroyed with work, before Shutdown()");
-}
-
-// --- what a sequence may be
-// -----------------------------------------------------------------------------
-
-int32_t EngineCore::ContextTokensMax(const EngineOptions& options, const model::ModelInfo& info) {
-  const int64_t pool_tokens = int64_t{options.num_blocks} * options.block_tokens;
-  return static_cast<int32_t>(std::min<int64_t>(info.context_tokens_max, pool_tokens));
-}
-
-absl::Status EngineCore::CheckSpec(const SequenceSpec& spec, const EngineOptions& options,
-                                   const model::ModelInfo& info) {
-  if (spec.prompt.empty()) return InvalidArgument("prompt has no tokens");
-  const int64_t prompt_tokens = static_cast<int64_t>(spec.prompt.size());
-  if (prompt_tokens + 1 > info.context_tokens_max) {
-    return InvalidArgument("prompt has {} tokens; with one more they exceed the context of {}",
-                           prompt_tokens, info.context_tokens_max);
-  }
-  const int64_t pool_tokens = int64_t{options.num_blocks} * options.block_tokens;
-  if (prompt_tokens + 1 > pool_tokens) {
-    return InvalidArgument(
-        "prompt has {} tokens; with one more they exceed the KV cache of {} tokens", prompt_tokens,
-        pool_tokens);
-  }
-  for (int32_t token : spec.prompt) {
-    if (token >= 0 && token < info.vocab) continue;
-    return InvalidArgument("prompt holds token {}, but the vocabulary has ids 0 to {}", token,
-                           info.vocab - 1);
-  }
-  if (spec.resumed_tokens < 0 || spec.resumed_tokens > prompt_tokens) {
-    return InvalidArgument("resumed_tokens is {}, the prompt has {} tokens", spec.resumed_tokens,
-                           prompt_tokens);
-  }
-  return spec.sampling.Validate(info.vocab);
 }
 
 // --- commands

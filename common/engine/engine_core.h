@@ -33,7 +33,7 @@ namespace baton::engine {
 // (num_quarantined_epochs() and timeline() excepted).
 class EngineCore {
  public:
-  // What was handed in has passed CheckSpec() and entered `gate`. Everything outlives the core;
+  // What was handed in has passed SequenceLimits and entered `gate`. Everything outlives the core;
   // `swap` may be null.
   EngineCore(const EngineOptions& options, model::ModelRunner& runner, Observer& observer,
              const Clock& clock, SwapStore* swap, AdmissionGate& gate);
@@ -54,12 +54,6 @@ class EngineCore {
   const Timeline& timeline() const { return timeline_; }
   const kv::BlockPool& pool() const { return pool_; }
   const kv::PrefixCache& prefix_cache() const { return cache_; }
-
-  // Prompt and output together, as the model and the pool allow.
-  static int32_t ContextTokensMax(const EngineOptions& options, const model::ModelInfo& info);
-  // INVALID_ARGUMENT when the sequence could never run here.
-  static absl::Status CheckSpec(const SequenceSpec& spec, const EngineOptions& options,
-                                const model::ModelInfo& info);
 
  private:
   using PrefillKey = std::pair<SequenceId, uint64_t>;  // epoch

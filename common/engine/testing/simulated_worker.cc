@@ -3,6 +3,7 @@
 #include <set>
 #include <utility>
 
+#include "common/engine/sequence_limits.h"
 #include "fmt/format.h"
 
 namespace baton::engine::testing {
@@ -26,22 +27,22 @@ SimulatedWorker::SimulatedWorker(const EngineOptions& options, model::ModelRunne
 SimulatedWorker::~SimulatedWorker() { core_->Shutdown(); }
 
 absl::Status SimulatedWorker::Post(Command command) {
-  const auto enter = [this](const WorkKey& key, const SequenceSpec& spec) {
-    RETURN_IF_ERROR(EngineCore::CheckSpec(spec, options_, runner_.info()));
-    return gate_.Enter(key, static_cast<int64_t>(spec.prompt.size()));
-  };
+  const SequenceLimits limits(options_, runner_.info());
   if (const auto* submit = std::get_if<Submit>(&command)) {
-    RETURN_IF_ERROR(enter({submit->spec.id}, submit->spec));
+    RETURN_IF_ERROR(limits.Check(submit->spec));
+    RETURN_IF_ERROR(gate_.Enter({submit->spec.id}, submit->spec.prompt.size()));
   }
   if (const auto* prefill = std::get_if<SubmitPrefill>(&command)) {
-    RETURN_IF_ERROR(enter({prefill->spec.id, true, prefill->epoch}, prefill->spec));
+    RETURN_IF_ERROR(limits.Check(*prefill));
+    RETURN_IF_ERROR(
+        gate_.Enter({prefill->spec.id, true, prefill->epoch}, prefill->spec.prompt.size()));
   }
   core_->Handle(std::move(command), clock_.Monotonic());
   return absl::OkStatus();
 }
 
 int32_t SimulatedWorker::context_tokens_max() const {
-  return EngineCore::ContextTokensMax(options_, runner_.info());
+  return SequenceLimits(options_, runner_.info()).context_tokens_max();
 }
 
 std::string SimulatedWorker::CheckAlways() const {
