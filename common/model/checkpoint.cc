@@ -146,6 +146,7 @@ absl::StatusOr<kernels::HostMatrix> Checkpoint::Get(std::string_view name, int64
     return Unimplemented("tensor {} in {} has dtype {}; supported: F32, F16, BF16", name,
                          shard.file.path(), entry.dtype);
   }
+  read_.emplace(name);
   shard.file.WillNeed(entry.begin, entry.end - entry.begin);
   return kernels::HostMatrix{shard.file.bytes().data() + entry.begin, *dtype, rows, cols};
 }
@@ -171,6 +172,14 @@ kernels::DType Checkpoint::dtype() const {
                        [](const auto& a, const auto& b) { return a.second < b.second; });
   if (most == bytes_of.end()) return kernels::DType::kF32;
   return WeightDType(most->first).value_or(kernels::DType::kF32);
+}
+
+std::vector<std::string> Checkpoint::Unread() const {
+  std::vector<std::string> names;
+  for (const auto& [name, shard] : shard_of_) {
+    if (!read_.contains(name)) names.push_back(name);
+  }
+  return names;
 }
 
 std::string Checkpoint::ContentHash() const {

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ class Checkpoint : public WeightSource {
                                           bool vector) override;
   void Release(std::string_view name) override;
   kernels::DType dtype() const override;
+  std::vector<std::string> Unread() const override;
   // Covers each file's size and whole header (names, shapes, dtypes, offsets), and of its data the
   // first 4 KiB of every MiB and the last 4 KiB; files up to 16 MiB whole. Cheap for any size, and
   // different for any two trained models. It does not find a single changed byte deep inside a
@@ -43,6 +45,7 @@ class Checkpoint : public WeightSource {
 
   std::vector<Shard> shards_;
   std::map<std::string, size_t, std::less<>> shard_of_;  // tensor -> index into shards_
+  std::set<std::string, std::less<>> read_;              // tensors that Get() handed out
 };
 
 }  // namespace baton::model

@@ -77,9 +77,11 @@ absl::Status RefuseUnsupported(const JsonFields& config) {
     return config.Unsupported("hidden_act", "silu");
   }
   for (const char* key : {"attn_logit_softcapping", "final_logit_softcapping", "clip_qkv",
-                          "num_local_experts", "num_experts"}) {
+                          "num_local_experts", "num_experts", "dual_chunk_attention_config"}) {
     if (config.Has(key)) return config.Unsupported(key, "no such field");
   }
+  ASSIGN_OR_RETURN(const bool interleaved, config.BoolOr("rope_interleaved", false));
+  if (interleaved) return config.Unsupported("rope_interleaved", "false");
   return absl::OkStatus();
 }
 

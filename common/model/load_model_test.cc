@@ -139,6 +139,21 @@ TEST_F(LoadModelTest, AWrongNormLengthIsNamed) {
   EXPECT_THAT(Error(), HasSubstr("has shape [1,8], expected [8]"));
 }
 
+TEST_F(LoadModelTest, ABiasThatTheConfigDoesNotMentionIsNotLeftOutInSilence) {
+  folder_.tensors["model.layers.1.self_attn.q_proj.bias"] = {"F32", {8}};
+  folder_.Write();
+  EXPECT_THAT(Error(), AllOf(HasSubstr("tensor model.layers.1.self_attn.q_proj.bias"),
+                             HasSubstr("no such tensor")));
+}
+
+TEST_F(LoadModelTest, StoredRotaryTablesAndFurtherLayersAreNoMatter) {
+  folder_.tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = {"F32", {2}};
+  folder_.tensors["model.layers.2.input_layernorm.weight"] = {"F32", {8}};
+  folder_.tensors["vision_tower.conv.bias"] = {"I64", {3}};
+  folder_.Write();
+  EXPECT_EQ(Error(), "no error");
+}
+
 TEST_F(LoadModelTest, ATypeThatIsNoWeightIsNamed) {
   folder_.tensors["lm_head.weight"].dtype = "I64";
   folder_.Write();

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/base/status.h"
 #include "kernels/backend.h"
@@ -22,6 +23,9 @@ class WeightSource {
   virtual void Release(std::string_view name) = 0;
   // The precision most of the weights are stored in: what `--dtype auto` follows.
   virtual kernels::DType dtype() const = 0;
+  // Tensors that the source has and nobody asked for, sorted: a bias that config.json does not
+  // mention would otherwise be left out in silence.
+  virtual std::vector<std::string> Unread() const { return {}; }
   // Hash over the content, hexadecimal; see each source for what it covers.
   virtual std::string ContentHash() const = 0;
 };

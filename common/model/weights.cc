@@ -1,5 +1,7 @@
 #include "common/model/weights.h"
 
+#include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -100,6 +102,36 @@ LayerWeights PackLayer(const HfConfig& c, int32_t layer, Packer& pack) {
   return w;
 }
 
+// The layer that a tensor "model.layers.7.…" belongs to.
+std::optional<int64_t> LayerOf(std::string_view name) {
+  constexpr std::string_view kPrefix = "model.layers.";
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  int64_t layer = 0;
+  size_t at = kPrefix.size();
+  for (; at < name.size() && name[at] >= '0' && name[at] <= '9' && layer < 1'000'000; ++at) {
+    layer = layer * 10 + (name[at] - '0');
+  }
+  if (at == kPrefix.size() || at == name.size() || name[at] != '.') return std::nullopt;
+  return layer;
+}
+
+// A tensor left over in a layer that we run means that config.json tells of another model than the
+// weights: most likely a bias or a norm. Tables of rotary angles, which old folders store, are no
+// weights; whole extra layers and towers are not ours to run.
+absl::Status CheckLeftovers(const HfConfig& config, const WeightSource& source) {
+  for (const std::string& name : source.Unread()) {
+    const std::optional<int64_t> layer = LayerOf(name);
+    const bool ours = layer && *layer < config.num_layers && !name.ends_with("rotary_emb.inv_freq");
+    if (ours || name == "lm_head.bias") {
+      return Unimplemented(
+          "tensor {} is in the weights, but a {} with these fields in config.json "
+          "has no such tensor",
+          name, NameOf(config.family));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Weights> LoadWeights(const HfConfig& config, WeightSource& source,
@@ -117,6 +149,7 @@ absl::StatusOr<Weights> LoadWeights(const HfConfig& config, WeightSource& source
     weights.lm_head = pack.Matrix({{"lm_head.weight", config.vocab}}, config.hidden);
   }
   RETURN_IF_ERROR(pack.status());
+  RETURN_IF_ERROR(CheckLeftovers(config, source));
   return weights;
 }
 
