@@ -137,7 +137,7 @@ install_wheels() {
     if "$venv/bin/pip" install -q --disable-pip-version-check "${flags[@]}" -r "$here/$list.txt"; then
       cp "$here/$list.txt" "$venv/.installed-$list"
     elif [[ $list == ucx-wheel ]]; then
-      echo "install.sh: no UCX wheel to be had; Debian's UCX is used instead (slower over TCP)" >&2
+      echo "install.sh: no UCX wheel to be had; Debian's UCX is used instead (shared memory only, one host)" >&2
     else
       echo "install.sh: pip could not install $list" >&2
       exit 1

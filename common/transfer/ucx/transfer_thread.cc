@@ -94,6 +94,11 @@ absl::Status TransferThread::OpenWorkers() {
   for (Path path : kPaths) {
     if (path == Path::kNetwork && options_.transports == UcxTransports::kSharedMemory) continue;
     if (path == Path::kSharedMemory && options_.transports == UcxTransports::kNetwork) continue;
+    if (path == Path::kNetwork && !NetworkSurvivesPeers().ok()) {
+      if (options_.transports == UcxTransports::kNetwork) return NetworkSurvivesPeers();
+      spdlog::warn("{}; only peers on this host can be reached", MessageOf(NetworkSurvivesPeers()));
+      continue;
+    }
     ASSIGN_OR_RETURN(workers_[static_cast<size_t>(path)], UcxWorker::Create(path, options_));
     addresses_[path] = WorkerOf(path)->address();
     if (WorkerOf(path)->event_fd() >= 0) Watch(WorkerOf(path)->event_fd(), kNetworkEvent);

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "common/base/check.h"
+#include "common/transfer/ucx/ucx_worker.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -125,6 +126,9 @@ std::set<std::string> SharedMemoryOf(const std::set<pid_t>& pids) {
 
 class UcxProcessTest : public testing::TestWithParam<const char*> {
  protected:
+  void SetUp() override {
+    if (IsTcp() && !NetworkSurvivesPeers().ok()) GTEST_SKIP() << NetworkSurvivesPeers();
+  }
   void Connect(PeerProcess& from, const PeerProcess& to) {
     ASSERT_EQ(from.Ask("connect " + to.description()), IsTcp() ? "tcp" : "shared memory");
   }

@@ -67,6 +67,17 @@ absl::Status FromUcx(ucs_status_t status, std::string_view what) {
   return absl::Status(CodeOf(status), fmt::format("{}: {}", what, ucs_status_string(status)));
 }
 
+absl::Status NetworkSurvivesPeers() {
+  unsigned major = 0, minor = 0, release = 0;
+  ucp_get_version(&major, &minor, &release);
+  if (std::pair(major, minor) >= std::pair(1u, 22u)) return absl::OkStatus();
+  return FailedPrecondition(
+      "transfers over a network need UCX 1.22 or newer, this is {}.{}.{}: run "
+      "deploy/deps/install.sh "
+      "for the wheel and configure with BATON_UCX=wheel",
+      major, minor, release);
+}
+
 void RouteUcxLog() {
   static std::once_flag once;
   std::call_once(once, [] { ucs_log_push_handler(&ForwardToSpdlog); });
