@@ -111,9 +111,9 @@ TEST_P(AttentionTest, AgreesWithTheReferenceOnOddShapes) {
   auto backend = Make(2);
   auto reference = MakeReferenceBackend();
   for (const Shape& shape : kShapes) {
-    World world(shape, dtype(), 150, 1);
+    World world(shape, dtype(), 100, 1);
     EXPECT_LT(
-        testing::RelativeError(world.Attend(*backend, 0, 150), world.Attend(*reference, 0, 150)),
+        testing::RelativeError(world.Attend(*backend, 0, 100), world.Attend(*reference, 0, 100)),
         tolerance())
         << shape.num_q_heads << "/" << shape.num_kv_heads << " D " << shape.head_dim;
   }
@@ -124,7 +124,7 @@ TEST_P(AttentionTest, LongContextsAreMergedFromSplits) {
   auto reference = MakeReferenceBackend();
   for (int32_t window : {0, 1500}) {
     World world({4, 2, 32, 32, window}, dtype(), 2500, 2);
-    for (const auto& [begin, end] : {std::pair{2499, 2500}, {1020, 1028}, {2040, 2300}}) {
+    for (const auto& [begin, end] : {std::pair{2499, 2500}, {1020, 1028}, {2040, 2056}}) {
       EXPECT_LT(testing::RelativeError(world.Attend(*backend, begin, end),
                                        world.Attend(*reference, begin, end)),
                 tolerance());
@@ -134,14 +134,14 @@ TEST_P(AttentionTest, LongContextsAreMergedFromSplits) {
 
 TEST_P(AttentionTest, ChunksBatchesAndThreadsDoNotChangeABit) {
   for (const Shape& shape : kShapes) {
-    World world(shape, dtype(), 200, 3);
-    const std::vector<float> whole = world.Attend(*Make(1), 0, 200);
-    for (int threads : {1, 2, 3}) {
+    World world(shape, dtype(), 140, 3);
+    const std::vector<float> whole = world.Attend(*Make(1), 0, 140);
+    for (int threads : {1, 3}) {
       auto backend = Make(threads);
-      for (int32_t chunk : {1, 7, 64, 200}) {
+      for (int32_t chunk : {1, 7, 64, 140}) {
         std::vector<std::pair<int32_t, int32_t>> runs;
-        for (int32_t begin = 0; begin < 200; begin += chunk) {
-          runs.emplace_back(begin, std::min(200, begin + chunk));
+        for (int32_t begin = 0; begin < 140; begin += chunk) {
+          runs.emplace_back(begin, std::min(140, begin + chunk));
         }
         // All chunks side by side as one batch, and one after another.
         ASSERT_TRUE(testing::SameBits(world.AttendMany(*backend, runs), whole)) << chunk;
@@ -158,13 +158,13 @@ TEST_P(AttentionTest, ChunksBatchesAndThreadsDoNotChangeABit) {
 
 TEST_P(AttentionTest, ADecodeRowInALongContextHasTheBitsOfItsPrefillRow) {
   for (int32_t window : {0, 1100}) {
-    World world({7, 1, 64, 16, window}, dtype(), 3200, 4);
-    const std::vector<float> whole = world.Attend(*Make(2), 900, 3200);
-    for (int threads : {1, 2, 3}) {
+    World world({7, 1, 64, 16, window}, dtype(), 2300, 4);
+    const std::vector<float> whole = world.Attend(*Make(2), 1000, 2300);
+    for (int threads : {1, 3}) {
       auto backend = Make(threads);
-      for (int32_t position : {900, 1023, 1024, 1087, 2047, 2048, 2500, 3199}) {
+      for (int32_t position : {1000, 1023, 1024, 1087, 2047, 2048, 2299}) {
         const auto alone = world.Attend(*backend, position, position + 1);
-        const auto at = whole.begin() + int64_t(size_t(position - 900) * world.row());
+        const auto at = whole.begin() + int64_t(size_t(position - 1000) * world.row());
         ASSERT_TRUE(testing::SameBits(alone, {at, at + int64_t(world.row())})) << position;
       }
     }

@@ -23,11 +23,13 @@ inline float ExpNonPositive(float x) {
 
 constexpr float kMassFloor = -28;  // e^-28 < 2^-40: lighter tokens have no mass and are never drawn
 
-// The unnormalised probability of a token as 40-bit fixed point: sums are exact, so they are the
-// same in whatever order they are taken. `x` = (logit - largest logit) / temperature.
+// A weight e^x as 40-bit fixed point: sums are exact, so they are the same in whatever order they
+// are taken.
+inline uint64_t MassOfWeight(float weight) { return uint64_t(int64_t(weight * 0x1p40f)); }
+
+// The unnormalised probability of a token; `x` = (logit - largest logit) / temperature.
 inline uint64_t MassOf(float x) {
-  if (!(x > kMassFloor)) return 0;  // also NaN
-  return uint64_t(ExpNonPositive(x) * 0x1p40f);
+  return x > kMassFloor ? MassOfWeight(ExpNonPositive(x)) : 0;  // 0 also for NaN
 }
 
 // The part `share` of a whole, in the same units.

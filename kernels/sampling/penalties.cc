@@ -1,6 +1,6 @@
 #include "kernels/sampling/penalties.h"
 
-#include <cmath>
+#include <algorithm>
 #include <limits>
 
 #include "kernels/check.h"
@@ -58,15 +58,18 @@ bool HasNoPenalties(const SampleArgs& args) {
 }
 
 int32_t LargestLogit(std::span<const float> logits) {
-  float largest = -std::numeric_limits<float>::infinity();
-  int32_t best = 0;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] > largest) {
-      largest = logits[i];
-      best = int32_t(i);
-    }
+  constexpr size_t kLanes = 16;  // independent maxima, which compilers keep in vectors
+  float lanes[kLanes];
+  std::fill_n(lanes, kLanes, -std::numeric_limits<float>::infinity());
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j)
+      lanes[j] = logits[i + j] > lanes[j] ? logits[i + j] : lanes[j];
   }
-  return best;
+  for (; i < logits.size(); ++i) lanes[0] = logits[i] > lanes[0] ? logits[i] : lanes[0];
+  const float largest = *std::max_element(lanes, lanes + kLanes);
+  const auto at = std::find(logits.begin(), logits.end(), largest);
+  return at == logits.end() ? 0 : int32_t(at - logits.begin());
 }
 
 }  // namespace baton::kernels

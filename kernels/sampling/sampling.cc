@@ -9,9 +9,9 @@
 #include "kernels/sampling/mass.h"
 #include "kernels/sampling/penalties.h"
 
-// Sampling without sorting the vocabulary. Candidates fall into buckets of 1/16 nat; a bucket is
-// sorted only when a boundary (of top-k, of top-p, of the draw) lies inside it. Masses are
-// integers, so the bucket sums are exactly the sums over the sorted vocabulary.
+// Sampling without sorting the vocabulary. Tokens are counted into buckets of 1/16 nat; a bucket's
+// tokens are gathered and sorted only when a boundary (of top-k, of top-p, of the draw) lies inside
+// it. Masses are integers, so the bucket sums are exactly the sums over the sorted vocabulary.
 namespace baton::kernels {
 namespace {
 
@@ -26,136 +26,143 @@ bool Before(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
 }
 
-class RankedCandidates {
+class RankedTokens {
  public:
-  RankedCandidates(std::span<const float> logits, float largest, float temperature);
+  RankedTokens(std::span<const float> logits, float largest, float temperature);
 
-  size_t count() const { return count_; }
   uint64_t mass() const;
-  // Keeps the first `count` candidates.
+  // Keeps the first `count` tokens.
   void KeepCount(size_t count);
-  // Keeps the fewest candidates whose mass is at least `mass` (and at least one).
+  // Keeps the fewest tokens whose mass is at least `mass` (and at least one).
   void KeepMass(uint64_t mass);
-  // Keeps candidates of at least `floor` each.
+  // Keeps tokens of at least `floor` each.
   void KeepHeavierThan(uint64_t floor);
-  // The candidate at `mass` of the way through.
+  // The token at `mass` of the way through.
   int32_t TokenAt(uint64_t mass);
 
  private:
   static constexpr int kBucketsPerNat = 16;
-  static constexpr int kBuckets = 28 * kBucketsPerNat + 1;
+  static constexpr int kBuckets = 28 * kBucketsPerNat;  // down to kMassFloor
+  static constexpr size_t kLanes = 256;  // a vocabulary is padded to whole runs of these
   struct Bucket {
-    size_t begin = 0, count = 0;
+    size_t count = 0;
     uint64_t mass = 0;
-    bool sorted = false;
+    std::vector<Candidate> sorted;  // empty until gathered
   };
 
-  static int BucketOf(float x) { return std::min(int(x * -kBucketsPerNat), kBuckets - 1); }
-  std::span<Candidate> Sorted(Bucket& bucket);
+  static int BucketOf(float x) { return int(x * -kBucketsPerNat); }
+  void CountLanes(const float* x);
+  const std::vector<Candidate>& Sorted(int index);
   // Drops everything behind the first `count` of bucket `index`.
-  void Truncate(size_t index, size_t count);
+  void Truncate(int index, size_t count);
 
-  std::vector<Candidate> candidates_;  // grouped by bucket
-  std::array<Bucket, kBuckets> buckets_;
-  size_t count_ = 0;
+  std::span<const float> logits_;
+  std::vector<float> x_;  // (logit - largest) / temperature, padded to whole lanes
+  std::array<Bucket, kBuckets + 1> buckets_;  // and one for the floor, empty
 };
 
-RankedCandidates::RankedCandidates(std::span<const float> logits, float largest,
-                                   float temperature) {
-  std::vector<std::pair<int32_t, int32_t>> found;  // token, bucket
-  for (size_t i = 0; i < logits.size(); ++i) {
-    const float x = (logits[i] - largest) / temperature;
-    if (!(x > kMassFloor)) continue;
-    const int bucket = BucketOf(x);
-    found.emplace_back(int32_t(i), bucket);
-    ++buckets_[bucket].count;
+RankedTokens::RankedTokens(std::span<const float> logits, float largest, float temperature)
+    : logits_(logits), x_((logits.size() + kLanes - 1) / kLanes * kLanes, kMassFloor) {
+  for (size_t i = 0; i < logits.size(); ++i) x_[i] = (logits[i] - largest) / temperature;
+  for (size_t i = 0; i < x_.size(); i += kLanes) CountLanes(x_.data() + i);
+  buckets_[kBuckets] = Bucket();  // what lies at the floor has no mass
+}
+
+void RankedTokens::CountLanes(const float* x) {
+  float weights[kLanes];
+  int32_t indices[kLanes];
+  for (size_t i = 0; i < kLanes; ++i) {  // a loop of its own, which compilers vectorise
+    const float y = x[i] > kMassFloor ? x[i] : kMassFloor;  // also NaN
+    weights[i] = ExpNonPositive(y);
+    indices[i] = int32_t(y * -kBucketsPerNat);
   }
-  for (Bucket& bucket : buckets_) {
-    bucket.begin = count_;
-    count_ += bucket.count;
-    bucket.count = 0;
-  }
-  candidates_.resize(count_);
-  for (const auto& [token, index] : found) {
-    Bucket& bucket = buckets_[index];
-    const uint64_t mass = MassOf((logits[token] - largest) / temperature);
-    candidates_[bucket.begin + bucket.count++] = {logits[token], token, mass};
-    bucket.mass += mass;
+  for (size_t i = 0; i < kLanes; ++i) {
+    Bucket& bucket = buckets_[size_t(indices[i])];
+    ++bucket.count;
+    bucket.mass += MassOfWeight(weights[i]);
   }
 }
 
-uint64_t RankedCandidates::mass() const {
+uint64_t RankedTokens::mass() const {
   uint64_t sum = 0;
   for (const Bucket& bucket : buckets_) sum += bucket.mass;
   return sum;
 }
 
-std::span<Candidate> RankedCandidates::Sorted(Bucket& bucket) {
-  const std::span<Candidate> all(candidates_.data() + bucket.begin, bucket.count);
-  if (!bucket.sorted) std::sort(all.begin(), all.end(), Before);
-  bucket.sorted = true;
-  return all;
+const std::vector<Candidate>& RankedTokens::Sorted(int index) {
+  Bucket& bucket = buckets_[size_t(index)];
+  if (bucket.sorted.size() == bucket.count) return bucket.sorted;
+  bucket.sorted.reserve(bucket.count);
+  for (size_t i = 0; i < logits_.size(); ++i) {
+    if (!(x_[i] > kMassFloor) || BucketOf(x_[i]) != index) continue;
+    bucket.sorted.push_back({logits_[i], int32_t(i), MassOf(x_[i])});
+  }
+  std::sort(bucket.sorted.begin(), bucket.sorted.end(), Before);
+  return bucket.sorted;
 }
 
-void RankedCandidates::Truncate(size_t index, size_t count) {
-  const std::span<Candidate> kept = Sorted(buckets_[index]).first(count);
-  buckets_[index].count = count;
-  buckets_[index].mass = 0;
-  for (const Candidate& candidate : kept) buckets_[index].mass += candidate.mass;
-  for (size_t i = index + 1; i < buckets_.size(); ++i) buckets_[i].count = buckets_[i].mass = 0;
-  count_ = 0;
-  for (const Bucket& bucket : buckets_) count_ += bucket.count;
+void RankedTokens::Truncate(int index, size_t count) {
+  Sorted(index);
+  Bucket& last = buckets_[size_t(index)];
+  last.sorted.resize(count);
+  last.count = count;
+  last.mass = 0;
+  for (const Candidate& candidate : last.sorted) last.mass += candidate.mass;
+  for (int i = index + 1; i < kBuckets; ++i) buckets_[size_t(i)] = Bucket();
 }
 
-void RankedCandidates::KeepCount(size_t count) {
-  for (size_t i = 0; i < buckets_.size(); ++i) {
-    if (count < buckets_[i].count) return Truncate(i, count);
-    count -= buckets_[i].count;
+void RankedTokens::KeepCount(size_t count) {
+  for (int i = 0; i < kBuckets; ++i) {
+    if (count < buckets_[size_t(i)].count) return Truncate(i, count);
+    count -= buckets_[size_t(i)].count;
   }
 }
 
-void RankedCandidates::KeepMass(uint64_t mass) {
-  for (size_t i = 0; i < buckets_.size(); ++i) {
-    if (buckets_[i].mass < mass) {
-      mass -= buckets_[i].mass;
+void RankedTokens::KeepMass(uint64_t mass) {
+  for (int i = 0; i < kBuckets; ++i) {
+    const Bucket& bucket = buckets_[size_t(i)];
+    if (bucket.mass < mass || bucket.count == 0) {
+      mass -= bucket.mass;
       continue;
     }
-    const std::span<Candidate> bucket = Sorted(buckets_[i]);
-    if (bucket.empty()) continue;
+    const std::vector<Candidate>& sorted = Sorted(i);
     size_t kept = 1;
-    for (uint64_t sum = bucket[0].mass; sum < mass; ++kept) sum += bucket[kept].mass;
+    for (uint64_t sum = sorted[0].mass; sum < mass; ++kept) sum += sorted[kept].mass;
     return Truncate(i, kept);
   }
 }
 
-void RankedCandidates::KeepHeavierThan(uint64_t floor) {
-  for (size_t i = 0; i < buckets_.size(); ++i) {
-    const std::span<Candidate> bucket = Sorted(buckets_[i]);
-    for (size_t j = 0; j < bucket.size(); ++j) {
-      if (bucket[j].mass < floor) return Truncate(i, j);
+void RankedTokens::KeepHeavierThan(uint64_t floor) {
+  for (int i = 0; i < kBuckets; ++i) {
+    // A bucket that ends well above the floor needs no look inside.
+    const float lightest = float(i + 2) * (-1.0f / kBucketsPerNat);
+    if (MassOf(lightest) > floor) continue;
+    const std::vector<Candidate>& sorted = Sorted(i);
+    for (size_t j = 0; j < sorted.size(); ++j) {
+      if (sorted[j].mass < floor) return Truncate(i, j);
     }
   }
 }
 
-int32_t RankedCandidates::TokenAt(uint64_t mass) {
-  for (Bucket& bucket : buckets_) {
-    if (mass >= bucket.mass) {
-      mass -= bucket.mass;
+int32_t RankedTokens::TokenAt(uint64_t mass) {
+  for (int i = 0; i < kBuckets; ++i) {
+    if (mass >= buckets_[size_t(i)].mass) {
+      mass -= buckets_[size_t(i)].mass;
       continue;
     }
-    for (const Candidate& candidate : Sorted(bucket)) {
+    for (const Candidate& candidate : Sorted(i)) {
       if (mass < candidate.mass) return candidate.token;
       mass -= candidate.mass;
     }
   }
-  KERNELS_CHECK(false && "the draw lies beyond the mass of all candidates");
+  KERNELS_CHECK(false && "the draw lies beyond the mass of all tokens");
   return 0;
 }
 
 int32_t Draw(std::span<const float> logits, const SampleArgs& args) {
   const int32_t best = LargestLogit(logits);
   if (args.temperature == 0 || !std::isfinite(logits[best])) return best;
-  RankedCandidates ranked(logits, logits[best], args.temperature);
+  RankedTokens ranked(logits, logits[best], args.temperature);
   if (args.top_k > 0) ranked.KeepCount(size_t(args.top_k));
   if (args.top_p < 1) ranked.KeepMass(ShareOf(ranked.mass(), args.top_p));
   if (args.min_p > 0) ranked.KeepHeavierThan(ShareOf(MassOf(0), args.min_p));
