@@ -61,6 +61,23 @@ class Simulation {
     return CheckOutputs();
   }
 
+  // Stops both workers in the middle of it all.
+  std::string RunAndStop(int ticks) {
+    for (int i = 0; i < ticks; ++i) Tick();
+    decode_.core().Shutdown();
+    prefill_.core().Shutdown();
+    for (const Sent& sent : sent_) {
+      const RecordingObserver::Told told = decode_.observer().told(sent.spec.id);
+      if (told.finish == FinishReason::kNone) return "a sequence never ended";
+      if (told.outputs_after_finish > 0) return "a sequence ended twice";
+    }
+    for (SimulatedWorker* worker : {&decode_, &prefill_}) {
+      const kv::BlockPool::Counters& blocks = worker->core().pool().counters();
+      if (blocks.active != 0) return fmt::format("{} blocks are still active", blocks.active);
+    }
+    return CheckWorkers();
+  }
+
   int64_t preemptions() { return decode_.core().Load().preemptions; }
   int64_t cached_tokens() { return decode_.core().Load().cached_tokens; }
   const SimulatedTransfer& transfer() const { return transfer_; }
@@ -236,7 +253,7 @@ struct Totals {
 Totals RunSeeds(const Workload& workload, uint64_t salt) {
   const char* count = std::getenv("BATON_SIMULATION_SEEDS");
   const char* single = std::getenv("BATON_SIMULATION_SEED");
-  const uint64_t seeds = count != nullptr ? std::strtoull(count, nullptr, 10) : 400;
+  const uint64_t seeds = count != nullptr ? std::strtoull(count, nullptr, 10) : 200;
   Totals totals;
   for (uint64_t i = 0; i < seeds; ++i) {
     const uint64_t seed = single != nullptr ? std::strtoull(single, nullptr, 10) : salt + i;
@@ -291,6 +308,16 @@ TEST(EngineSimulationTest, TinyPoolsStillGetEverythingDone) {
                                   .num_blocks_max = 8},
                                  6'000'000);
   EXPECT_GT(totals.preemptions, 0);
+}
+
+TEST(EngineSimulationTest, StoppedAtAnyMomentEverythingEndsOnce) {
+  for (uint64_t seed = 7'000'000; seed < 7'000'300; ++seed) {
+    Simulation simulation(seed, {.remote_percent = 60,
+                                 .failures_percent = 30,
+                                 .preemption = PreemptionMode::kSwap,
+                                 .host_blocks = 12});
+    ASSERT_EQ(simulation.RunAndStop(static_cast<int>(seed % 211)), "") << seed;
+  }
 }
 
 }  // namespace
