@@ -26,31 +26,10 @@ int32_t TileBegin(int32_t tile, int32_t num_tiles, int32_t num_tokens) {
   return int32_t(int64_t{tile} * num_tokens / num_tiles);
 }
 
-// The k-th dword of a row of x: an f32, or a pair of bf16 whose partner may be missing.
-template <bool kPairs>
-uint32_t XDword(const void* row, int64_t k, int64_t cols) {
-  uint32_t dword = 0;
-  if constexpr (kPairs) {
-    const auto* pairs = static_cast<const uint16_t*>(row);
-    dword = pairs[2 * k];
-    if (2 * k + 1 < cols) dword |= uint32_t{pairs[2 * k + 1]} << 16;
-  } else if (k < cols) {
-    std::memcpy(&dword, static_cast<const float*>(row) + k, 4);
-  }
-  return dword;
-}
-
-template <bool kPairs>
-void PackTile(const void* x, int64_t cols, int32_t begin, int32_t end, int64_t k, uint32_t* out) {
-  const int32_t rows = end - begin;
-  const auto* base = static_cast<const std::byte*>(x);
-  const int64_t row_bytes = cols * (kPairs ? 2 : 4);
-  const int64_t whole = kPairs ? cols / 2 : cols;  // dwords that need no padding
-  for (int32_t r = 0; r < rows; ++r) {
-    const std::byte* row = base + (begin + r) * row_bytes;
-    for (int64_t i = 0; i < whole; ++i) std::memcpy(out + i * rows + r, row + i * 4, 4);
-    for (int64_t i = whole; i < k; ++i) out[i * rows + r] = XDword<kPairs>(row, i, cols);
-  }
+// The last dword of a row of x whose partner may be missing: a bf16, or nothing at all.
+uint32_t LastDword(const GemmArgs& args, const PackedMatrix& w, bool pairs, int64_t row) {
+  if (!pairs) return 0;
+  return static_cast<const uint16_t*>(args.x)[(row + 1) * w.cols() - 1];
 }
 
 }  // namespace
@@ -88,14 +67,16 @@ const uint32_t* GemmRunner::PackRows(const GemmArgs& args, const PackedMatrix& w
   if (as_it_lies) return static_cast<const uint32_t*>(args.x);
   auto* packed =
       reinterpret_cast<uint32_t*>(packed_.Reserve(size_t(args.num_tokens) * size_t(plan.k) * 4));
+  const size_t row_bytes = size_t(w.cols()) * (plan.bf16_dot ? 2 : 4);
   const auto pack = [&](int64_t tile, int) {
     const int32_t begin = TileBegin(int32_t(tile), plan.num_tiles, args.num_tokens);
-    const int32_t end = TileBegin(int32_t(tile) + 1, plan.num_tiles, args.num_tokens);
+    const int32_t rows = TileBegin(int32_t(tile) + 1, plan.num_tiles, args.num_tokens) - begin;
     uint32_t* out = packed + begin * plan.k;
-    if (plan.bf16_dot) {
-      PackTile<true>(args.x, w.cols(), begin, end, plan.k, out);
-    } else {
-      PackTile<false>(args.x, w.cols(), begin, end, plan.k, out);
+    ops_.pack_rows(static_cast<const std::byte*>(args.x) + size_t(begin) * row_bytes, row_bytes,
+                   rows, x_dwords, out);
+    if (x_dwords == plan.k) return;
+    for (int32_t r = 0; r < rows; ++r) {
+      out[x_dwords * rows + r] = LastDword(args, w, plan.bf16_dot, begin + r);
     }
   };
   pool_.ParallelFor(plan.num_tiles, pack);

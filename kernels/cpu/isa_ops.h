@@ -62,6 +62,8 @@ struct IsaOps {
   TileFn tile_bf16_packed, tile_bf16_rows;  // null without bf16_dot
   // Pairs of bf16 [k][32] to f32 [2 k][32].
   void (*widen_panel)(const void* panel, int64_t k, float* out);
+  // `rows` (1 .. 12) rows of x to kPacked, `k` dwords of each.
+  void (*pack_rows)(const std::byte* x, size_t row_bytes, int rows, int64_t k, uint32_t* out);
   // out[r][0 .. lanes) = (add ? out : 0) + acc[r] + bias; rows of out are `stride` apart.
   void (*store_tile)(const float* acc, int rows, const float* bias, bool add, float* out,
                      int64_t stride, int lanes);

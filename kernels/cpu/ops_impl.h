@@ -58,6 +58,18 @@ struct Ops {
     }
   }
 
+  static void PackRows(const std::byte* x, size_t row_bytes, int rows, int64_t k, uint32_t* out) {
+    alignas(64) uint32_t square[16][16];
+    for (int64_t i = 0; i < k; i += 16) {
+      const int columns = LanesAt(i, k);
+      Vec::Transpose(x + i * 4, row_bytes, rows, columns, square[0], 16);
+      for (int c = 0; c < columns; ++c, out += rows) {
+        Vec::Load(reinterpret_cast<const float*>(square[c]))
+            .StoreFirst(reinterpret_cast<float*>(out), rows);
+      }
+    }
+  }
+
   static void StoreTile(const float* acc, int rows, const float* bias, bool add, float* out,
                         int64_t stride, int lanes) {
     for (int lane = 0; lane < lanes; lane += 16) {
@@ -319,6 +331,7 @@ struct Ops {
             .tile_bf16_packed = nullptr,
             .tile_bf16_rows = nullptr,
             .widen_panel = WidenPanel,
+            .pack_rows = PackRows,
             .store_tile = StoreTile,
             .rms_norm = RmsNorm,
             .silu_mul = SiluMul,
