@@ -70,7 +70,7 @@ std::string RoundedBytesText(int64_t bytes) {
   constexpr std::array<std::string_view, 5> kNames = {"B", "KiB", "MiB", "GiB", "TiB"};
   size_t unit = 0;
   double amount = static_cast<double>(bytes);
-  while (std::abs(amount) >= 1024 && unit + 1 < kNames.size()) {
+  while (std::abs(amount) >= 1023.95 && unit + 1 < kNames.size()) {
     amount /= 1024;
     ++unit;
   }

@@ -6,7 +6,9 @@
 #include "common/config/command_line.h"
 #include "common/config/suggestion.h"
 #include "fmt/format.h"
+#include "services/cli/bench/bench_command.h"
 #include "services/cli/chat_command.h"
+#include "services/cli/check_command.h"
 #include "services/cli/models_command.h"
 #include "services/cli/up/up_command.h"
 
@@ -22,6 +24,8 @@ constexpr Command kCommands[] = {
     {"up", "start a whole cluster on this machine", baton::cli::UpCommand},
     {"chat", "talk to a model, or ask one question", baton::cli::ChatCommand},
     {"models", "list the models that are served", baton::cli::ModelsCommand},
+    {"check", "show a configuration and what it implies", baton::cli::CheckCommand},
+    {"bench", "measure latency and throughput under load", baton::cli::BenchCommand},
 };
 
 void PrintHelp(std::FILE* to) {
