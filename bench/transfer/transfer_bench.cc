@@ -22,6 +22,8 @@
 #include "bench/transfer/report.h"
 #include "common/base/check.h"
 #include "common/transfer/ucx/ucx_transport.h"
+#include "spdlog/sinks/stdout_sinks.h"
+#include "spdlog/spdlog.h"
 
 extern char** environ;
 
@@ -200,6 +202,7 @@ double RunPerftest(const std::string& tls, uint64_t bytes) {
 
 int main(int argc, char** argv) {
   using namespace baton::bench;
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("transfer_bench"));  // figures go to stdout
   if (argc == 3 && std::string(argv[1]) == kReaderFlag) {
     return RunReader(std::string(argv[2]) == "shm" ? UcxTransports::kAuto
                                                    : UcxTransports::kNetwork);

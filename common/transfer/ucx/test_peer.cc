@@ -15,6 +15,8 @@
 #include "absl/synchronization/notification.h"
 #include "common/base/check.h"
 #include "common/transfer/ucx/ucx_transport.h"
+#include "spdlog/sinks/stdout_sinks.h"
+#include "spdlog/spdlog.h"
 
 namespace baton::transfer {
 namespace {
@@ -196,6 +198,8 @@ class TestPeer {
 
 int main(int argc, char** argv) {
   using baton::transfer::UcxTransports;
+  spdlog::set_default_logger(
+      spdlog::stderr_logger_mt("test_peer"));  // standard output is for answers
   CHECK(argc == 3, "usage: transfer_test_peer auto|network REGION_BYTES");
   const bool automatic = std::string(argv[1]) == "auto";
   baton::transfer::TestPeer peer(automatic ? UcxTransports::kAuto : UcxTransports::kNetwork,
