@@ -1,0 +1,79 @@
+#include "services/router/dispatch/decode_link.h"
+
+#include "common/rpc/server.h"
+#include "common/rpc/status.h"
+
+namespace baton::router {
+
+std::shared_ptr<DecodeLink> DecodeLink::Open(const WorkerId& worker, const std::string& address,
+                                             DecodeLinkListener& listener) {
+  std::shared_ptr<DecodeLink> link(new DecodeLink(worker, address, listener));
+  link->self_ = link;
+  link->stub_->async()->Serve(&link->context_, link.get());
+  // Writes are started from other threads than gRPC's: a hold keeps OnDone away until reads have
+  // ended and no further write can be started.
+  link->AddHold();
+  link->StartRead(&link->event_);
+  link->StartCall();
+  return link;
+}
+
+DecodeLink::DecodeLink(const WorkerId& worker, const std::string& address,
+                       DecodeLinkListener& listener)
+    : worker_(worker),
+      listener_(listener),
+      channel_(rpc::PeerChannel(address)),
+      stub_(v1::DecodeWorker::NewStub(channel_)) {}
+
+bool DecodeLink::connected() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (broken_) return false;
+  }
+  return channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
+}
+
+bool DecodeLink::Send(v1::DecodeCommand command) {
+  absl::MutexLock lock(&mutex_);
+  if (broken_) return false;
+  commands_.push_back(std::move(command));
+  WriteNext();
+  return true;
+}
+
+void DecodeLink::OnReadDone(bool ok) {
+  if (ok) {
+    listener_.OnEvent(*this, event_);
+    StartRead(&event_);
+    return;
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    broken_ = true;
+    // The one being written is gRPC's until OnWriteDone.
+    while (commands_.size() > (writing_ ? 1 : 0)) commands_.pop_back();
+  }
+  RemoveHold();
+}
+
+void DecodeLink::OnWriteDone(bool ok) {
+  absl::MutexLock lock(&mutex_);
+  writing_ = false;
+  if (broken_) return;
+  commands_.pop_front();
+  if (ok) WriteNext();
+}
+
+void DecodeLink::WriteNext() {
+  if (writing_ || commands_.empty()) return;
+  writing_ = true;
+  StartWrite(&commands_.front());
+}
+
+void DecodeLink::OnDone(const grpc::Status& status) {
+  const std::shared_ptr<DecodeLink> self = std::move(self_);
+  listener_.OnBroken(
+      *this, status.ok() ? Unavailable("the worker ended the stream") : rpc::FromGrpc(status));
+}
+
+}  // namespace baton::router

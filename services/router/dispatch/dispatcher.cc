@@ -1,0 +1,356 @@
+#include "services/router/dispatch/dispatcher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/kv/block_hash.h"
+#include "common/rpc/convert.h"
+#include "common/telemetry/logging.h"
+#include "services/router/intake/field_error.h"
+
+namespace baton::router {
+namespace {
+
+v1::DecodeCommand SubmitCommand(const AcceptedRequest& request) {
+  v1::DecodeCommand command;
+  for (int32_t choice = 0; choice < request.n; ++choice) {
+    SequenceSpec spec{.id = {request.id, choice},
+                      .prompt = request.prompt,
+                      .sampling = request.sampling,
+                      .priority = request.priority,
+                      .deadline = request.deadline,
+                      .traceparent = request.traceparent};
+    spec.sampling.seed = *request.sampling.seed + static_cast<uint64_t>(choice);
+    spec.sampling.stop_strings.clear();  // matched here, on text
+    *command.mutable_submit()->add_sequences() = rpc::ToProto(spec);
+  }
+  return command;
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(const Options& options, std::unique_ptr<Policy> policy, Roster& roster,
+                       RouterMetrics& metrics, const Clock& clock)
+    : options_(options),
+      roster_(roster),
+      metrics_(metrics),
+      clock_(clock),
+      policy_name_(policy->name()),
+      decisions_(static_cast<size_t>(options.decisions_kept)),
+      policy_(std::move(policy)) {
+  roster_.set_listener(this);
+}
+
+Dispatcher::~Dispatcher() {
+  absl::MutexLock lock(&mutex_);
+  CHECK(links_alive_ == 0, "{} links outlive the dispatcher", links_alive_);
+}
+
+absl::Status Dispatcher::CheckRoom() const {
+  if (draining_) {
+    return WithRetryAfter(Unavailable("the router is shutting down; try again"),
+                          options_.retry_after);
+  }
+  if (inflight() < options_.inflight_requests_max) return absl::OkStatus();
+  return WithRetryAfter(
+      WithErrorCode(
+          ResourceExhausted("{} requests are in flight, the limit; try again", inflight()),
+          "overloaded"),
+      options_.retry_after);
+}
+
+std::shared_ptr<Flight> Dispatcher::Start(AcceptedRequest request,
+                                          std::shared_ptr<EventSink> sink) {
+  auto flight =
+      std::make_shared<Flight>(std::move(request), std::move(sink), *this, metrics_, clock_);
+  bool closing = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    closing = closing_;
+    flights_[flight->request().id.value()] = flight;
+    metrics_.Inflight(++inflight_);
+  }
+  if (closing) {
+    flight->Fail(Unavailable("the router is shutting down; try again"));
+  } else {
+    Place(flight, absl::OkStatus());
+  }
+  return flight;
+}
+
+// ---- placing -----------------------------------------------------------------------------------
+
+void Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why) {
+  for (;;) {
+    if (static_cast<int>(flight->failed_workers().size()) >= options_.attempts_max) {
+      return flight->Fail(WithRetryAfter(why, options_.retry_after));
+    }
+    absl::StatusOr<Decision> decision = Decide(*flight, why);
+    if (!decision.ok()) return flight->Fail(decision.status());
+    if (!flight->PlaceOn(*decision)) return;
+    AddPlacedLoad(flight->request(), *decision);
+    const WorkerId worker = decision->decode;
+    const absl::Status sent = Submit(*flight, *decision);
+    decisions_.Add(*std::move(decision));
+    if (sent.ok()) {
+      // It may have been cancelled between PlaceOn and Submit, ahead of its own submission.
+      if (flight->over()) CancelOnWorker(worker, flight->request().id, std::nullopt);
+      return;
+    }
+    why = flight->OnWorkerLost(worker, sent);
+    if (why.ok()) return;  // over, or placed by whoever noticed first
+    metrics_.Resubmitted();
+  }
+}
+
+absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight, const absl::Status& why) {
+  const AcceptedRequest& request = flight.request();
+  const auto facts = roster_.Facts(request.model->name());
+  PlacementSnapshot snapshot;
+  if (facts) {
+    const auto hashes = kv::HashBlocks(request.prompt, facts->block_tokens, facts->hash_salt);
+    snapshot = roster_.SnapshotFor(request.model->name(), hashes, flight.failed_workers());
+  }
+  if (snapshot.decode.empty()) {
+    const absl::Status status =
+        !why.ok() ? why
+                  : Unavailable("no decode worker can take a request for \"{}\" now; try again",
+                                request.model->name());
+    return WithRetryAfter(status, options_.retry_after);
+  }
+  const PlacementRequest wanted{.id = request.id,
+                                .prompt_tokens = static_cast<int32_t>(request.prompt.size()),
+                                .max_tokens = request.sampling.max_tokens,
+                                .choices = request.n,
+                                .priority = request.priority};
+  Decision decision;
+  {
+    absl::MutexLock lock(&policy_mutex_);
+    decision = policy_->Decide(wanted, snapshot);
+  }
+  decision.at = clock_.Wall();
+  metrics_.Placed(decision.reason);
+  return decision;
+}
+
+absl::Status Dispatcher::Submit(const Flight& flight, const Decision& decision) {
+  const std::shared_ptr<DecodeLink> link = LinkTo(decision.decode);
+  if (link == nullptr) return Unavailable("no link to {}", decision.decode.value());
+  v1::DecodeCommand command = SubmitCommand(flight.request());
+  for (const WorkerId& prefill : decision.prefill) {
+    const std::string address = roster_.AddressOf(prefill);
+    if (address.empty()) continue;  // left a moment ago
+    v1::PrefillTarget* target = command.mutable_submit()->add_prefill();
+    target->set_worker_id(prefill.value());
+    target->set_grpc_address(address);
+  }
+  if (link->Send(std::move(command))) return absl::OkStatus();
+  return Unavailable("the link to {} is broken", decision.decode.value());
+}
+
+void Dispatcher::AddPlacedLoad(const AcceptedRequest& request, const Decision& decision) {
+  const auto prompt = static_cast<int64_t>(request.prompt.size());
+  int64_t cached_decode = 0;
+  int64_t cached_prefill = 0;
+  for (const Candidate& candidate : decision.candidates) {
+    if (candidate.decode != decision.decode) continue;
+    cached_decode = candidate.cached_tokens_decode;
+    if (!decision.prefill.empty() && candidate.prefill == decision.prefill.front()) {
+      cached_prefill = candidate.cached_tokens_prefill;
+    }
+  }
+  const bool local = decision.prefill.empty();
+  roster_.AddPlaced(decision.decode, request.n, local ? prompt - cached_decode : 0);
+  if (!local) roster_.AddPlaced(decision.prefill.front(), 1, prompt - cached_prefill);
+}
+
+// ---- news from workers -------------------------------------------------------------------------
+
+void Dispatcher::OnEvent(DecodeLink& link, const v1::DecodeEvent& event) {
+  // Deltas of one request lie together or not; one message per request to its door either way.
+  std::vector<std::pair<std::shared_ptr<Flight>, std::vector<const v1::SequenceDelta*>>> news;
+  absl::flat_hash_map<std::string, size_t> where;
+  for (const v1::SequenceDelta& delta : event.deltas()) {
+    auto [entry, fresh] = where.try_emplace(delta.request_id(), news.size());
+    if (fresh)
+      news.emplace_back(FlightOf(delta.request_id()), std::vector<const v1::SequenceDelta*>());
+    news[entry->second].second.push_back(&delta);
+  }
+  for (auto& [flight, deltas] : news) {
+    if (flight == nullptr) continue;  // over
+    const absl::Status retry = flight->OnDeltas(link.worker(), std::move(deltas));
+    if (retry.ok()) continue;
+    telemetry::LogInfo("dispatch", "request begins anew elsewhere",
+                       {{"request", flight->request().id.value()},
+                        {"worker", link.worker().value()},
+                        {"why", MessageOf(retry)}},
+                       flight->request().traceparent);
+    metrics_.Resubmitted();
+    Place(flight, retry);
+  }
+}
+
+void Dispatcher::OnBroken(DecodeLink& link, const absl::Status& why) {
+  telemetry::LogInfo("dispatch", "link ended",
+                     {{"worker", link.worker().value()}, {"why", MessageOf(why)}});
+  roster_.SetReachable(link.worker(), false);
+  {
+    absl::MutexLock lock(&mutex_);
+    auto found = links_.find(link.worker());
+    if (found != links_.end() && found->second.get() == &link) {
+      links_.erase(found);
+      broken_at_[link.worker()] = clock_.Monotonic();
+    }
+  }
+  for (const std::shared_ptr<Flight>& flight : Flights()) {
+    const absl::Status retry = flight->OnWorkerLost(link.worker(), why);
+    if (retry.ok()) continue;
+    metrics_.Resubmitted();
+    Place(flight, retry);
+  }
+  absl::MutexLock lock(&mutex_);
+  --links_alive_;
+}
+
+void Dispatcher::OnJoined(const WorkerProfile& profile) {
+  if (profile.role != WorkerRole::kDecode) return;
+  OpenLink(profile.id, profile.grpc_address);
+}
+
+// The link of a worker that has left stays while requests run on it: it may only have lost its way
+// to us for a moment. A dead worker's link breaks by itself.
+void Dispatcher::OnLeft(const WorkerProfile& profile) {}
+
+// ---- links -------------------------------------------------------------------------------------
+
+void Dispatcher::OpenLink(const WorkerId& worker, const std::string& address) {
+  absl::MutexLock lock(&mutex_);
+  if (closing_ || links_.contains(worker)) return;
+  broken_at_.erase(worker);
+  ++links_alive_;
+  links_[worker] = DecodeLink::Open(worker, address, *this);
+}
+
+std::shared_ptr<DecodeLink> Dispatcher::LinkTo(const WorkerId& worker) const {
+  absl::MutexLock lock(&mutex_);
+  auto found = links_.find(worker);
+  return found == links_.end() ? nullptr : found->second;
+}
+
+void Dispatcher::CancelOnWorker(const WorkerId& worker, const RequestId& request,
+                                std::optional<int32_t> choice) {
+  const std::shared_ptr<DecodeLink> link = LinkTo(worker);
+  if (link == nullptr) return;
+  v1::DecodeCommand command;
+  command.mutable_cancel()->set_request_id(request.value());
+  if (choice) command.mutable_cancel()->set_choice(*choice);
+  (void)link->Send(std::move(command));  // broken: everything on it is cancelled anyway
+}
+
+void Dispatcher::TendLinks() {
+  std::vector<std::shared_ptr<DecodeLink>> links;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [worker, link] : links_) links.push_back(link);
+  }
+  for (const auto& link : links) {
+    roster_.SetReachable(link->worker(), link->connected());
+    if (!roster_.AddressOf(link->worker()).empty()) continue;
+    const auto flights = Flights();
+    const bool needed = std::any_of(flights.begin(), flights.end(), [&](const auto& flight) {
+      return flight->worker() == link->worker();
+    });
+    if (!needed) link->Close();
+  }
+  std::vector<WorkerId> due;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [worker, at] : broken_at_) {
+      if (clock_.Monotonic() - at >= options_.reconnect_pause) due.push_back(worker);
+    }
+    for (const WorkerId& worker : due) broken_at_.erase(worker);
+  }
+  for (const WorkerId& worker : due) {
+    const std::string address = roster_.AddressOf(worker);
+    if (!address.empty()) OpenLink(worker, address);
+  }
+}
+
+// ---- upkeep ------------------------------------------------------------------------------------
+
+void Dispatcher::Tick() {
+  TendLinks();
+  EndOverdue();
+  int counts[2][2] = {};
+  size_t blocks = 0;
+  int waiting = 0;
+  for (const Roster::Entry& entry : roster_.List()) {
+    const bool decode = entry.state.profile.role == WorkerRole::kDecode;
+    const bool ready = !entry.draining && !entry.suspect && (!decode || entry.reachable);
+    ++counts[decode][ready];
+    blocks += entry.indexed_blocks;
+    waiting += entry.state.load.engine.waiting;
+  }
+  for (const bool decode : {false, true}) {
+    for (const bool ready : {false, true}) {
+      metrics_.Workers(NameOf(decode ? WorkerRole::kDecode : WorkerRole::kPrefill),
+                       ready ? "ready" : "not_ready", counts[decode][ready]);
+    }
+  }
+  metrics_.KvIndexBlocks(blocks);
+  metrics_.WaitingSequences(waiting);
+}
+
+void Dispatcher::EndOverdue() {
+  const absl::Time now = clock_.Wall();
+  for (const auto& flight : Flights()) {
+    if (flight->request().deadline > now) continue;
+    flight->Fail(absl::DeadlineExceededError("the request's time is over"));
+  }
+}
+
+bool Dispatcher::ready() const {
+  const auto models = roster_.Models();
+  return std::any_of(models.begin(), models.end(), [](const auto& model) { return model.ready; });
+}
+
+void Dispatcher::Landed(const RequestId& request) {
+  absl::MutexLock lock(&mutex_);
+  flights_.erase(request.value());
+  metrics_.Inflight(--inflight_);
+}
+
+std::shared_ptr<Flight> Dispatcher::FlightOf(const std::string& request) const {
+  absl::MutexLock lock(&mutex_);
+  auto found = flights_.find(request);
+  return found == flights_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<Flight>> Dispatcher::Flights() const {
+  absl::MutexLock lock(&mutex_);
+  std::vector<std::shared_ptr<Flight>> flights;
+  flights.reserve(flights_.size());
+  for (const auto& [id, flight] : flights_) flights.push_back(flight);
+  return flights;
+}
+
+void Dispatcher::Shutdown() {
+  std::vector<std::shared_ptr<DecodeLink>> links;
+  {
+    absl::MutexLock lock(&mutex_);
+    closing_ = true;
+    broken_at_.clear();
+    for (const auto& [worker, link] : links_) links.push_back(link);
+  }
+  for (const auto& flight : Flights()) {
+    flight->Fail(Unavailable("the router is shutting down; try again"));
+  }
+  for (const auto& link : links) link->Close();
+  absl::MutexLock lock(&mutex_);
+  const auto all_gone = [this]()
+                            ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return links_alive_ == 0; };
+  mutex_.Await(absl::Condition(&all_gone));
+}
+
+}  // namespace baton::router

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "common/base/clock.h"
+#include "services/router/dispatch/decode_link.h"
+#include "services/router/dispatch/flight.h"
+#include "services/router/membership/roster.h"
+#include "services/router/placement/decision_log.h"
+#include "services/router/placement/policy.h"
+#include "services/router/telemetry/router_metrics.h"
+
+namespace baton::router {
+
+// Places requests, submits them to decode workers over one link each, brings the workers' news to
+// the flights, and places anew what a worker could not begin. Thread-safe.
+//
+// Locks: a flight's lock may be held when mutex_ is taken, never the other way round.
+class Dispatcher : public RosterListener, public DecodeLinkListener, public FlightCrew {
+ public:
+  struct Options {
+    int inflight_requests_max = 1024;
+    int attempts_max = 3;                           // workers tried before a request fails
+    absl::Duration retry_after = absl::Seconds(1);  // told to those who are turned away
+    absl::Duration reconnect_pause = absl::Milliseconds(100);
+    int decisions_kept = 256;
+  };
+  // Registers itself as the roster's listener. Everything borrowed outlives this.
+  Dispatcher(const Options& options, std::unique_ptr<Policy> policy, Roster& roster,
+             RouterMetrics& metrics, const Clock& clock);
+  // After Shutdown().
+  ~Dispatcher() override;
+
+  // RESOURCE_EXHAUSTED, with RetryAfterOf, beyond the limit of requests in flight; UNAVAILABLE
+  // after Drain().
+  absl::Status CheckRoom() const;
+  // Everything else that happens, errors included, is told to the sink, from now on and on any
+  // thread.
+  std::shared_ptr<Flight> Start(AcceptedRequest request, std::shared_ptr<EventSink> sink);
+
+  // CheckRoom() says no from now on; what is in flight goes on.
+  void Drain() { draining_ = true; }
+  // Reconnects, deadlines, gauges. Called by the control thread every few tens of milliseconds.
+  void Tick();
+  // A decode worker can take a request now.
+  bool ready() const;
+  int inflight() const { return inflight_.load(std::memory_order_relaxed); }
+  const DecisionLog& decisions() const { return decisions_; }
+  std::string_view policy_name() const { return policy_name_; }
+
+  // Fails what is still in flight, closes every link and waits for the last callback.
+  void Shutdown();
+
+  void OnJoined(const WorkerProfile& profile) override;
+  void OnLeft(const WorkerProfile& profile) override;
+  void OnEvent(DecodeLink& link, const v1::DecodeEvent& event) override;
+  void OnBroken(DecodeLink& link, const absl::Status& why) override;
+  void CancelOnWorker(const WorkerId& worker, const RequestId& request,
+                      std::optional<int32_t> choice) override;
+  void Landed(const RequestId& request) override;
+
+ private:
+  // Until it runs somewhere or has failed. `why`: what went wrong before, if anything.
+  void Place(const std::shared_ptr<Flight>& flight, absl::Status why);
+  absl::StatusOr<Decision> Decide(const Flight& flight, const absl::Status& why);
+  absl::Status Submit(const Flight& flight, const Decision& decision);
+  void AddPlacedLoad(const AcceptedRequest& request, const Decision& decision);
+  void OpenLink(const WorkerId& worker, const std::string& address);
+  std::shared_ptr<DecodeLink> LinkTo(const WorkerId& worker) const;
+  std::shared_ptr<Flight> FlightOf(const std::string& request) const;
+  std::vector<std::shared_ptr<Flight>> Flights() const;
+  void TendLinks();
+  void EndOverdue();
+
+  const Options options_;
+  Roster& roster_;
+  RouterMetrics& metrics_;
+  const Clock& clock_;
+  const std::string policy_name_;
+  DecisionLog decisions_;
+  std::atomic<int> inflight_ = 0;
+  std::atomic<bool> draining_ = false;
+
+  absl::Mutex policy_mutex_;
+  const std::unique_ptr<Policy> policy_ ABSL_PT_GUARDED_BY(policy_mutex_);
+
+  mutable absl::Mutex mutex_;
+  absl::flat_hash_map<std::string, std::shared_ptr<Flight>> flights_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<WorkerId, std::shared_ptr<DecodeLink>> links_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<WorkerId, absl::Duration> broken_at_ ABSL_GUARDED_BY(mutex_);
+  int links_alive_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace baton::router

@@ -1,0 +1,241 @@
+#include "services/router/dispatch/flight.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/rpc/convert.h"
+
+namespace baton::router {
+namespace {
+
+// Enough of the prompt to know that there is text in front of the output.
+constexpr size_t kContextTokens = 16;
+
+std::span<const int32_t> ContextOf(const AcceptedRequest& request) {
+  if (!request.continues_text) return {};
+  const std::span<const int32_t> prompt = request.prompt;
+  return prompt.last(std::min(prompt.size(), kContextTokens));
+}
+
+// Errors of a worker, not of the request: another worker may do better.
+bool MayRetry(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status) ||
+         absl::IsFailedPrecondition(status) || absl::IsInternal(status);
+}
+
+}  // namespace
+
+Flight::Flight(AcceptedRequest request, std::shared_ptr<EventSink> sink, FlightCrew& crew,
+               RouterMetrics& metrics, const Clock& clock)
+    : request_(std::move(request)),
+      crew_(crew),
+      metrics_(metrics),
+      clock_(clock),
+      sink_(std::move(sink)),
+      open_choices_(request_.n) {
+  choices_.resize(request_.n);
+  for (Choice& choice : choices_) {
+    choice.text = std::make_unique<ChoiceText>(request_.model->tokenizer(), request_.sampling,
+                                               ContextOf(request_));
+  }
+}
+
+bool Flight::PlaceOn(const Decision& decision) {
+  absl::MutexLock lock(&mutex_);
+  if (sink_ == nullptr) return false;
+  worker_ = decision.decode;
+  std::vector<Event> events;
+  events.push_back(
+      Started{.request = request_.id,
+              .prompt_tokens = static_cast<int32_t>(request_.prompt.size()),
+              .seed = *request_.sampling.seed,
+              .decode = decision.decode,
+              .prefill = decision.prefill.empty() ? WorkerId() : decision.prefill.front()});
+  if (!failed_workers_.empty()) return true;  // the client knows the rest already
+  if (!request_.echo_text.empty()) {
+    for (int32_t i = 0; i < request_.n; ++i) events.push_back(Piece{i, request_.echo_text, {}});
+  }
+  Tell(std::move(events));
+  return sink_ != nullptr;
+}
+
+absl::Status Flight::OnDeltas(const WorkerId& worker,
+                              std::vector<const v1::SequenceDelta*> deltas) {
+  absl::MutexLock lock(&mutex_);
+  if (sink_ == nullptr || worker != worker_) return absl::OkStatus();
+  std::vector<Event> events;
+  for (const v1::SequenceDelta* delta : deltas) {
+    if (absl::Status status = Apply(*delta, events); !status.ok()) {
+      if (!events.empty()) Tell(std::move(events));
+      return sink_ == nullptr ? absl::OkStatus() : FailOrRetry(status);
+    }
+  }
+  if (open_choices_ == 0) {
+    Complete(std::move(events));
+  } else if (!events.empty()) {
+    Tell(std::move(events));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Flight::OnWorkerLost(const WorkerId& worker, const absl::Status& why) {
+  absl::MutexLock lock(&mutex_);
+  if (sink_ == nullptr || worker != worker_) return absl::OkStatus();
+  return FailOrRetry(Unavailable("the decode worker was lost ({}); try again", MessageOf(why)));
+}
+
+void Flight::Fail(const absl::Status& status) {
+  absl::MutexLock lock(&mutex_);
+  if (sink_ != nullptr) FailLocked(status);
+}
+
+void Flight::Cancel() {
+  absl::MutexLock lock(&mutex_);
+  if (sink_ != nullptr) CancelLocked();
+}
+
+std::vector<WorkerId> Flight::failed_workers() const {
+  absl::MutexLock lock(&mutex_);
+  return failed_workers_;
+}
+
+WorkerId Flight::worker() const {
+  absl::MutexLock lock(&mutex_);
+  return worker_;
+}
+
+bool Flight::over() const {
+  absl::MutexLock lock(&mutex_);
+  return sink_ == nullptr;
+}
+
+// ---- one delta ---------------------------------------------------------------------------------
+
+absl::Status Flight::Apply(const v1::SequenceDelta& delta, std::vector<Event>& events) {
+  if (delta.choice() < 0 || delta.choice() >= request_.n) {
+    return Internal("the decode worker spoke of choice {} of {}", delta.choice(), request_.n);
+  }
+  Choice& choice = choices_[delta.choice()];
+  if (choice.ended) return absl::OkStatus();  // on its way when we cancelled it
+  const FinishReason finish = rpc::FromProto(delta.finish());
+  if (finish == FinishReason::kError) {
+    return absl::Status(static_cast<absl::StatusCode>(delta.status_code()), delta.status_message());
+  }
+  if (finish == FinishReason::kCancelled) {
+    return Unavailable("the decode worker cancelled the sequence; try again");
+  }
+  if (delta.has_times()) cached_tokens_ = std::max(cached_tokens_, delta.times().cached_tokens());
+  NoteTokenTime(choice, delta.tokens_size());
+  // The token that ended it stands for no text.
+  const bool hidden = finish == FinishReason::kStop && delta.tokens_size() > 0;
+  TakeTokens(choice, delta, delta.tokens_size() - (hidden ? 1 : 0), events);
+  if (choice.ended || finish == FinishReason::kNone) return absl::OkStatus();
+
+  std::vector<GeneratedToken> last;
+  if (hidden) last.push_back(rpc::FromProto(delta.tokens(delta.tokens_size() - 1)));
+  ChoiceText::Output output = choice.text->Finish(std::move(last));
+  if (!output.text.empty() || !output.tokens.empty()) {
+    events.push_back(Piece{.choice = delta.choice(),
+                           .text = std::move(output.text),
+                           .tokens = std::move(output.tokens),
+                           .hidden_tokens = hidden ? 1 : 0});
+  }
+  EndChoice(choice, delta.choice(), output.stopped ? FinishReason::kStop : finish,
+            std::move(output.stop), events);
+  return absl::OkStatus();
+}
+
+void Flight::TakeTokens(Choice& choice, const v1::SequenceDelta& delta, int num_visible,
+                        std::vector<Event>& events) {
+  Piece piece{.choice = delta.choice()};
+  std::optional<std::string> stop;
+  for (int i = 0; i < num_visible && !stop; ++i) {
+    choice.tokens.push_back(delta.tokens(i).token());
+    ChoiceText::Output output = choice.text->Push(rpc::FromProto(delta.tokens(i)));
+    piece.text += output.text;
+    std::move(output.tokens.begin(), output.tokens.end(), std::back_inserter(piece.tokens));
+    if (output.stopped) stop = std::move(output.stop);
+  }
+  if (!piece.text.empty() || !piece.tokens.empty()) events.push_back(std::move(piece));
+  if (!stop) return;
+  if (delta.finish() == v1::FINISH_REASON_UNSPECIFIED) {
+    crew_.CancelOnWorker(worker_, request_.id, delta.choice());
+  }
+  EndChoice(choice, delta.choice(), FinishReason::kStop, *std::move(stop), events);
+}
+
+void Flight::EndChoice(Choice& choice, int32_t index, FinishReason reason, std::string stop,
+                       std::vector<Event>& events) {
+  choice.ended = true;
+  --open_choices_;
+  events.push_back(ChoiceEnd{.choice = index, .reason = reason, .stop = std::move(stop)});
+}
+
+void Flight::NoteTokenTime(Choice& choice, int tokens) {
+  if (tokens == 0) return;
+  const absl::Duration now = clock_.Monotonic();
+  if (!ttft_) {
+    ttft_ = now - request_.accepted_at;
+    metrics_.FirstToken(*ttft_);
+  }
+  if (choice.last_token) metrics_.TokenGap((now - *choice.last_token) / tokens);
+  choice.last_token = now;
+}
+
+// ---- the end -----------------------------------------------------------------------------------
+
+void Flight::Complete(std::vector<Event> events) {
+  Completed done{.prompt_tokens = static_cast<int32_t>(request_.prompt.size()),
+                 .cached_tokens = cached_tokens_,
+                 .ttft = ttft_.value_or(absl::ZeroDuration()),
+                 .total = clock_.Monotonic() - request_.accepted_at};
+  for (const Choice& choice : choices_) done.completion_tokens += choice.text->num_tokens();
+  metrics_.Tokens(done.prompt_tokens, done.cached_tokens, done.completion_tokens);
+  metrics_.RequestEnded("completed", done.total);
+  events.push_back(done);
+  (void)sink_->OnEvents(std::move(events));  // over, whatever the door thinks of it
+  Land();
+}
+
+// With nothing generated the request can begin anew elsewhere and nobody will know.
+absl::Status Flight::FailOrRetry(const absl::Status& status) {
+  if (!HasOutput() && MayRetry(status)) {
+    crew_.CancelOnWorker(worker_, request_.id, std::nullopt);
+    failed_workers_.push_back(worker_);
+    worker_ = WorkerId();
+    return status;
+  }
+  FailLocked(status);
+  return absl::OkStatus();
+}
+
+void Flight::FailLocked(const absl::Status& status) {
+  metrics_.RequestEnded("failed", clock_.Monotonic() - request_.accepted_at);
+  crew_.CancelOnWorker(worker_, request_.id, std::nullopt);
+  std::vector<Event> events;
+  events.push_back(Failed{status});
+  (void)sink_->OnEvents(std::move(events));
+  Land();
+}
+
+void Flight::CancelLocked() {
+  metrics_.RequestEnded("cancelled", clock_.Monotonic() - request_.accepted_at);
+  crew_.CancelOnWorker(worker_, request_.id, std::nullopt);
+  Land();
+}
+
+void Flight::Tell(std::vector<Event> events) {
+  if (!sink_->OnEvents(std::move(events))) CancelLocked();
+}
+
+void Flight::Land() {
+  sink_ = nullptr;
+  crew_.Landed(request_.id);
+}
+
+bool Flight::HasOutput() const {
+  return std::any_of(choices_.begin(), choices_.end(),
+                     [](const Choice& choice) { return choice.text->num_tokens() > 0; });
+}
+
+}  // namespace baton::router

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "baton/v1/worker.pb.h"
+#include "common/base/clock.h"
+#include "services/router/dispatch/choice_text.h"
+#include "services/router/dispatch/event.h"
+#include "services/router/intake/client_request.h"
+#include "services/router/intake/served_model.h"
+#include "services/router/placement/policy.h"
+#include "services/router/telemetry/router_metrics.h"
+
+namespace baton::router {
+
+// What a flight needs done outside of itself. Called with the flight's lock held: implementations
+// take leaf locks only and do not call back into the flight.
+class FlightCrew {
+ public:
+  virtual ~FlightCrew() = default;
+  // Absent choice: all.
+  virtual void CancelOnWorker(const WorkerId& worker, const RequestId& request,
+                              std::optional<int32_t> choice) = 0;
+  // Nothing more will be asked for this flight; called once.
+  virtual void Landed(const RequestId& request) = 0;
+};
+
+// One request in flight: from its placement to its last event. Turns a decode worker's deltas into
+// events for the door, honours stop strings, and ends exactly once: completed, failed or cancelled.
+// Thread-safe. Shared by the dispatcher (until it lands) and the door (which may cancel it).
+class Flight {
+ public:
+  Flight(AcceptedRequest request, std::shared_ptr<EventSink> sink, FlightCrew& crew,
+         RouterMetrics& metrics, const Clock& clock);
+
+  const AcceptedRequest& request() const { return request_; }
+
+  // Where it runs now; called before its sequences are submitted there. False: it is over already.
+  bool PlaceOn(const Decision& decision);
+  // News from `worker`; ignored when the flight is somewhere else by now, or over. When it cannot
+  // go on there but nothing has been generated yet, the flight stays up and the reason is returned:
+  // place it again or fail it.
+  absl::Status OnDeltas(const WorkerId& worker, std::vector<const v1::SequenceDelta*> deltas);
+  // The worker is lost, or does not take it. As above: not OK when it may be placed again.
+  absl::Status OnWorkerLost(const WorkerId& worker, const absl::Status& why);
+  // Ends it with an error to the client.
+  void Fail(const absl::Status& status);
+  // The client wants no more. Nothing is told to the door any more.
+  void Cancel();
+
+  // Workers that failed it, newest last.
+  std::vector<WorkerId> failed_workers() const;
+  WorkerId worker() const;
+  bool over() const;
+
+ private:
+  struct Choice {
+    std::unique_ptr<ChoiceText> text;
+    std::vector<int32_t> tokens;  // generated so far: what another worker would go on from
+    bool ended = false;
+    std::optional<absl::Duration> last_token;
+  };
+  absl::Status Apply(const v1::SequenceDelta& delta, std::vector<Event>& events)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeTokens(Choice& choice, const v1::SequenceDelta& delta, int num_visible,
+                  std::vector<Event>& events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndChoice(Choice& choice, int32_t index, FinishReason reason, std::string stop,
+                 std::vector<Event>& events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteTokenTime(Choice& choice, int tokens) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Complete(std::vector<Event> events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status FailOrRetry(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FailLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CancelLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Tell(std::vector<Event> events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Land() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasOutput() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const AcceptedRequest request_;
+  FlightCrew& crew_;
+  RouterMetrics& metrics_;
+  const Clock& clock_;
+
+  mutable absl::Mutex mutex_;
+  std::shared_ptr<EventSink> sink_ ABSL_GUARDED_BY(mutex_);  // null: over
+  WorkerId worker_ ABSL_GUARDED_BY(mutex_);                  // empty: between two placements
+  std::vector<WorkerId> failed_workers_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Choice> choices_ ABSL_GUARDED_BY(mutex_);
+  int32_t open_choices_ ABSL_GUARDED_BY(mutex_);
+  int32_t cached_tokens_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::optional<absl::Duration> ttft_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace baton::router

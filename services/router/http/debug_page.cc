@@ -1,0 +1,122 @@
+#include "services/router/http/debug_page.h"
+
+#include <cmath>
+
+#include "services/router/openai/json_body.h"
+
+namespace baton::router {
+namespace {
+
+using openai::Json;
+
+constexpr size_t kDecisionsShown = 256;
+
+double Ms(double value) { return std::round(value * 1e3) / 1e3; }
+
+Json FitJson(const engine::StepFit& fit) {
+  return Json{{"base_ms", fit.base_ms},
+              {"per_prefill_token_ms", fit.per_prefill_token_ms},
+              {"per_decode_ms", fit.per_decode_ms},
+              {"per_context_token_ms", fit.per_context_token_ms},
+              {"residual_ms", fit.residual_ms},
+              {"samples", fit.samples}};
+}
+
+Json LoadJson(const WorkerState& state) {
+  const engine::LoadReport& load = state.load.engine;
+  return Json{{"waiting", load.waiting},
+              {"running", load.running},
+              {"waiting_tokens", load.waiting_tokens},
+              {"added_sequences", state.added_sequences},
+              {"added_tokens", state.added_tokens},
+              {"blocks_total", load.blocks_total},
+              {"blocks_free", load.blocks_free},
+              {"blocks_cached", load.blocks_cached},
+              {"blocks_active", load.blocks_active},
+              {"blocks_quarantined", load.blocks_quarantined},
+              {"steps", load.steps},
+              {"preemptions", load.preemptions},
+              {"prompt_tokens", load.prompt_tokens},
+              {"cached_tokens", load.cached_tokens},
+              {"output_tokens", load.output_tokens},
+              {"kv_bytes", state.load.kv_bytes},
+              {"kv_busy_seconds", state.load.kv_busy_seconds},
+              {"handovers_failed", state.load.handovers_failed},
+              {"fit", FitJson(load.fit)}};
+}
+
+Json WorkerJson(const Roster::Entry& entry) {
+  const WorkerProfile& profile = entry.state.profile;
+  return Json{{"id", profile.id.value()},
+              {"role", NameOf(profile.role)},
+              {"model", profile.model},
+              {"address", profile.grpc_address},
+              {"metrics_address", profile.metrics_address},
+              {"fingerprint", profile.fingerprint},
+              {"process_id", profile.process_id},
+              {"reachable", entry.reachable || profile.role == WorkerRole::kPrefill},
+              {"draining", entry.draining},
+              {"suspect", entry.suspect},
+              {"report_age_ms", Ms(absl::ToDoubleMilliseconds(entry.report_age))},
+              {"block_tokens", profile.block_tokens},
+              {"num_blocks", profile.num_blocks},
+              {"context_tokens_max", profile.context_tokens_max},
+              {"batch_sequences_max", profile.batch_sequences_max},
+              {"kv_bytes_per_token", profile.kv_bytes_per_token},
+              {"indexed_blocks", entry.indexed_blocks},
+              {"load", LoadJson(entry.state)}};
+}
+
+Json CandidateJson(const Candidate& candidate) {
+  const Estimate& estimate = candidate.estimate;
+  return Json{{"decode", candidate.decode.value()},
+              {"prefill", candidate.prefill.value()},
+              {"cached_tokens_decode", candidate.cached_tokens_decode},
+              {"cached_tokens_prefill", candidate.cached_tokens_prefill},
+              {"queue_ms", Ms(estimate.queue_ms)},
+              {"prefill_ms", Ms(estimate.prefill_ms)},
+              {"transfer_ms", Ms(estimate.transfer_ms)},
+              {"decode_ms", Ms(estimate.decode_ms)},
+              {"harm_ms", Ms(estimate.harm_ms)},
+              {"crowding_ms", Ms(estimate.crowding_ms)},
+              {"ttft_ms", Ms(estimate.ttft_ms)},
+              {"total_ms", Ms(estimate.total_ms)}};
+}
+
+Json DecisionJson(const Decision& decision) {
+  Json prefill = Json::array();
+  for (const WorkerId& id : decision.prefill) prefill.push_back(id.value());
+  Json candidates = Json::array();
+  for (const Candidate& candidate : decision.candidates) {
+    candidates.push_back(CandidateJson(candidate));
+  }
+  return Json{{"request", decision.request.id.value()},
+              {"at", absl::FormatTime(absl::RFC3339_full, decision.at, absl::UTCTimeZone())},
+              {"policy", decision.policy},
+              {"reason", decision.reason},
+              {"decode", decision.decode.value()},
+              {"prefill", std::move(prefill)},
+              {"prompt_tokens", decision.request.prompt_tokens},
+              {"max_tokens", decision.request.max_tokens},
+              {"choices", decision.request.choices},
+              {"priority", decision.request.priority},
+              {"candidates", std::move(candidates)}};
+}
+
+}  // namespace
+
+std::string DebugClusterJson(const Roster& roster, const Dispatcher& dispatcher) {
+  Json json;
+  json["router"] = Json{{"ready", dispatcher.ready()},
+                        {"placement", dispatcher.policy_name()},
+                        {"inflight_requests", dispatcher.inflight()}};
+  json["workers"] = Json::array();
+  for (const Roster::Entry& entry : roster.List()) json["workers"].push_back(WorkerJson(entry));
+  json["decisions"] = Json::array();
+  for (const Decision& decision : dispatcher.decisions().Recent(kDecisionsShown)) {
+    json["decisions"].push_back(DecisionJson(decision));
+  }
+  return openai::Dump(json);
+}
+
+}  // namespace baton::router

@@ -1,0 +1,173 @@
+#include "services/router/http/http_server.h"
+
+#include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/write.hpp>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "common/base/status.h"
+#include "common/telemetry/logging.h"
+#include "services/router/http/connection.h"
+#include "services/router/http/http_head.h"
+
+namespace baton::router {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+void HttpServerState::Register(std::weak_ptr<HttpPeer> peer) {
+  absl::MutexLock lock(&mutex);
+  if (peers.size() >= sweep_at) {
+    std::erase_if(peers, [](const auto& known) { return known.expired(); });
+    sweep_at = 2 * peers.size() + 64;
+  }
+  peers.push_back(std::move(peer));
+}
+
+std::vector<std::shared_ptr<HttpPeer>> HttpServerState::Peers() {
+  absl::MutexLock lock(&mutex);
+  std::vector<std::shared_ptr<HttpPeer>> alive;
+  for (const auto& peer : peers) {
+    if (auto strong = peer.lock()) alive.push_back(std::move(strong));
+  }
+  return alive;
+}
+
+namespace {
+
+class AsioHttpServer : public HttpServer {
+ public:
+  AsioHttpServer(const HttpServerOptions& options, HttpHandler& handler)
+      : work_(asio::make_work_guard(io_)), acceptor_(io_), pause_(io_) {
+    state_.options = options;
+    state_.handler = &handler;
+  }
+  ~AsioHttpServer() override;
+
+  absl::Status Listen();
+  std::string address() const override { return address_; }
+  void Drain() override;
+  int open_connections() const override { return state_.open_connections; }
+
+ private:
+  void Accept();
+  void OnAccepted(error_code error, tcp::socket socket);
+  void TurnAway(tcp::socket socket);
+
+  HttpServerState state_;
+  asio::io_context io_;
+  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  tcp::acceptor acceptor_;
+  asio::steady_timer pause_;
+  std::string address_;
+  std::vector<std::thread> threads_;
+};
+
+absl::Status AsioHttpServer::Listen() {
+  const HttpServerOptions& options = state_.options;
+  error_code error;
+  tcp::resolver resolver(io_);
+  const auto found =
+      resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
+  if (error || found.empty()) {
+    return Unavailable("cannot listen for HTTP on {}:{}: {}", options.host, options.port,
+                       error.message());
+  }
+  const tcp::endpoint endpoint = found.begin()->endpoint();
+  const auto failed = [&] {
+    return Unavailable("cannot listen for HTTP on {}:{}: {}", options.host, options.port,
+                       error.message());
+  };
+  if (acceptor_.open(endpoint.protocol(), error)) return failed();
+  acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+  if (acceptor_.bind(endpoint, error)) return failed();
+  if (acceptor_.listen(asio::socket_base::max_listen_connections, error)) return failed();
+  address_ = fmt::format("{}:{}", options.host, acceptor_.local_endpoint(error).port());
+  Accept();
+  for (int i = 0; i < std::max(1, options.threads); ++i) {
+    threads_.emplace_back([this] { io_.run(); });
+  }
+  return absl::OkStatus();
+}
+
+void AsioHttpServer::Accept() {
+  acceptor_.async_accept(asio::make_strand(io_), [this](error_code error, tcp::socket socket) {
+    OnAccepted(error, std::move(socket));
+  });
+}
+
+void AsioHttpServer::OnAccepted(error_code error, tcp::socket socket) {
+  if (error == asio::error::operation_aborted || state_.draining) return;
+  if (error) {
+    // Out of descriptors, most likely: some will come free.
+    telemetry::LogWarning("http", "accept failed", {{"why", error.message()}});
+    pause_.expires_after(std::chrono::milliseconds(100));
+    pause_.async_wait([this](error_code stopped) {
+      if (!stopped) Accept();
+    });
+    return;
+  }
+  error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  if (state_.open_connections >= state_.options.connections_max) {
+    TurnAway(std::move(socket));
+  } else {
+    state_.Register(ServeHttp(std::move(socket), state_));
+  }
+  Accept();
+}
+
+void AsioHttpServer::TurnAway(tcp::socket socket) {
+  state_.handler->OnAnswered("", 503);
+  HttpAnswer answer = ErrorAnswer(503, "too many connections; try again", "too_many_connections");
+  answer.headers.emplace_back("Retry-After", "1");
+  const std::string id = RequestIdOf("", state_.next_request++);
+  HeadOptions head{.request_id = id, .keep_alive = false, .content_length = answer.body.size()};
+  const std::string bytes = FormatHead(answer, head) + answer.body;
+  // It fits into the fresh socket's buffer; whoever does not take it gets nothing.
+  error_code ignored;
+  socket.non_blocking(true, ignored);
+  socket.write_some(asio::buffer(bytes), ignored);
+  socket.shutdown(tcp::socket::shutdown_send, ignored);
+}
+
+void AsioHttpServer::Drain() {
+  state_.draining = true;
+  asio::post(io_, [this] {
+    error_code ignored;
+    acceptor_.close(ignored);
+    pause_.cancel();
+  });
+  for (const auto& peer : state_.Peers()) peer->CloseWhenIdle();
+}
+
+AsioHttpServer::~AsioHttpServer() {
+  state_.draining = true;
+  // Connections end on their strands, and only then do the threads run out of work.
+  asio::post(io_, [this] {
+    error_code ignored;
+    acceptor_.close(ignored);
+    pause_.cancel();
+  });
+  for (const auto& peer : state_.Peers()) peer->Cut();
+  work_.reset();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOptions& options,
+                                                              HttpHandler& handler) {
+  auto server = std::make_unique<AsioHttpServer>(options, handler);
+  RETURN_IF_ERROR(server->Listen());
+  return server;
+}
+
+}  // namespace baton::router

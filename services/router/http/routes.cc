@@ -1,0 +1,225 @@
+#include "services/router/http/routes.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "services/router/http/debug_page.h"
+#include "services/router/http/http_head.h"
+#include "services/router/http/sse_outlet.h"
+#include "services/router/http/ws_calls.h"
+#include "services/router/intake/field_error.h"
+#include "services/router/openai/error_shape.h"
+#include "services/router/openai/json_body.h"
+
+namespace baton::router {
+namespace {
+
+using openai::Dump;
+using openai::Endpoint;
+using openai::Json;
+
+constexpr std::string_view kModelPrefix = "/v1/models/";
+
+Json ModelJson(const ModelFacts& facts) {
+  return Json{{"id", facts.name},
+              {"object", "model"},
+              {"created", absl::ToUnixSeconds(facts.since)},
+              {"owned_by", "baton"},
+              {"max_model_len", facts.context_tokens_max}};
+}
+
+openai::Api::Context ContextOf(const HttpRequest& request) {
+  return {.request_id = request.request_id,
+          .traceparent = std::string(request.Header("traceparent"))};
+}
+
+}  // namespace
+
+Routes::Routes(const openai::Api& api, const Roster& roster, const Dispatcher& dispatcher,
+               RouterMetrics& metrics, Spawn spawn)
+    : api_(api),
+      roster_(roster),
+      dispatcher_(dispatcher),
+      metrics_(metrics),
+      spawn_(std::move(spawn)) {}
+
+const std::vector<Routes::Route>& Routes::Table() {
+  static const std::vector<Route> table = {
+      {"POST", "/v1/chat/completions", &Routes::Chat, true},
+      {"POST", "/v1/completions", &Routes::Completion, true},
+      {"GET", "/v1/models", &Routes::Models, false},
+      {"GET", "/v1/models/{id}", &Routes::OneModel, false},
+      {"POST", "/tokenize", &Routes::Tokenize, true},
+      {"POST", "/detokenize", &Routes::Detokenize, true},
+      {"GET", "/health/live", &Routes::Live, false},
+      {"GET", "/health/ready", &Routes::Ready, false},
+      {"GET", "/metrics", &Routes::Metrics, false},
+      {"GET", "/debug/cluster", &Routes::DebugCluster, false},
+  };
+  return table;
+}
+
+namespace {
+
+bool Matches(std::string_view pattern, std::string_view path) {
+  if (pattern == path) return true;
+  return pattern == "/v1/models/{id}" && path.size() > kModelPrefix.size() &&
+         path.substr(0, kModelPrefix.size()) == kModelPrefix;
+}
+
+}  // namespace
+
+void Routes::OnRequest(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  if (request.path.size() > 1 && request.path.back() == '/') request.path.pop_back();
+  if (!TryRoute(request, writer)) NoSuchRoute(request, *writer);
+}
+
+bool Routes::TryRoute(HttpRequest& request, std::shared_ptr<ResponseWriter>& writer) {
+  const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+  for (const Route& route : Table()) {
+    if (route.method != method || !Matches(route.path, request.path)) continue;
+    writer->set_route(route.path);
+    if (!route.on_text) {
+      (this->*route.action)(std::move(request), std::move(writer));
+      return true;
+    }
+    auto task = [this, action = route.action, request = std::move(request), writer]() mutable {
+      (this->*action)(std::move(request), std::move(writer));
+    };
+    if (!spawn_(std::move(task))) {
+      writer->Send(
+          AnswerOf(ResourceExhausted("too many requests wait to be tokenized; try again")));
+    }
+    return true;
+  }
+  return false;
+}
+
+void Routes::NoSuchRoute(const HttpRequest& request, ResponseWriter& writer) {
+  std::set<std::string_view> methods;
+  for (const Route& route : Table()) {
+    if (Matches(route.path, request.path)) methods.insert(route.method);
+  }
+  if (methods.empty()) {
+    return writer.Send(
+        ErrorAnswer(404, fmt::format("there is no {}", request.path.substr(0, 256)), "not_found"));
+  }
+  const std::string allowed = fmt::format("{}, OPTIONS", *methods.begin());
+  if (request.method == "OPTIONS") {
+    return writer.Send(
+        {.status = 204,
+         .content_type = "",
+         .headers = {{"Allow", allowed},
+                     {"Access-Control-Allow-Methods", allowed},
+                     {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-Id"},
+                     {"Access-Control-Max-Age", "600"}}});
+  }
+  HttpAnswer answer = ErrorAnswer(
+      405, fmt::format("{} is not allowed for {}; {} is", request.method, request.path, allowed),
+      "method_not_allowed");
+  answer.headers.emplace_back("Allow", allowed);
+  writer.Send(std::move(answer));
+}
+
+void Routes::OnAnswered(std::string_view route, int status) {
+  metrics_.HttpAnswered(route.empty() ? "other" : route, status);
+}
+
+std::shared_ptr<WebSocketListener> Routes::OnWebSocket(const HttpRequest& request,
+                                                       std::weak_ptr<WebSocket> socket) {
+  if (request.path != "/v1/ws") return nullptr;
+  return std::make_shared<WsCalls>(api_, std::move(socket), ContextOf(request));
+}
+
+// ---- generation
+// ----------------------------------------------------------------------------------
+
+void Routes::Chat(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  Generate(Endpoint::kChat, std::move(request), std::move(writer));
+}
+
+void Routes::Completion(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  Generate(Endpoint::kCompletion, std::move(request), std::move(writer));
+}
+
+void Routes::Generate(Endpoint endpoint, HttpRequest request,
+                      std::shared_ptr<ResponseWriter> writer) {
+  auto body = api_.ParseBody(request.body);
+  if (!body.ok()) return writer->Send(AnswerOf(body.status()));
+  auto call = api_.Parse(endpoint, *body);
+  if (!call.ok()) return writer->Send(AnswerOf(call.status()));
+  std::shared_ptr<openai::Outlet> outlet;
+  if (call->stream) {
+    outlet = std::make_shared<SseOutlet>(writer);
+  } else {
+    outlet = std::make_shared<JsonOutlet>(writer);
+  }
+  auto running = std::make_shared<openai::RunningCall>();
+  writer->OnGone([running] { running->Cancel(); });
+  api_.Run(*std::move(call), ContextOf(request), std::move(outlet), *running);
+}
+
+// ---- the rest
+// ------------------------------------------------------------------------------------
+
+void Routes::Models(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  Json list = Json::array();
+  for (const ModelFacts& facts : roster_.Models()) list.push_back(ModelJson(facts));
+  writer->Send({.body = Dump(Json{{"object", "list"}, {"data", std::move(list)}})});
+}
+
+void Routes::OneModel(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  const std::string id = request.path.substr(kModelPrefix.size());
+  if (const auto facts = roster_.Facts(id)) return writer->Send({.body = Dump(ModelJson(*facts))});
+  writer->Send(AnswerOf(WithErrorCode(
+      WithField(NotFound("model \"{}\" is not served here now", id.substr(0, 256)), "model"),
+      "model_not_found")));
+}
+
+void Routes::Tokenize(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  const auto tokens = [&]() -> absl::StatusOr<Intake::Tokens> {
+    ASSIGN_OR_RETURN(const Json body, api_.ParseBody(request.body));
+    ASSIGN_OR_RETURN(const openai::TokenizeCall call, openai::ParseTokenize(body));
+    return api_.intake().Tokenize(call.model, call.prompt, call.add_special_tokens);
+  }();
+  if (!tokens.ok()) return writer->Send(AnswerOf(tokens.status()));
+  writer->Send({.body = Dump(Json{{"count", tokens->ids.size()},
+                                  {"max_model_len", tokens->context_tokens_max},
+                                  {"tokens", tokens->ids}})});
+}
+
+void Routes::Detokenize(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  const auto text = [&]() -> absl::StatusOr<std::string> {
+    ASSIGN_OR_RETURN(const Json body, api_.ParseBody(request.body));
+    ASSIGN_OR_RETURN(const openai::DetokenizeCall call, openai::ParseDetokenize(body));
+    return api_.intake().Detokenize(call.model, call.tokens, call.skip_special_tokens);
+  }();
+  if (!text.ok()) return writer->Send(AnswerOf(text.status()));
+  writer->Send({.body = Dump(Json{{"prompt", *text}})});
+}
+
+void Routes::Live(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  writer->Send({.body = R"({"status":"live"})"});
+}
+
+void Routes::Ready(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  if (draining_) {
+    return writer->Send(AnswerOf(absl::UnavailableError("the router is shutting down")));
+  }
+  if (!dispatcher_.ready()) {
+    return writer->Send(AnswerOf(absl::UnavailableError("no decode worker is ready")));
+  }
+  writer->Send({.body = R"({"status":"ready"})"});
+}
+
+void Routes::Metrics(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  writer->Send(
+      {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics_.Render()});
+}
+
+void Routes::DebugCluster(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+  writer->Send({.body = DebugClusterJson(roster_, dispatcher_)});
+}
+
+}  // namespace baton::router

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "services/router/dispatch/dispatcher.h"
+#include "services/router/http/http_server.h"
+#include "services/router/membership/roster.h"
+#include "services/router/openai/api.h"
+#include "services/router/telemetry/router_metrics.h"
+
+namespace baton::router {
+
+// Which path does what. Thread-safe. Requests that mean work on text are run by `spawn`, everything
+// else on the I/O thread.
+class Routes : public HttpHandler {
+ public:
+  // Runs a task on a thread that may be busy for a while; false: too many wait already.
+  using Spawn = std::function<bool(std::function<void()>)>;
+  // Everything borrowed outlives the server that calls this.
+  Routes(const openai::Api& api, const Roster& roster, const Dispatcher& dispatcher,
+         RouterMetrics& metrics, Spawn spawn);
+
+  void OnRequest(HttpRequest request, std::shared_ptr<ResponseWriter> writer) override;
+  std::shared_ptr<WebSocketListener> OnWebSocket(const HttpRequest& request,
+                                                 std::weak_ptr<WebSocket> socket) override;
+  void OnAnswered(std::string_view route, int status) override;
+  void OnConnections(int open) override { metrics_.HttpConnections(open); }
+
+  // From now on /health/ready says no.
+  void Drain() { draining_ = true; }
+
+ private:
+  using Action = void (Routes::*)(HttpRequest, std::shared_ptr<ResponseWriter>);
+  struct Route {
+    std::string_view method;
+    std::string_view path;
+    Action action;
+    bool on_text;  // tokenizes or parses a body: not on the I/O thread
+  };
+  static const std::vector<Route>& Table();
+  bool TryRoute(HttpRequest& request, std::shared_ptr<ResponseWriter>& writer);
+  void NoSuchRoute(const HttpRequest& request, ResponseWriter& writer);
+
+  void Chat(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
+  void Completion(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
+  void Generate(openai::Endpoint endpoint, HttpRequest request,
+                std::shared_ptr<ResponseWriter> writer);
+  void Models(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
+  void OneModel(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
+  void Tokenize(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
+  void Detokenize(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
+  void Live(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
+  void Ready(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
+  void Metrics(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
+  void DebugCluster(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
+
+  const openai::Api& api_;
+  const Roster& roster_;
+  const Dispatcher& dispatcher_;
+  RouterMetrics& metrics_;
+  const Spawn spawn_;
+  std::atomic<bool> draining_ = false;
+};
+
+}  // namespace baton::router

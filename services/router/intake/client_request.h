@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/base/strong_id.h"
+#include "common/request/sampling_params.h"
+#include "common/text/chat_template.h"
+
+namespace baton::router {
+
+// A conversation as the OpenAI API writes it; rendered by the model's chat template.
+struct ChatPrompt {
+  text::ChatTemplate::Json messages = text::ChatTemplate::Json::array();  // [{role, content}, …]
+  bool add_generation_prompt = true;
+  text::ChatTemplate::Json extra = text::ChatTemplate::Json::object();  // template variables
+};
+// Tokenized as it is, with the tokenizer's special tokens.
+struct TextPrompt {
+  std::string text;
+};
+// Used as it is.
+struct TokenPrompt {
+  std::vector<int32_t> ids;
+};
+using Prompt = std::variant<TextPrompt, TokenPrompt, ChatPrompt>;
+
+// What a client asked for, whichever door it came through: well-formed, but not validated yet.
+struct ClientRequest {
+  std::string request_id;  // of the client's choice (X-Request-Id); empty: drawn
+  std::string model;       // empty: the only one served
+  Prompt prompt;
+  SamplingParams sampling;
+  int32_t n = 1;
+  bool echo = false;     // the prompt's text before the output; not with chat
+  int32_t priority = 0;  // [-100, 100]
+  std::string user;      // at most 256 bytes; for logs
+  absl::Duration timeout = absl::InfiniteDuration();  // for the whole request
+  std::string traceparent;                            // W3C trace context; may be empty
+};
+
+class ServedModel;
+
+// A request the router has taken on: valid, tokenized, everything resolved.
+struct AcceptedRequest {
+  RequestId id;
+  const ServedModel* model = nullptr;  // outlives the request
+  std::vector<int32_t> prompt;
+  std::string echo_text;        // sent in front of every choice; usually empty
+  bool continues_text = false;  // the output goes on where the prompt's text ends (not a chat)
+  SamplingParams sampling;      // max_tokens >= 1, seed set
+  int32_t n = 1;
+  int32_t priority = 0;
+  std::string user;
+  absl::Time deadline = absl::InfiniteFuture();
+  absl::Duration accepted_at;  // monotonic
+  std::string traceparent;
+};
+
+}  // namespace baton::router

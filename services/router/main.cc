@@ -1,0 +1,99 @@
+// baton-router: the front door of a cluster. Clients come by HTTP and gRPC, workers dial in by
+// gRPC.
+#include <csignal>
+#include <cstdio>
+
+#include "common/config/command_line.h"
+#include "common/telemetry/logging.h"
+#include "services/router/wiring/ports_file.h"
+#include "services/router/wiring/router.h"
+
+namespace baton::router {
+namespace {
+
+constexpr long kTickNanoseconds = 20'000'000;
+
+const config::Program kProgram = {
+    .name = "baton-router",
+    .about =
+        "The front door of a Baton cluster: OpenAI-compatible HTTP and gRPC for clients, gRPC for "
+        "workers that register.",
+    .examples =
+        "baton-router --model models/demo\n"
+        "baton-router --model models/demo --http 0.0.0.0:8000 --grpc 0.0.0.0:9000 --placement "
+        "cost",
+    .sections = {"model", "router"},
+};
+
+void InitLogging(const config::LogOptions& log) {
+  telemetry::InitLogging("router", static_cast<telemetry::Level>(log.level),
+                         static_cast<telemetry::Format>(log.format));
+}
+
+// Signals are taken by the main thread only, between two ticks.
+sigset_t BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+bool TickUntilSignal(Router& router, const sigset_t& signals) {
+  const timespec tick{.tv_sec = 0, .tv_nsec = kTickNanoseconds};
+  const bool signalled = sigtimedwait(&signals, nullptr, &tick) > 0;
+  router.Tick();
+  return signalled;
+}
+
+void DrainAndStop(Router& router, const sigset_t& signals, absl::Duration patience) {
+  const absl::Duration deadline = Clock::Real().Monotonic() + patience;
+  telemetry::LogInfo("router", "draining", {{"inflight", router.inflight()}});
+  router.Drain();
+  while (router.inflight() > 0 && Clock::Real().Monotonic() < deadline) {
+    if (TickUntilSignal(router, signals)) break;  // asked twice: now
+  }
+  telemetry::LogInfo("router", "stopping", {{"cut", router.inflight()}});
+}
+
+absl::Status Serve(const config::ClusterOptions& options, const sigset_t& signals) {
+  RETURN_IF_ERROR(options.model.Validate());
+  ASSIGN_OR_RETURN(auto model, ServedModel::Load(options.model.served_name(), options.model.path));
+  const std::string name = model->name();
+  ASSIGN_OR_RETURN(auto router, Router::Start(options.router, std::move(model), Clock::Real()));
+  if (!options.router.ports_file.empty()) {
+    RETURN_IF_ERROR(
+        WritePortsFile(options.router.ports_file, router->http_address(), router->grpc_address()));
+  }
+  telemetry::LogInfo("router", "listening",
+                     {{"http", router->http_address()},
+                      {"grpc", router->grpc_address()},
+                      {"model", name},
+                      {"placement", options.router.placement}});
+  while (!TickUntilSignal(*router, signals)) {
+  }
+  DrainAndStop(*router, signals, options.router.drain_timeout);
+  return absl::OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  config::ClusterOptions options;
+  if (const auto exit =
+          config::ParseCommandLine(kProgram, argc, argv, config::ProcessEnvironment(), options)) {
+    return config::Leave(*exit);
+  }
+  InitLogging(options.router.log);
+  const sigset_t signals = BlockSignals();
+  const absl::Status status = Serve(options, signals);
+  if (status.ok()) return 0;
+  telemetry::LogError("router", MessageOf(status));
+  // Trying again will not help a wrong model or option; a taken port may come free.
+  return absl::IsUnavailable(status) ? 1 : config::kExitConfig;
+}
+
+}  // namespace
+}  // namespace baton::router
+
+int main(int argc, char** argv) { return baton::router::Main(argc, argv); }

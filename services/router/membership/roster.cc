@@ -1,0 +1,214 @@
+#include "services/router/membership/roster.h"
+
+#include <algorithm>
+#include <map>
+
+namespace baton::router {
+namespace {
+
+constexpr int32_t kHeartbeatMsDefault = 500;
+
+absl::Status Validate(const WorkerProfile& profile) {
+  if (profile.id.value().empty()) return InvalidArgument("registration: worker_id is empty");
+  if (profile.model.empty()) return InvalidArgument("registration: model is empty");
+  if (profile.grpc_address.empty()) return InvalidArgument("registration: grpc_address is empty");
+  if (profile.block_tokens < 1) {
+    return InvalidArgument("registration: block_tokens must be at least 1, got {}",
+                           profile.block_tokens);
+  }
+  if (profile.role == WorkerRole::kDecode && profile.context_tokens_max < 2) {
+    return InvalidArgument("registration: context_tokens_max must be at least 2, got {}",
+                           profile.context_tokens_max);
+  }
+  if (profile.role == WorkerRole::kDecode && profile.vocab_size < 1) {
+    return InvalidArgument("registration: vocab_size must be at least 1, got {}",
+                           profile.vocab_size);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Roster::Stay> Roster::Join(WorkerProfile profile) {
+  RETURN_IF_ERROR(Validate(profile));
+  if (profile.heartbeat_ms < 1) profile.heartbeat_ms = kHeartbeatMsDefault;
+  std::optional<WorkerProfile> replaced;
+  Stay stay = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    Worker& worker = workers_[profile.id];
+    if (worker.stay != 0) replaced = worker.profile;
+    stay = next_stay_++;
+    worker = {.profile = profile, .stay = stay, .last_report = clock_.Monotonic()};
+    index_.Remove(profile.id);
+    models_since_.try_emplace(profile.model, clock_.Wall());
+  }
+  if (listener_ != nullptr && replaced) listener_->OnLeft(*replaced);
+  if (listener_ != nullptr) listener_->OnJoined(profile);
+  return stay;
+}
+
+void Roster::Leave(const WorkerId& id, Stay stay) {
+  std::optional<WorkerProfile> left;
+  {
+    absl::MutexLock lock(&mutex_);
+    Worker* worker = Find(id, stay);
+    if (worker == nullptr) return;
+    left = std::move(worker->profile);
+    workers_.erase(id);
+    index_.Remove(id);
+  }
+  if (listener_ != nullptr) listener_->OnLeft(*left);
+}
+
+void Roster::Report(const WorkerId& id, Stay stay, const WorkerLoad& load) {
+  const absl::Duration now = clock_.Monotonic();
+  absl::MutexLock lock(&mutex_);
+  Worker* worker = Find(id, stay);
+  if (worker == nullptr) return;
+  worker->load = load;
+  worker->last_report = now;
+  while (!worker->placed.empty() && worker->placed.front().at + options_.report_lag <= now) {
+    worker->placed.pop_front();
+  }
+}
+
+KvIndex::Outcome Roster::ApplyKvEvents(const WorkerId& id, Stay stay,
+                                       const engine::KvEvents& events) {
+  absl::MutexLock lock(&mutex_);
+  Worker* worker = Find(id, stay);
+  if (worker == nullptr) return KvIndex::Outcome::kIgnored;
+  return index_.Apply(id, events);
+}
+
+void Roster::Drain(const WorkerId& id, Stay stay) {
+  absl::MutexLock lock(&mutex_);
+  if (Worker* worker = Find(id, stay)) worker->draining = true;
+}
+
+void Roster::SetReachable(const WorkerId& id, bool reachable) {
+  absl::MutexLock lock(&mutex_);
+  auto found = workers_.find(id);
+  if (found != workers_.end()) found->second.reachable = reachable;
+}
+
+std::optional<ModelFacts> Roster::Facts(std::string_view model) const {
+  absl::MutexLock lock(&mutex_);
+  ModelFacts facts;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.profile.role == WorkerRole::kDecode && worker.profile.model == model) {
+      MergeFacts(worker, facts);
+    }
+  }
+  if (facts.name.empty()) return std::nullopt;
+  return facts;
+}
+
+std::vector<ModelFacts> Roster::Models() const {
+  absl::MutexLock lock(&mutex_);
+  std::map<std::string, ModelFacts> models;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.profile.role == WorkerRole::kDecode) {
+      MergeFacts(worker, models[worker.profile.model]);
+    }
+  }
+  std::vector<ModelFacts> list;
+  for (auto& [name, facts] : models) list.push_back(std::move(facts));
+  return list;
+}
+
+PlacementSnapshot Roster::SnapshotFor(std::string_view model, std::span<const kv::BlockHash> prompt,
+                                      std::span<const WorkerId> excluded) const {
+  absl::MutexLock lock(&mutex_);
+  const auto matches = index_.Match(prompt);
+  PlacementSnapshot snapshot;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.profile.model != model || !MayTakeWork(worker)) continue;
+    if (std::find(excluded.begin(), excluded.end(), id) != excluded.end()) continue;
+    WorkerState state = StateOf(worker);
+    auto match = matches.find(id);
+    if (match != matches.end()) state.cached_blocks = match->second;
+    const bool decode = worker.profile.role == WorkerRole::kDecode;
+    (decode ? snapshot.decode : snapshot.prefill).push_back(std::move(state));
+  }
+  // The hash map's order is nobody's business: equal candidates are taken by name.
+  const auto by_id = [](const auto& a, const auto& b) { return a.profile.id < b.profile.id; };
+  std::sort(snapshot.decode.begin(), snapshot.decode.end(), by_id);
+  std::sort(snapshot.prefill.begin(), snapshot.prefill.end(), by_id);
+  return snapshot;
+}
+
+void Roster::AddPlaced(const WorkerId& id, int32_t sequences, int64_t tokens) {
+  const absl::Duration now = clock_.Monotonic();
+  absl::MutexLock lock(&mutex_);
+  auto found = workers_.find(id);
+  if (found != workers_.end()) found->second.placed.push_back({now, sequences, tokens});
+}
+
+std::string Roster::AddressOf(const WorkerId& id) const {
+  absl::MutexLock lock(&mutex_);
+  auto found = workers_.find(id);
+  return found == workers_.end() ? "" : found->second.profile.grpc_address;
+}
+
+std::vector<Roster::Entry> Roster::List() const {
+  const absl::Duration now = clock_.Monotonic();
+  absl::MutexLock lock(&mutex_);
+  std::vector<Entry> entries;
+  for (const auto& [id, worker] : workers_) {
+    entries.push_back({.state = StateOf(worker),
+                       .reachable = worker.reachable,
+                       .draining = worker.draining,
+                       .suspect = Suspect(worker),
+                       .report_age = now - worker.last_report,
+                       .indexed_blocks = index_.blocks_of(id)});
+  }
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return a.state.profile.id < b.state.profile.id; });
+  return entries;
+}
+
+Roster::Worker* Roster::Find(const WorkerId& id, Stay stay) {
+  auto found = workers_.find(id);
+  return found == workers_.end() || found->second.stay != stay ? nullptr : &found->second;
+}
+
+bool Roster::Suspect(const Worker& worker) const {
+  const absl::Duration patience =
+      options_.reports_missed_max * absl::Milliseconds(worker.profile.heartbeat_ms);
+  return clock_.Monotonic() - worker.last_report > patience;
+}
+
+bool Roster::MayTakeWork(const Worker& worker) const {
+  if (worker.draining || Suspect(worker)) return false;
+  return worker.profile.role == WorkerRole::kPrefill || worker.reachable;
+}
+
+WorkerState Roster::StateOf(const Worker& worker) {
+  WorkerState state{.profile = worker.profile, .load = worker.load};
+  for (const Placed& placed : worker.placed) {
+    state.added_sequences += placed.sequences;
+    state.added_tokens += placed.tokens;
+  }
+  return state;
+}
+
+void Roster::MergeFacts(const Worker& worker, ModelFacts& facts) const {
+  const WorkerProfile& profile = worker.profile;
+  const bool first = facts.name.empty();
+  facts.ready = facts.ready || MayTakeWork(worker);
+  if (!first) {
+    facts.context_tokens_max = std::min(facts.context_tokens_max, profile.context_tokens_max);
+    facts.vocab_size = std::min(facts.vocab_size, profile.vocab_size);
+    return;
+  }
+  facts.name = profile.model;
+  facts.context_tokens_max = profile.context_tokens_max;
+  facts.vocab_size = profile.vocab_size;
+  facts.eos_token_ids = profile.eos_token_ids;
+  facts.block_tokens = profile.block_tokens;
+  facts.hash_salt = profile.hash_salt;
+  facts.since = models_since_.at(profile.model);
+}
+
+}  // namespace baton::router

@@ -1,0 +1,119 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "common/base/clock.h"
+#include "common/base/status.h"
+#include "services/router/placement/kv_index.h"
+#include "services/router/placement/policy.h"
+
+namespace baton::router {
+
+// Told of comings and goings, outside the roster's lock, on the thread that brought the news.
+class RosterListener {
+ public:
+  virtual ~RosterListener() = default;
+  virtual void OnJoined(const WorkerProfile& profile) = 0;
+  virtual void OnLeft(const WorkerProfile& profile) = 0;
+};
+
+// What the router knows of a served model through its decode workers.
+struct ModelFacts {
+  std::string name;
+  int32_t context_tokens_max = 0;  // the smallest of the workers'
+  int32_t vocab_size = 0;
+  std::vector<int32_t> eos_token_ids;
+  int32_t block_tokens = 16;  // of the prefix hashes
+  std::string hash_salt;
+  absl::Time since;    // first worker seen
+  bool ready = false;  // a decode worker can take a request now
+};
+
+// Everyone who is attached, with load and prefix cache: the router's whole picture of the cluster.
+// Soft state, filled by the workers' streams. Thread-safe; one lock, held for lookups and copies.
+class Roster {
+ public:
+  struct Options {
+    int reports_missed_max = 3;  // heartbeats; then a worker is suspect and gets no new work
+    // Work placed at most so long before a report arrived is not in it yet.
+    absl::Duration report_lag = absl::Milliseconds(30);
+  };
+  Roster(const Options& options, const Clock& clock) : options_(options), clock_(clock) {}
+  // Before the first Join. Borrowed; may be null.
+  void set_listener(RosterListener* listener) { listener_ = listener; }
+
+  // Names one stay in the roster: news of an earlier stay of the same worker is ignored.
+  using Stay = uint64_t;
+  // INVALID_ARGUMENT names the field that is missing or out of range. A worker that is here already
+  // under this id (its old stream is broken, but nobody noticed yet) is replaced.
+  absl::StatusOr<Stay> Join(WorkerProfile profile);
+  void Leave(const WorkerId& id, Stay stay);
+  void Report(const WorkerId& id, Stay stay, const WorkerLoad& load);
+  KvIndex::Outcome ApplyKvEvents(const WorkerId& id, Stay stay, const engine::KvEvents& events);
+  void Drain(const WorkerId& id, Stay stay);
+  // The dispatcher's stream to a decode worker stands, or does not.
+  void SetReachable(const WorkerId& id, bool reachable);
+
+  // Absent when no decode worker serves it.
+  std::optional<ModelFacts> Facts(std::string_view model) const;
+  std::vector<ModelFacts> Models() const;
+  // Workers of `model` that may take work, without `excluded`. `prompt`: its block hashes.
+  PlacementSnapshot SnapshotFor(std::string_view model, std::span<const kv::BlockHash> prompt,
+                                std::span<const WorkerId> excluded) const;
+  // `tokens` of prompt and `sequences` are on their way to this worker.
+  void AddPlaced(const WorkerId& id, int32_t sequences, int64_t tokens);
+  std::string AddressOf(const WorkerId& id) const;  // empty: gone
+
+  struct Entry {
+    WorkerState state;
+    bool reachable = false;
+    bool draining = false;
+    bool suspect = false;
+    absl::Duration report_age;
+    size_t indexed_blocks = 0;
+  };
+  std::vector<Entry> List() const;  // by worker id
+
+ private:
+  struct Placed {
+    absl::Duration at;
+    int32_t sequences = 0;
+    int64_t tokens = 0;
+  };
+  struct Worker {
+    WorkerProfile profile;
+    Stay stay = 0;
+    WorkerLoad load;
+    absl::Duration last_report;
+    bool reachable = false;
+    bool draining = false;
+    std::deque<Placed> placed;
+  };
+  Worker* Find(const WorkerId& id, Stay stay) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Suspect(const Worker& worker) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MayTakeWork(const Worker& worker) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static WorkerState StateOf(const Worker& worker);
+  void MergeFacts(const Worker& worker, ModelFacts& facts) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const Options options_;
+  const Clock& clock_;
+  RosterListener* listener_ = nullptr;
+
+  mutable absl::Mutex mutex_;
+  absl::flat_hash_map<WorkerId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::string, absl::Time> models_since_ ABSL_GUARDED_BY(mutex_);
+  KvIndex index_ ABSL_GUARDED_BY(mutex_);
+  Stay next_stay_ ABSL_GUARDED_BY(mutex_) = 1;
+};
+
+}  // namespace baton::router

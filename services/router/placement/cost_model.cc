@@ -1,0 +1,99 @@
+#include "services/router/placement/cost_model.h"
+
+#include <algorithm>
+
+namespace baton::router {
+namespace {
+
+int32_t Uncached(const WorkerState& worker, int32_t prompt_tokens) {
+  // The last token is always computed: its logits are the answer.
+  return std::max(1, prompt_tokens - std::min(worker.cached_tokens(), prompt_tokens - 1));
+}
+
+double NotNegative(double value) { return std::max(0.0, value); }
+
+}  // namespace
+
+const engine::StepFit& CostModel::FitOf(const WorkerState& worker) const {
+  const engine::StepFit& fit = worker.load.engine.fit;
+  return fit.samples >= options_.samples_min ? fit : options_.prior;
+}
+
+double CostModel::StepMs(const WorkerState& worker, int32_t decodes) const {
+  const engine::StepFit& fit = FitOf(worker);
+  return NotNegative(fit.base_ms) + NotNegative(fit.per_decode_ms) * decodes;
+}
+
+// Prompt tokens in chunks of the step budget; every chunk is a step with all its fixed costs.
+double CostModel::ComputeMs(const WorkerState& worker, int64_t tokens) const {
+  if (tokens <= 0) return 0;
+  const engine::StepFit& fit = FitOf(worker);
+  const int64_t budget = std::max(1, worker.profile.step_tokens_max);
+  const double steps = static_cast<double>((tokens + budget - 1) / budget);
+  return steps * StepMs(worker, worker.load.engine.running) +
+         NotNegative(fit.per_prefill_token_ms) * static_cast<double>(tokens);
+}
+
+double CostModel::TransferBytesPerMs(const WorkerState& prefill) const {
+  const WorkerLoad& load = prefill.load;
+  if (load.kv_bytes < options_.transfer_bytes_measured_min || load.kv_busy_seconds <= 0) {
+    return options_.transfer_bytes_per_ms;
+  }
+  return static_cast<double>(load.kv_bytes) / (load.kv_busy_seconds * 1e3);
+}
+
+void CostModel::AddDecodeSide(const WorkerState& decode, int32_t prompt_tokens, int32_t choices,
+                              Estimate& estimate) const {
+  const int32_t batch_max = std::max(1, decode.profile.batch_sequences_max);
+  const int32_t beside = std::min(decode.sequences() + choices, batch_max);
+  estimate.decode_ms = options_.decode_tokens * StepMs(decode, beside);
+  // Everybody's step gets longer by this request's share of it.
+  estimate.harm_ms += options_.harm_weight * options_.decode_tokens * choices *
+                      NotNegative(FitOf(decode).per_decode_ms) *
+                      std::min(decode.sequences(), batch_max);
+
+  const int32_t too_many = decode.sequences() + choices - batch_max;
+  const int32_t P = std::max(1, decode.profile.block_tokens);
+  const int32_t needed = (Uncached(decode, prompt_tokens) + P) / P + choices;
+  const engine::LoadReport& load = decode.load.engine;
+  const int32_t missing =
+      load.blocks_total > 0 ? needed - load.blocks_free - load.blocks_cached : 0;
+  estimate.crowding_ms = options_.crowding_sequence_ms * std::max(0, too_many) +
+                         options_.crowding_block_ms * std::max(0, missing);
+  estimate.ttft_ms = estimate.queue_ms + estimate.prefill_ms;
+  estimate.total_ms =
+      estimate.ttft_ms + estimate.decode_ms + estimate.harm_ms + estimate.crowding_ms;
+}
+
+Estimate CostModel::Local(const WorkerState& decode, int32_t prompt_tokens, int32_t choices) const {
+  const int32_t tokens = Uncached(decode, prompt_tokens);
+  Estimate estimate;
+  estimate.queue_ms = ComputeMs(decode, decode.queued_tokens());
+  estimate.prefill_ms = ComputeMs(decode, tokens);
+  const double held_up =
+      std::max<double>(decode.load.engine.running, options_.harmed_sequences_min);
+  estimate.harm_ms =
+      options_.harm_weight * held_up * NotNegative(FitOf(decode).per_prefill_token_ms) * tokens;
+  AddDecodeSide(decode, prompt_tokens, choices, estimate);
+  return estimate;
+}
+
+Estimate CostModel::Remote(const WorkerState& decode, const WorkerState& prefill,
+                           int32_t prompt_tokens, int32_t choices) const {
+  Estimate estimate;
+  estimate.queue_ms = ComputeMs(prefill, prefill.queued_tokens());
+  const double compute_ms = ComputeMs(prefill, Uncached(prefill, prompt_tokens));
+  // Only what the decode worker misses travels, layer by layer while the next ones are computed:
+  // exposed is what the link is slower than the computation, and about a tenth for the last layers.
+  const double bytes = static_cast<double>(Uncached(decode, prompt_tokens)) *
+                       static_cast<double>(decode.profile.kv_bytes_per_token);
+  const double send_ms = bytes / TransferBytesPerMs(prefill);
+  estimate.transfer_ms = std::max(send_ms - compute_ms, 0.1 * send_ms);
+  // It joins the decode worker's batch at the next step: on average half a step away.
+  const double join_ms = 0.5 * StepMs(decode, decode.load.engine.running);
+  estimate.prefill_ms = compute_ms + estimate.transfer_ms + options_.handover_ms + join_ms;
+  AddDecodeSide(decode, prompt_tokens, choices, estimate);
+  return estimate;
+}
+
+}  // namespace baton::router

@@ -1,0 +1,66 @@
+#pragma once
+
+#include "services/router/placement/worker_state.h"
+
+namespace baton::router {
+
+// What one way of running a request costs, in milliseconds. `total_ms` is what is compared.
+struct Estimate {
+  double queue_ms = 0;     // work that is ahead of it
+  double prefill_ms = 0;   // its own prompt, hand-over included
+  double transfer_ms = 0;  // of prefill_ms: KV still under way after the last layer was computed
+  double decode_ms = 0;    // its first tokens at the pace of the decode worker's batch
+  double harm_ms = 0;      // by how much it delays others, summed over them
+  double crowding_ms = 0;  // penalty: no slot or no blocks for it right now
+  double ttft_ms = 0;      // queue + prefill
+  double total_ms = 0;
+};
+
+// Every constant of the estimate. The rest is measured by the workers.
+struct CostOptions {
+  // Two messages and a wake-up on each side: what a remote prefill costs beyond computing and
+  // sending.
+  double handover_ms = 3.0;
+  // Until a worker has handed over enough to measure.
+  double transfer_bytes_per_ms = 1e6;
+  uint64_t transfer_bytes_measured_min = 1 << 20;
+  // Output tokens over which decode workers are compared.
+  int32_t decode_tokens = 32;
+  // A local prefill holds up the sequences that decode beside it, and those that arrive meanwhile:
+  // count at least this many.
+  double harmed_sequences_min = 1.0;
+  double harm_weight = 1.0;
+  // Per sequence beyond the batch, and per block that is missing.
+  double crowding_sequence_ms = 200.0;
+  double crowding_block_ms = 20.0;
+  // A worker that has not measured its steps yet is taken for this one (a small model on a CPU).
+  engine::StepFit prior = {.base_ms = 2.0,
+                           .per_prefill_token_ms = 0.2,
+                           .per_decode_ms = 0.5,
+                           .per_context_token_ms = 0.0001};
+  int64_t samples_min = 8;
+};
+
+// Turns measured step times into estimates. Pure.
+class CostModel {
+ public:
+  explicit CostModel(const CostOptions& options) : options_(options) {}
+
+  // Prompt computed on the decode worker itself.
+  Estimate Local(const WorkerState& decode, int32_t prompt_tokens, int32_t choices) const;
+  // Prompt computed by `prefill`, KV handed over to `decode`.
+  Estimate Remote(const WorkerState& decode, const WorkerState& prefill, int32_t prompt_tokens,
+                  int32_t choices) const;
+
+ private:
+  const engine::StepFit& FitOf(const WorkerState& worker) const;
+  double StepMs(const WorkerState& worker, int32_t decodes) const;
+  double ComputeMs(const WorkerState& worker, int64_t tokens) const;
+  double TransferBytesPerMs(const WorkerState& prefill) const;
+  void AddDecodeSide(const WorkerState& decode, int32_t prompt_tokens, int32_t choices,
+                     Estimate& estimate) const;
+
+  const CostOptions options_;
+};
+
+}  // namespace baton::router

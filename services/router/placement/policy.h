@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "services/router/placement/cost_model.h"
+#include "services/router/placement/worker_state.h"
+
+namespace baton::router {
+
+// What a policy may know of the request.
+struct PlacementRequest {
+  RequestId id;
+  int32_t prompt_tokens = 0;
+  int32_t max_tokens = 0;
+  int32_t choices = 1;
+  int32_t priority = 0;
+};
+
+// Who may take it: workers of the request's model that are reachable and not draining.
+struct PlacementSnapshot {
+  std::vector<WorkerState> decode;
+  std::vector<WorkerState> prefill;
+};
+
+// One way to run the request, with what it was estimated to cost.
+struct Candidate {
+  WorkerId decode;
+  WorkerId prefill;  // empty: prefill on the decode worker
+  int32_t cached_tokens_decode = 0;
+  int32_t cached_tokens_prefill = 0;
+  Estimate estimate;
+};
+
+// Why, in one word, for the metric's label and for /debug/cluster.
+namespace reason {
+inline constexpr std::string_view kNoPrefillWorker = "no_prefill_worker";  // local: nobody to ask
+inline constexpr std::string_view kCached = "cached";  // local: about a block is missing
+inline constexpr std::string_view kLocalCheaper = "local_cheaper";
+inline constexpr std::string_view kRemoteCheaper = "remote_cheaper";
+inline constexpr std::string_view kPolicyLocal = "policy_local";  // the policy's rule, no estimate
+inline constexpr std::string_view kPolicyRemote = "policy_remote";
+}  // namespace reason
+
+struct Decision {
+  PlacementRequest request;
+  WorkerId decode;
+  std::vector<WorkerId> prefill;  // best first, at most two; empty: local
+  std::string_view reason;        // one of reason::k…
+  std::string policy;
+  std::vector<Candidate> candidates;  // cheapest first
+  absl::Time at;
+};
+
+// Chooses where a request runs. Pure but for counters and dice of its own: it sees a snapshot and
+// gives a decision. Called by one thread at a time.
+class Policy {
+ public:
+  virtual ~Policy() = default;
+  virtual std::string_view name() const = 0;
+  // Requires at least one decode worker in the snapshot.
+  virtual Decision Decide(const PlacementRequest& request, const PlacementSnapshot& snapshot) = 0;
+};
+
+struct PolicyOptions {
+  CostOptions cost;
+  uint64_t seed = 1;  // of the dice of `random` and `power-of-two`
+};
+
+// By its name: INVALID_ARGUMENT lists the names there are.
+absl::StatusOr<std::unique_ptr<Policy>> MakePolicy(std::string_view name,
+                                                   const PolicyOptions& options);
+std::vector<std::string_view> PolicyNames();
+
+// Prefill workers that may be paired with `decode`: same model, fingerprint and block size.
+std::vector<const WorkerState*> PartnersOf(const WorkerState& decode,
+                                           const std::vector<WorkerState>& prefill);
+
+}  // namespace baton::router

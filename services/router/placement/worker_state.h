@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/base/strong_id.h"
+#include "common/engine/observer.h"
+
+namespace baton::router {
+
+enum class WorkerRole : uint8_t { kPrefill, kDecode };
+
+constexpr std::string_view NameOf(WorkerRole role) {
+  return role == WorkerRole::kPrefill ? "prefill" : "decode";
+}
+
+// What a worker said of itself when it registered. Constant for the life of its process.
+struct WorkerProfile {
+  WorkerId id;
+  WorkerRole role = WorkerRole::kDecode;
+  std::string model;            // served name
+  std::string fingerprint;      // only equal ones are paired
+  std::string grpc_address;     // host:port
+  std::string metrics_address;  // host:port; empty: none
+  std::string hash_salt;        // of its block hashes
+  int32_t block_tokens = 16;
+  int32_t num_blocks = 0;
+  int32_t context_tokens_max = 0;
+  int32_t vocab_size = 0;
+  std::vector<int32_t> eos_token_ids;
+  int32_t heartbeat_ms = 0;
+  int64_t process_id = 0;
+  int32_t batch_sequences_max = 0;
+  int32_t waiting_sequences_max = 0;
+  int64_t waiting_tokens_max = 0;
+  int64_t kv_bytes_per_token = 0;
+  int32_t step_tokens_max = 0;
+};
+
+// What it reported last.
+struct WorkerLoad {
+  engine::LoadReport engine;
+  uint64_t kv_bytes = 0;       // handed over since its start
+  double kv_busy_seconds = 0;  // with a hand-over under way
+  uint64_t handovers_failed = 0;
+};
+
+// A worker as one placement sees it. A plain copy: policies hold no references into the roster.
+struct WorkerState {
+  WorkerProfile profile;
+  WorkerLoad load;
+  // Placed here by this router, too recently to be in the report.
+  int32_t added_sequences = 0;
+  int64_t added_tokens = 0;
+  // Leading blocks of this request's prompt that lie in its prefix cache.
+  int32_t cached_blocks = 0;
+
+  int32_t cached_tokens() const { return cached_blocks * profile.block_tokens; }
+  int32_t sequences() const { return load.engine.running + load.engine.waiting + added_sequences; }
+  int64_t queued_tokens() const { return load.engine.waiting_tokens + added_tokens; }
+};
+
+}  // namespace baton::router

@@ -1,0 +1,70 @@
+#include "services/router/telemetry/router_metrics.h"
+
+namespace baton::router {
+
+using telemetry::ItlBuckets;
+using telemetry::RequestBuckets;
+using telemetry::TtftBuckets;
+
+RouterMetrics::RouterMetrics()
+    : ttft_(metrics_.AddHistogram("baton_request_ttft_seconds",
+                                  "From acceptance to the first token, at the router",
+                                  TtftBuckets())),
+      itl_(metrics_.AddHistogram("baton_request_itl_seconds",
+                                 "Between consecutive tokens of a choice, at the router",
+                                 ItlBuckets())),
+      duration_(metrics_.AddHistogram("baton_request_duration_seconds",
+                                      "From acceptance to the end of completed requests",
+                                      RequestBuckets())),
+      inflight_(metrics_.AddGauge("baton_requests_inflight", "Requests accepted and not ended")),
+      connections_(metrics_.AddGauge("baton_http_connections", "Open HTTP connections")),
+      index_blocks_(
+          metrics_.AddGauge("baton_kv_index_blocks", "Blocks in the KV index, by worker")),
+      waiting_(metrics_.AddGauge("baton_queue_sequences",
+                                 "Sequences waiting on the workers, as last reported")),
+      prompt_tokens_(
+          metrics_.AddCounter("baton_prompt_tokens_total", "Prompt tokens of completed requests")),
+      cached_tokens_(metrics_.AddCounter("baton_prompt_cached_tokens_total",
+                                         "Of these, found in a decode worker's prefix cache")),
+      completion_tokens_(metrics_.AddCounter("baton_completion_tokens_total",
+                                             "Tokens generated for completed requests")),
+      resubmitted_(metrics_.AddCounter("baton_requests_resubmitted_total",
+                                       "Times a request went to another worker before its first "
+                                       "token")) {}
+
+void RouterMetrics::RequestEnded(std::string_view outcome, absl::Duration total) {
+  metrics_
+      .AddCounter("baton_requests_total", "Requests by outcome",
+                  {{"outcome", std::string(outcome)}})
+      .Increment();
+  if (outcome == "completed") duration_.Observe(absl::ToDoubleSeconds(total));
+}
+
+void RouterMetrics::Tokens(int prompt, int cached, int completion) {
+  prompt_tokens_.Increment(prompt);
+  cached_tokens_.Increment(cached);
+  completion_tokens_.Increment(completion);
+}
+
+void RouterMetrics::Placed(std::string_view reason) {
+  metrics_
+      .AddCounter("baton_placement_decisions_total", "Placements by reason",
+                  {{"reason", std::string(reason)}})
+      .Increment();
+}
+
+void RouterMetrics::HttpAnswered(std::string_view route, int status) {
+  metrics_
+      .AddCounter("baton_http_responses_total", "HTTP answers by route and status",
+                  {{"route", std::string(route)}, {"status", std::to_string(status)}})
+      .Increment();
+}
+
+void RouterMetrics::Workers(std::string_view role, std::string_view state, int count) {
+  metrics_
+      .AddGauge("baton_workers", "Attached workers by role and state",
+                {{"role", std::string(role)}, {"state", std::string(state)}})
+      .Set(count);
+}
+
+}  // namespace baton::router

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/time/time.h"
+#include "common/telemetry/metrics.h"
+
+namespace baton::router {
+
+// Every figure of the router. Thread-safe.
+class RouterMetrics {
+ public:
+  RouterMetrics();
+
+  // How a request ended: completed, cancelled or failed.
+  void RequestEnded(std::string_view outcome, absl::Duration total);
+  void Inflight(int requests) { inflight_.Set(requests); }
+  void FirstToken(absl::Duration ttft) { ttft_.Observe(absl::ToDoubleSeconds(ttft)); }
+  void TokenGap(absl::Duration gap) { itl_.Observe(absl::ToDoubleSeconds(gap)); }
+  void Tokens(int prompt, int cached, int completion);
+  void Placed(std::string_view reason);
+  void Resubmitted() { resubmitted_.Increment(); }
+  void HttpAnswered(std::string_view route, int status);
+  void HttpConnections(int open) { connections_.Set(open); }
+  void Workers(std::string_view role, std::string_view state, int count);
+  void WaitingSequences(int waiting) { waiting_.Set(waiting); }
+  void KvIndexBlocks(size_t blocks) { index_blocks_.Set(static_cast<double>(blocks)); }
+
+  // Prometheus text format.
+  std::string Render() const { return metrics_.Text(); }
+
+ private:
+  telemetry::Metrics metrics_;
+  telemetry::Histogram& ttft_;
+  telemetry::Histogram& itl_;
+  telemetry::Histogram& duration_;
+  telemetry::Gauge& inflight_;
+  telemetry::Gauge& connections_;
+  telemetry::Gauge& index_blocks_;
+  telemetry::Gauge& waiting_;
+  telemetry::Counter& prompt_tokens_;
+  telemetry::Counter& cached_tokens_;
+  telemetry::Counter& completion_tokens_;
+  telemetry::Counter& resubmitted_;
+};
+
+}  // namespace baton::router

@@ -1,0 +1,134 @@
+#include "services/router/wiring/router.h"
+
+#include <algorithm>
+#include <random>
+#include <thread>
+
+#include "common/rpc/server.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "services/router/grpc/inference_service.h"
+#include "services/router/http/routes.h"
+#include "services/router/intake/text_threads.h"
+#include "services/router/membership/attach_service.h"
+
+namespace baton::router {
+namespace {
+
+constexpr size_t kTextTasksWaitingMax = 4096;
+constexpr absl::Duration kStreamsEnd = absl::Milliseconds(200);
+constexpr char kInferenceService[] = "baton.v1.Inference";
+
+absl::Duration TimeoutOf(const config::RouterOptions& options) {
+  return options.request_timeout == absl::ZeroDuration() ? absl::InfiniteDuration()
+                                                         : options.request_timeout;
+}
+
+int TextThreadsOf(const config::RouterOptions& options) {
+  if (options.text_threads > 0) return options.text_threads;
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / 2);
+}
+
+HttpServerOptions HttpOptionsOf(const config::RouterOptions& options) {
+  return {.host = options.http.host,
+          .port = options.http.port,
+          .threads = options.http_threads,
+          .header_bytes_max = static_cast<size_t>(options.header_bytes_max.count),
+          .body_bytes_max = static_cast<size_t>(options.body_bytes_max.count),
+          .stream_bytes_max = static_cast<size_t>(options.stream_buffer_bytes_max.count),
+          .connections_max = options.connections_max,
+          .header_timeout = options.header_timeout,
+          .body_timeout = options.body_timeout,
+          .send_timeout = options.send_timeout};
+}
+
+// Members are in the order of their dependence: each outlives those after it.
+class WiredRouter : public Router {
+ public:
+  WiredRouter(const config::RouterOptions& options, std::unique_ptr<ServedModel> model,
+              std::unique_ptr<Policy> policy, const Clock& clock)
+      : model_(std::move(model)),
+        roster_({}, clock),
+        dispatcher_({.inflight_requests_max = options.inflight_requests_max,
+                     .decisions_kept = options.decisions_kept},
+                    std::move(policy), roster_, metrics_, clock),
+        intake_({}, *model_, roster_, clock),
+        api_({.json_depth_max = static_cast<size_t>(options.json_depth_max),
+              .request_timeout = TimeoutOf(options)},
+             intake_, dispatcher_, clock),
+        attach_(roster_, fmt::format("router-{:08x}", std::random_device()())),
+        inference_({.stream_bytes_max = static_cast<size_t>(options.stream_buffer_bytes_max.count),
+                    .request_timeout = TimeoutOf(options)},
+                   intake_, dispatcher_, roster_),
+        text_threads_(TextThreadsOf(options), kTextTasksWaitingMax),
+        routes_(api_, roster_, dispatcher_, metrics_, [this](std::function<void()> task) {
+          return text_threads_.Spawn(std::move(task));
+        }) {}
+  ~WiredRouter() override;
+
+  absl::Status Listen(const config::RouterOptions& options);
+  std::string http_address() const override { return http_->address(); }
+  std::string grpc_address() const override { return grpc_.address; }
+  void Tick() override;
+  void Drain() override;
+  int inflight() const override { return dispatcher_.inflight(); }
+
+ private:
+  RouterMetrics metrics_;
+  const std::unique_ptr<ServedModel> model_;
+  Roster roster_;
+  Dispatcher dispatcher_;
+  Intake intake_;
+  openai::Api api_;
+  AttachService attach_;
+  InferenceService inference_;
+  TextThreads text_threads_;
+  Routes routes_;
+  rpc::Server grpc_;
+  std::unique_ptr<HttpServer> http_;
+  bool draining_ = false;
+};
+
+absl::Status WiredRouter::Listen(const config::RouterOptions& options) {
+  ASSIGN_OR_RETURN(grpc_,
+                   rpc::StartServer({.listen = options.grpc.text()}, {&inference_, &attach_}));
+  Tick();  // health says "not serving" from the first moment
+  ASSIGN_OR_RETURN(http_, HttpServer::Start(HttpOptionsOf(options), routes_));
+  return absl::OkStatus();
+}
+
+void WiredRouter::Tick() {
+  dispatcher_.Tick();
+  const bool serving = dispatcher_.ready() && !draining_;
+  if (auto* health = grpc_.server->GetHealthCheckService()) {
+    health->SetServingStatus(kInferenceService, serving);
+    health->SetServingStatus("", serving);
+  }
+}
+
+void WiredRouter::Drain() {
+  draining_ = true;
+  routes_.Drain();
+  dispatcher_.Drain();
+  http_->Drain();
+  Tick();
+}
+
+WiredRouter::~WiredRouter() {
+  dispatcher_.Drain();
+  dispatcher_.Shutdown();
+  // Workers' streams never end by themselves.
+  if (grpc_.server) grpc_.server->Shutdown(absl::ToChronoTime(absl::Now() + kStreamsEnd));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Router>> Router::Start(const config::RouterOptions& options,
+                                                      std::unique_ptr<ServedModel> model,
+                                                      const Clock& clock) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Policy> policy, MakePolicy(options.placement, {}));
+  auto router = std::make_unique<WiredRouter>(options, std::move(model), std::move(policy), clock);
+  RETURN_IF_ERROR(router->Listen(options));
+  return router;
+}
+
+}  // namespace baton::router

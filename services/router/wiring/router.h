@@ -1,0 +1,33 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/base/clock.h"
+#include "common/config/router_options.h"
+#include "services/router/intake/served_model.h"
+
+namespace baton::router {
+
+// The whole router: both doors, membership, placement, dispatch. One thread calls it: main()'s, or
+// a test's.
+class Router {
+ public:
+  // Listens on both doors. Errors name the option or the address.
+  static absl::StatusOr<std::unique_ptr<Router>> Start(const config::RouterOptions& options,
+                                                       std::unique_ptr<ServedModel> model,
+                                                       const Clock& clock);
+  // Cuts what is left.
+  virtual ~Router() = default;
+
+  virtual std::string http_address() const = 0;
+  virtual std::string grpc_address() const = 0;
+  // Upkeep: every few tens of milliseconds, from start to end, also while draining.
+  virtual void Tick() = 0;
+  // Takes nothing new; what runs goes on.
+  virtual void Drain() = 0;
+  virtual int inflight() const = 0;
+};
+
+}  // namespace baton::router
