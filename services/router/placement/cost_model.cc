@@ -14,9 +14,12 @@ double NotNegative(double value) { return std::max(0.0, value); }
 
 }  // namespace
 
+bool CostModel::Measured(const WorkerState& worker) const {
+  return worker.load.engine.fit.samples >= options_.samples_min;
+}
+
 const engine::StepFit& CostModel::FitOf(const WorkerState& worker) const {
-  const engine::StepFit& fit = worker.load.engine.fit;
-  return fit.samples >= options_.samples_min ? fit : options_.prior;
+  return Measured(worker) ? worker.load.engine.fit : options_.prior;
 }
 
 double CostModel::StepMs(const WorkerState& worker, int32_t decodes) const {
@@ -78,8 +81,10 @@ Estimate CostModel::Local(const WorkerState& decode, int32_t prompt_tokens, int3
   return estimate;
 }
 
-Estimate CostModel::Remote(const WorkerState& decode, const WorkerState& prefill,
+Estimate CostModel::Remote(const WorkerState& decode, const WorkerState& given,
                            int32_t prompt_tokens, int32_t choices) const {
+  WorkerState prefill = given;
+  if (!Measured(prefill)) prefill.load.engine.fit = decode.load.engine.fit;
   Estimate estimate;
   estimate.queue_ms = ComputeMs(prefill, prefill.queued_tokens());
   const double compute_ms = ComputeMs(prefill, Uncached(prefill, prompt_tokens));

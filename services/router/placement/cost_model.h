@@ -41,7 +41,9 @@ struct CostOptions {
   int64_t samples_min = 8;
 };
 
-// Turns measured step times into estimates. Pure.
+// Turns measured step times into estimates. Pure. A prefill worker that has not measured itself yet is
+// taken to be as fast as the decode worker it would serve: else a pessimistic prior would keep work away
+// from it for ever.
 class CostModel {
  public:
   explicit CostModel(const CostOptions& options) : options_(options) {}
@@ -53,6 +55,7 @@ class CostModel {
                   int32_t choices) const;
 
  private:
+  bool Measured(const WorkerState& worker) const;
   const engine::StepFit& FitOf(const WorkerState& worker) const;
   double StepMs(const WorkerState& worker, int32_t decodes) const;
   double ComputeMs(const WorkerState& worker, int64_t tokens) const;
