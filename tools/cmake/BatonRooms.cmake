@@ -14,6 +14,29 @@ macro(baton_skip_if_missing)
   endforeach()
 endmacro()
 
+# Abseil comes as a library built without ThreadSanitizer; every program of such a build tells it what
+# Abseil's locks order.
+if(BATON_SANITIZE STREQUAL "thread")
+  add_library(baton_tsan_absl OBJECT ${CMAKE_CURRENT_LIST_DIR}/tsan_absl.cc)
+  target_link_libraries(baton_tsan_absl PUBLIC absl::synchronization ${CMAKE_DL_LIBS})
+  set(BATON_PROGRAM_LIBRARIES baton_tsan_absl)
+  # UCX hooks madvise(), which ThreadSanitizer's own start-up calls too early.
+  set(BATON_SANITIZER_ENVIRONMENT
+    "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tools/cmake/tsan.supp:ignore_noninstrumented_modules=1:halt_on_error=1"
+    "UCX_MEM_MMAP_HOOK_MODE=none")
+endif()
+
+# See tsan_mutex.cc: makes the locks of an Abseil that is not instrumented visible.
+if(BATON_SANITIZE STREQUAL "thread")
+  add_library(tsan_mutex OBJECT ${CMAKE_CURRENT_LIST_DIR}/tsan_mutex.cc)
+  target_link_libraries(tsan_mutex PRIVATE absl::synchronization)
+endif()
+function(baton_see_locks name)
+  if(TARGET tsan_mutex)
+    target_link_libraries(${name} PRIVATE tsan_mutex)
+  endif()
+endfunction()
+
 function(baton_library name)
   cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
   baton_skip_if_missing()
@@ -32,8 +55,9 @@ function(baton_binary name)
   cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
   baton_skip_if_missing()
   add_executable(${name} ${A_SOURCES})
+  baton_see_locks(${name})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
-  target_link_libraries(${name} PRIVATE ${A_DEPS})
+  target_link_libraries(${name} PRIVATE ${A_DEPS} ${BATON_PROGRAM_LIBRARIES})
 endfunction()
 
 function(baton_test name)
@@ -46,11 +70,12 @@ function(baton_test name)
     set(A_TIMEOUT 120)
   endif()
   add_executable(${name} ${A_SOURCES})
+  baton_see_locks(${name})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
-  target_link_libraries(${name} PRIVATE ${A_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
+  target_link_libraries(${name} PRIVATE ${A_DEPS} ${BATON_PROGRAM_LIBRARIES} GTest::gmock GTest::gtest GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}"
-    ENVIRONMENT "BATON_SOURCE_DIR=${CMAKE_SOURCE_DIR};BATON_BIN_DIR=${CMAKE_BINARY_DIR}/bin;TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tools/cmake/tsan.supp")
+    ENVIRONMENT "BATON_SOURCE_DIR=${CMAKE_SOURCE_DIR};BATON_BIN_DIR=${CMAKE_BINARY_DIR}/bin;${BATON_SANITIZER_ENVIRONMENT}")
 endfunction()
 
 function(baton_bench name)
@@ -60,6 +85,7 @@ function(baton_bench name)
   cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
   baton_skip_if_missing()
   add_executable(${name} ${A_SOURCES})
+  baton_see_locks(${name})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${A_DEPS} benchmark::benchmark)
 endfunction()
