@@ -251,7 +251,8 @@ void Transformer::ComputeLogits(const Rows& rows) {
 std::span<const float> Transformer::last_logits() const {
   if (!host_logits_valid_) {
     host_logits_.resize(size_t(num_logits_rows_) * config_.vocab);
-    backend_.CopyToHost(logits_->data(), host_logits_.data(), host_logits_.size() * sizeof(float));
+    const size_t bytes = host_logits_.size() * sizeof(float);
+    if (bytes > 0) backend_.CopyToHost(logits_->data(), host_logits_.data(), bytes);
     host_logits_valid_ = true;
   }
   return host_logits_;
