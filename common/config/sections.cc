@@ -121,7 +121,7 @@ void WorkerOptions::AddTo(OptionSet& set) {
   set.Add("kv_memory", &kv_memory,
           {.min = 1 << 16,
            .zero = "auto",
-           .help = "memory of the KV pool; auto: a tenth of the machine's, 64MiB to 1GiB"});
+           .help = "memory of the KV pool; auto: a tenth of the machine's, 64MiB to 512MiB"});
   set.Add("kv_blocks", &kv_blocks,
           {.min = 0,
            .max = 1 << 26,
@@ -210,7 +210,7 @@ Bytes WorkerOptions::kv_memory_or_default() const {
 
 Bytes DefaultKvMemory() {
   const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
-  return {std::clamp(machine / 10, MiB(64).count, GiB(1).count)};
+  return {std::clamp(machine / 10, MiB(64).count, MiB(512).count)};
 }
 
 void UpOptions::AddTo(OptionSet& set) {

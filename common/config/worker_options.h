@@ -62,7 +62,7 @@ struct WorkerOptions {
   Bytes kv_memory_or_default() const;
 };
 
-// A tenth of the machine's memory, 1 GiB at most and 64 MiB at least.
+// A tenth of the machine's memory, 512 MiB at most and 64 MiB at least.
 Bytes DefaultKvMemory();
 
 }  // namespace baton::config

@@ -1,0 +1,7 @@
+import sys
+
+from baton_client import Client
+
+with Client(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9000") as client:
+    for text in client.chat("What is a KV cache?").texts():
+        print(text, end="", flush=True)
