@@ -92,22 +92,35 @@ Distribution DistributionOf(std::string_view name, int64_t cols) {
 absl::StatusOr<kernels::HostMatrix> RandomWeights::Get(std::string_view name, int64_t rows,
                                                        int64_t cols, bool vector) {
   const size_t count = size_t(rows) * size_t(cols);
-  auto bytes = std::make_unique_for_overwrite<std::byte[]>(count * BytesOf(dtype_));
+  Scratch scratch = TakeScratch(count * BytesOf(dtype_));
   const Distribution d = DistributionOf(name, cols);
   const uint64_t key = KeyOf(seed_, name);
   if (dtype_ == kernels::DType::kBF16) {
-    Fill(key, Palette<uint16_t>(d.mean, d.deviation), count, bytes.get());
+    Fill(key, Palette<uint16_t>(d.mean, d.deviation), count, scratch.data.get());
   } else {
-    Fill(key, Palette<float>(d.mean, d.deviation), count, bytes.get());
+    Fill(key, Palette<float>(d.mean, d.deviation), count, scratch.data.get());
   }
-  const kernels::HostMatrix matrix{bytes.get(), dtype_, rows, cols};
-  held_[std::string(name)] = std::move(bytes);
+  const kernels::HostMatrix matrix{scratch.data.get(), dtype_, rows, cols};
+  held_[std::string(name)] = std::move(scratch);
   return matrix;
+}
+
+RandomWeights::Scratch RandomWeights::TakeScratch(size_t bytes) {
+  for (Scratch& spare : spare_) {
+    if (spare.bytes < bytes) continue;
+    std::swap(spare, spare_.back());
+    Scratch taken = std::move(spare_.back());
+    spare_.pop_back();
+    return taken;
+  }
+  return {std::make_unique_for_overwrite<std::byte[]>(bytes), bytes};
 }
 
 void RandomWeights::Release(std::string_view name) {
   const auto it = held_.find(name);
-  if (it != held_.end()) held_.erase(it);
+  if (it == held_.end()) return;
+  spare_.push_back(std::move(it->second));
+  held_.erase(it);
 }
 
 std::string RandomWeights::ContentHash() const { return fmt::format("random:{}", seed_); }

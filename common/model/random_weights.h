@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/model/weight_source.h"
 
@@ -27,7 +28,15 @@ class RandomWeights : public WeightSource {
  private:
   uint64_t seed_;
   kernels::DType dtype_;
-  std::map<std::string, std::unique_ptr<std::byte[]>, std::less<>> held_;
+  struct Scratch {
+    std::unique_ptr<std::byte[]> data;
+    size_t bytes = 0;
+  };
+  Scratch TakeScratch(size_t bytes);
+
+  std::map<std::string, Scratch, std::less<>> held_;
+  std::vector<Scratch>
+      spare_;  // of released tensors: fresh pages cost more than the values in them
 };
 
 }  // namespace baton::model
