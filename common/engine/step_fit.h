@@ -9,8 +9,8 @@
 namespace baton::engine {
 
 // Fits the time of a step to what the step did (StepFit), online: least squares in which older
-// steps count less and less. Coefficients are never negative, and stay sensible while some features
-// have not varied yet (then the simplest explanation gets the time). Single-threaded.
+// steps count less and less. Coefficients are never negative, and stay sensible while features have
+// only varied together (then they share the time). Single-threaded.
 class StepFitter {
  public:
   void Add(int32_t prefill_tokens, int32_t decodes, int64_t context_tokens, absl::Duration time);
