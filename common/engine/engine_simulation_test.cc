@@ -253,7 +253,7 @@ struct Totals {
 Totals RunSeeds(const Workload& workload, uint64_t salt) {
   const char* count = std::getenv("BATON_SIMULATION_SEEDS");
   const char* single = std::getenv("BATON_SIMULATION_SEED");
-  const uint64_t seeds = count != nullptr ? std::strtoull(count, nullptr, 10) : 200;
+  const uint64_t seeds = count != nullptr ? std::strtoull(count, nullptr, 10) : 400;
   Totals totals;
   for (uint64_t i = 0; i < seeds; ++i) {
     const uint64_t seed = single != nullptr ? std::strtoull(single, nullptr, 10) : salt + i;
