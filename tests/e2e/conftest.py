@@ -1,0 +1,26 @@
+import os
+import pathlib
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from cluster import BIN, MODEL, Up  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """One real cluster for every test that does not hurt it: two prefill workers, one decode worker."""
+    before = shared_memory()
+    up = Up(tmp_path_factory.mktemp("up") / "run", "--prefill", "2", "--decode", "1", "--placement", "always-remote",
+            "--set", "prefill.kv_memory=64MiB", "--set", "decode.kv_memory=64MiB", "--status-interval", "1h")
+    up.wait_ready()
+    yield up
+    assert up.stop() == 0, up.output
+    assert shared_memory() == before, "shared memory was left behind"
+
+
+def shared_memory():
+    return {name for name in os.listdir("/dev/shm") if not name.startswith("sem.")}

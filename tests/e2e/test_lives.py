@@ -1,0 +1,157 @@
+"""A real cluster whose processes die."""
+import concurrent.futures
+import os
+import signal
+import threading
+
+import pytest
+
+import baton_client as baton
+from cluster import Up, alive, wait_until
+from conftest import shared_memory
+
+
+@pytest.fixture
+def up(tmp_path):
+    before = shared_memory()
+    with Up(tmp_path / "run", "--placement", "always-remote", "--set", "prefill.kv_memory=64MiB", "--set",
+            "decode.kv_memory=64MiB", "--set", "decode.prefix_cache=off", "--restart-delay-min", "50ms") as up:
+        yield up.wait_ready()
+    wait_until(lambda: shared_memory() == before, 5, "shared memory was left behind")
+
+
+# Several blocks long: shorter prompts are not worth a hand-over.
+LONG = "A decode worker owns a request from admission to its last token. " * 8
+
+
+def ask(up):
+    with baton.Client(up.grpc, attempts=8) as client:
+        sampling = baton.Sampling(temperature=0, max_tokens=16)
+        return client.generate(LONG, sampling=sampling, timeout=60).answer()
+
+
+def test_a_killed_prefill_worker_costs_no_answer(up):
+    first = ask(up)
+    assert first.started.prefill_worker.startswith("prefill-0@")
+    expected = first.text
+    os.kill(up.pids()["prefill-0"], signal.SIGKILL)
+    assert ask(up).text == expected
+    up.wait_for("prefill-0 killed by signal 9")
+    wait_until(lambda: len(up.debug()["workers"]) == 2, 30, "the prefill worker is back")
+    answer = ask(up)
+    assert answer.text == expected and answer.started.prefill_worker.startswith("prefill-0@")
+
+
+def test_a_killed_decode_worker_ends_its_requests_clearly_and_comes_back(up):
+    expected = ask(up).text
+    outcome = []
+
+    def long_request():
+        with baton.Client(up.grpc, attempts=1) as client:
+            try:
+                sampling = baton.Sampling(max_tokens=4000, ignore_eos=True)
+                for event in client.generate("Once upon a time", sampling=sampling):
+                    if isinstance(event, baton.Delta):
+                        started.set()
+                    outcome.append(event)
+            except baton.BatonError as error:
+                outcome.append(error)
+
+    started = threading.Event()
+    thread = threading.Thread(target=long_request)
+    thread.start()
+    assert started.wait(30)
+    os.kill(up.pids()["decode-0"], signal.SIGKILL)
+    thread.join(30)
+    last = outcome[-1]
+    failed = isinstance(last, baton.BatonError) or any(
+        isinstance(e, baton.Finished) and e.reason == "error" for e in outcome)
+    assert not thread.is_alive() and failed, last
+    up.wait_for("decode-0 killed by signal 9")
+    wait_until(lambda: len(up.debug()["workers"]) == 2, 30, "the decode worker is back")
+    assert ask(up).text == expected
+
+
+def test_a_killed_router_finds_its_workers_again(up):
+    expected = ask(up).text
+    workers = {name: pid for name, pid in up.pids().items() if name != "router"}
+    os.kill(up.pids()["router"], signal.SIGKILL)
+    up.wait_for("router killed by signal 9")
+    assert ask(up).text == expected
+    assert {name: pid for name, pid in up.pids().items() if name != "router"} == workers
+
+
+def test_ctrl_c_lets_a_request_end_and_leaves_nothing(up):
+    pids = up.pids()
+    answers = []
+    begun = threading.Event()
+
+    def request():
+        with baton.Client(up.grpc) as client:
+            sampling = baton.Sampling(max_tokens=200, ignore_eos=True, temperature=0)
+            for event in client.generate("Once", sampling=sampling):
+                begun.set()
+                answers.append(event)
+
+    thread = threading.Thread(target=request)
+    thread.start()
+    assert begun.wait(30)
+    up.signal(signal.SIGINT)
+    thread.join(30)
+    assert isinstance(answers[-1], baton.Usage) and answers[-1].completion_tokens == 200
+    assert up.wait_end() == 0
+    assert not any(alive(pid) for pid in pids.values())
+
+
+def test_a_corrupt_model_is_refused_with_file_and_reason(tmp_path):
+    import shutil
+
+    from cluster import MODEL
+    model = tmp_path / "broken"
+    shutil.copytree(MODEL, model)
+    weights = next(model.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    with Up(tmp_path / "run", model=model) as up:
+        assert up.wait_end() == 78
+        assert weights.name in up.output
+
+
+def test_killing_prefill_workers_under_load_changes_no_answer(up):
+    """Hand-overs are cut in the middle; every request still says what it says alone."""
+    prompts = [f"Request {i}: " + LONG * 4 for i in range(8)]
+    enough = threading.Event()
+    wrong = []
+
+    def answer(client, prompt):
+        sampling = baton.Sampling(temperature=0, max_tokens=8)
+        return client.generate(prompt, sampling=sampling, timeout=60).answer().text
+
+    def ask_again_and_again(client, prompt, expected):
+        while not enough.is_set():
+            got = answer(client, prompt)
+            if got != expected:
+                wrong.append((expected, got))
+
+    def computing():
+        return any(w["id"].startswith("prefill") and w["load"]["prompt_tokens"] > 0 for w in up.debug()["workers"])
+
+    with baton.Client(up.grpc, attempts=8) as client:
+        alone = [answer(client, prompt) for prompt in prompts]
+        with concurrent.futures.ThreadPoolExecutor(len(prompts)) as pool:
+            work = [pool.submit(ask_again_and_again, client, p, e) for p, e in zip(prompts, alone)]
+            try:
+                for _ in range(4):
+                    wait_until(computing, 30, "the prefill worker has work")
+                    os.kill(up.pids()["prefill-0"], signal.SIGKILL)
+                    wait_until(lambda: len(up.debug()["workers"]) == 1, 10, "the router has noticed")
+            finally:
+                enough.set()
+            for one in work:
+                one.result()
+    assert wrong == []
+
+    def idle():
+        return all(w["load"]["blocks_active"] == 0 and w["load"]["blocks_quarantined"] == 0
+                   for w in up.debug()["workers"])
+
+    wait_until(idle, 15, "no block is held")
