@@ -76,7 +76,8 @@ void Routes::OnRequest(HttpRequest request, std::shared_ptr<ResponseWriter> writ
 }
 
 bool Routes::TryRoute(HttpRequest& request, std::shared_ptr<ResponseWriter>& writer) {
-  const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+  std::string_view method = request.method;
+  if (method == "HEAD") method = "GET";
   for (const Route& route : Table()) {
     if (route.method != method || !Matches(route.path, request.path)) continue;
     writer->set_route(route.path);

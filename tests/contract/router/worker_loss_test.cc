@@ -1,0 +1,156 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/contract/router/router_cluster.h"
+
+namespace baton::router {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::ordered_json;
+
+constexpr char kText[] = "/v1/completions";
+constexpr char kStream[] = R"({"prompt":"x","stream":true})";
+
+TEST(WorkerLossTest, WithNoWorkerItIs503AtOnce) {
+  RouterCluster cluster;
+  const RawResponse response = cluster.Post(kText, R"({"prompt":"x"})");
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(response.headers.at("retry-after"), "1");
+  EXPECT_EQ(response.json()["error"]["code"], "no_worker");
+  EXPECT_EQ(Call(cluster.http(), "GET", "/health/ready").status, 503);
+}
+
+TEST(WorkerLossTest, BeforeTheFirstTokenTheRequestBeginsAnewElsewhere) {
+  RouterCluster cluster;
+  auto first = cluster.AddDecode("decode-0");
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  const std::string id = first.worker->WaitForSubmit().sequences(0).request_id();
+  auto second = cluster.AddDecode("decode-1");
+  second.worker->AnswerAll(cluster.Tokens("saved"), v1::FINISH_REASON_LENGTH);
+  first.worker->Die();
+  const auto response = http.Read();
+  ASSERT_TRUE(response.has_value());
+  EXPECT_EQ(response->status, 200);
+  EXPECT_EQ(SseData(response->body).back(), "[DONE]");
+  EXPECT_EQ(second.worker->WaitForSubmit().sequences(0).request_id(), id);
+}
+
+TEST(WorkerLossTest, BeforeTheFirstByteAndWithNobodyElseItIs503) {
+  RouterCluster cluster;
+  auto decode = cluster.AddDecode();
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  decode.worker->WaitForSubmit();
+  decode.worker->Die();
+  const auto response = http.Read();
+  ASSERT_TRUE(response.has_value());
+  EXPECT_EQ(response->status, 503);
+  EXPECT_THAT(response->body, HasSubstr("decode worker was lost"));
+  EXPECT_TRUE(cluster.WaitInflight(0));
+}
+
+TEST(WorkerLossTest, AfterTheFirstTokenTheStreamEndsInAnErrorEvent) {
+  RouterCluster cluster;
+  auto decode = cluster.AddDecode();
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  const std::string id = decode.worker->WaitForSubmit().sequences(0).request_id();
+  decode.worker->Tokens(id, 0, cluster.Tokens("a"));
+  http.ReadUntil("data: ");  // it has reached the client
+  decode.worker->Die();
+  const std::string rest = http.ReadUntil("data: [DONE]");
+  EXPECT_THAT(rest, HasSubstr("decode worker was lost"));
+  EXPECT_THAT(rest, HasSubstr("service_unavailable_error"));
+}
+
+TEST(WorkerLossTest, AFullWorkerMeansAnotherOneAndThen429) {
+  RouterCluster cluster;
+  auto decode = cluster.AddDecode();
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  const std::string id = decode.worker->WaitForSubmit().sequences(0).request_id();
+  decode.worker->Error(id, 0, static_cast<int>(absl::StatusCode::kResourceExhausted),
+                       "the queue is full");
+  const auto response = http.Read();
+  ASSERT_TRUE(response.has_value());
+  EXPECT_EQ(response->status, 429);
+  EXPECT_TRUE(response->headers.contains("retry-after"));
+}
+
+TEST(WorkerLossTest, AnAttachmentThatBreaksTakesTheWorkerOutOfThePicture) {
+  RouterCluster cluster;
+  auto decode = cluster.AddDecode();
+  ASSERT_TRUE(cluster.WaitReady());
+  decode.attachment->Break();
+  EXPECT_TRUE(cluster.WaitReady(503));
+  EXPECT_TRUE(cluster.DebugCluster()["workers"].empty());
+}
+
+TEST(WorkerLossTest, ADrainingWorkerFinishesAndGetsNothingNew) {
+  RouterCluster cluster;
+  auto decode = cluster.AddDecode();
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  const std::string id = decode.worker->WaitForSubmit().sequences(0).request_id();
+  v1::WorkerReport draining;
+  draining.mutable_draining();
+  decode.attachment->Report(draining);
+  ASSERT_TRUE(cluster.WaitReady(503));
+  decode.worker->Tokens(id, 0, cluster.Tokens("a"), v1::FINISH_REASON_LENGTH);
+  EXPECT_EQ(http.Read()->status, 200);
+  EXPECT_EQ(cluster.Post(kText, R"({"prompt":"x"})").status, 503);
+}
+
+TEST(WorkerLossTest, AGapInKvEventsIsAnsweredWithOneSnapshotRequest) {
+  RouterCluster cluster;
+  auto decode = cluster.AddDecode();
+  const auto report = [&](uint64_t number, bool snapshot) {
+    v1::WorkerReport events;
+    events.mutable_kv_events()->set_number(number);
+    events.mutable_kv_events()->set_snapshot(snapshot);
+    events.mutable_kv_events()->add_stored()->mutable_hash()->set_low(number);
+    decode.attachment->Report(events);
+  };
+  report(1, false);
+  report(2, false);
+  report(5, false);
+  EXPECT_TRUE(decode.attachment->WaitForSnapshotRequest(1));
+  report(6, false);
+  report(7, true);
+  report(9, false);
+  EXPECT_TRUE(decode.attachment->WaitForSnapshotRequest(2));
+  EXPECT_EQ(decode.attachment->snapshot_requests(), 2);
+}
+
+TEST(WorkerLossTest, ARegistrationThatIsNotUnderstoodIsRefusedByField) {
+  RouterCluster cluster;
+  v1::Registration registration = cluster.RegistrationOf("w", "127.0.0.1:1");
+  registration.set_protocol(7);
+  FakeAttachment wrong(cluster.grpc(), registration);
+  const grpc::Status status = wrong.Wait();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(status.error_message(), HasSubstr("protocol 7"));
+}
+
+TEST(WorkerLossTest, ThePrefillWorkersAddressTravelsWithTheSubmission) {
+  config::RouterOptions options;
+  options.placement = "always-remote";
+  RouterCluster cluster(options);
+  auto decode = cluster.AddDecode();
+  v1::Registration registration = cluster.RegistrationOf("prefill-0", "127.0.0.1:4242");
+  registration.set_role(v1::WORKER_ROLE_PREFILL);
+  FakeAttachment prefill(cluster.grpc(), registration);
+  ASSERT_TRUE(prefill.WaitForWelcome());
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText,
+                        R"({"prompt":")" + std::string(60, 'q') + R"(","stream":true})"));
+  const v1::SubmitSequences submit = decode.worker->WaitForSubmit();
+  ASSERT_EQ(submit.prefill_size(), 1);
+  EXPECT_EQ(submit.prefill(0).worker_id(), "prefill-0");
+  EXPECT_EQ(submit.prefill(0).grpc_address(), "127.0.0.1:4242");
+}
+
+}  // namespace
+}  // namespace baton::router
