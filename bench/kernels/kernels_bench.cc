@@ -1,7 +1,8 @@
 // Floor, measured and ratio of the CPU kernels at the shapes of a 0.5B model (Qwen2: hidden 896, 14
 // query and 2 KV heads of 64, intermediate 4864, vocabulary 151936).
 //
-//   kernels_bench [--isa NAME] [--threads N] [--dtype f32|bf16] [--cpu-time] [gemm] [attention] [layer] [small]
+//   kernels_bench [--isa NAME] [--threads N] [--dtype f32|bf16] [--cpu-time] [--tokens T]
+//                [gemm] [attention] [layer] [small]
 //
 // A floor is the larger of bytes / read bandwidth and flops / peak, both measured in the same run.
 #include <algorithm>
@@ -32,6 +33,7 @@ struct Options {
   std::string isa = "auto";
   int threads = int(std::thread::hardware_concurrency());
   DType dtype = DType::kBF16;
+  int32_t tokens = 0;  // 0: all
   std::vector<std::string> sections;
 };
 
@@ -48,6 +50,7 @@ class Bench {
   std::unique_ptr<Buffer> MakeActivations(size_t count, DType dtype);
   void GemmRow(const char* name, int64_t n, int64_t k);
   void AttentionRow(const char* name, int32_t sequences, int32_t queries, int32_t context);
+  bool Skips(int32_t tokens) const { return options_.tokens != 0 && options_.tokens != tokens; }
   double Floor(double bytes, double flops) const {
     return std::max(bytes / roofline_.read_bytes, flops / peak_);
   }
@@ -116,7 +119,7 @@ void Bench::GemmRow(const char* name, int64_t n, int64_t k) {
   for (size_t i = 0; i == 0 || i * bytes < kColdBytes; ++i) copies.push_back(MakeMatrix(n, k));
   const DType in = backend_->activation_dtype(options_.dtype);
   for (int32_t tokens : {1, 4, 8, 16, 64, 512}) {
-    if (tokens == 512 && n == kVocab) continue;
+    if ((tokens == 512 && n == kVocab) || Skips(tokens)) continue;
     auto x = MakeActivations(size_t(tokens) * size_t(k), in);
     auto out = backend_->Allocate(size_t(tokens) * size_t(n) * 4);
     const double seconds =
@@ -204,6 +207,7 @@ void Bench::Layer() {
   auto norm = MakeActivations(kHidden, DType::kF32),
        rope = MakeActivations(1024 * kDim, DType::kF32);
   for (int32_t tokens : {1, 8, 64, 512}) {
+    if (Skips(tokens)) continue;
     const int32_t sequences = tokens == 512 ? 1 : tokens, queries = tokens / sequences;
     KvView kv{.base = nullptr,
               .dtype = options_.dtype,
@@ -317,6 +321,8 @@ Options Parse(int argc, char** argv) {
       options.isa = argv[++i];
     } else if (arg == "--threads" && i + 1 < argc) {
       options.threads = std::atoi(argv[++i]);
+    } else if (arg == "--tokens" && i + 1 < argc) {
+      options.tokens = std::atoi(argv[++i]);
     } else if (arg == "--cpu-time") {
       UseCpuTime();
     } else if (arg == "--dtype" && i + 1 < argc) {

@@ -18,8 +18,8 @@ struct Roofline {
 
 Roofline MeasureRoofline(int num_threads);
 
-// From now on BestSeconds counts the calling thread's CPU time: on a busy machine, what one thread would
-// take alone. Of no use with several threads.
+// From now on BestSeconds counts the calling thread's CPU time: on a busy machine, what one thread
+// would take alone. Of no use with several threads.
 void UseCpuTime();
 
 // The shortest of many runs: the machine is shared, and the shortest run is the least disturbed
