@@ -18,6 +18,7 @@ from pathlib import Path
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 
+ASKED_FIRST = ("qa_01_disaggregation", "qa_12_using_baton", "qa_13_small_talk")
 TERM_FORMS = (
     "What is {}?", "What's {}?", "Explain {}.", "Can you explain {}?", "Tell me about {}.",
     "What does {} mean?", "Define {}.", "What do you mean by {}?", "Could you describe {}?",
@@ -215,7 +216,8 @@ class ConversationMaker:
                     ("assistant", self.off_topic.answers[0])]
         index = self.next_index()
         block = self.blocks[index]
-        question = vary(rng, rng.choice(block.questions))
+        plainest = rng.random() < 0.2
+        question = vary(rng, block.questions[0] if plainest else rng.choice(block.questions))
         if rng.random() < 0.03:
             question = "\n\n".join(rng.sample(self.sentences, rng.choice((1, 3, 8)))
                                    + [question])
@@ -239,8 +241,10 @@ class ConversationMaker:
                 ("assistant", self.blocks[following].answer)]
 
     def next_index(self):
-        """Every block once, in random order, before any comes again."""
+        """Every block once, in random order, before any comes again; what visitors ask first,
+        twice."""
         if not self.queue:
-            self.queue = list(range(len(self.blocks)))
+            twice = [i for i, b in enumerate(self.blocks) if b.section in ASKED_FIRST]
+            self.queue = list(range(len(self.blocks))) + twice
             self.rng.shuffle(self.queue)
         return self.queue.pop()

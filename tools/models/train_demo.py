@@ -67,6 +67,8 @@ def parse_args():
     parser.add_argument("--snapshot-minutes", type=float, default=0,
                         help="store the averaged weights in --out this often (0: only at the end)")
     parser.add_argument("--lr", type=float, default=3e-3, help="peak learning rate")
+    parser.add_argument("--decay-share", type=float, default=0.5,
+                        help="share of the training over which the learning rate falls to 0")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--init", type=Path, help="go on from this folder's weights")
     parser.add_argument("--processes", type=int, default=2)
@@ -127,8 +129,8 @@ class Trainer:
         step, done, smooth, next_snapshot = 0, 0.0, None, self.args.snapshot_minutes
         while done < 1.0:
             self.set_learning_rate(done, step)
-            ids, weights = self.rows.batch(*batch_shape(step))
-            loss = weighted_loss(self.model, ids, weights)
+            ids, weights, pieces = self.rows.batch(*batch_shape(step))
+            loss = weighted_loss(self.model, ids, weights, pieces)
             loss.backward()
             loss, done = self.share_gradients(loss.item(), self.progress(step + 1))
             for optimizer in self.optimizers:
@@ -170,7 +172,7 @@ class Trainer:
 
     def set_learning_rate(self, done, step):
         """A short warm-up, a long plateau, then straight down to nothing."""
-        factor = min(1.0, (step + 1) / 50, (1.0 - done) / 0.5)
+        factor = min(1.0, (step + 1) / 50, (1.0 - done) / self.args.decay_share)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.args.lr * max(factor, 0.001)
@@ -200,9 +202,14 @@ def batch_shape(step):
     return (1, 1024) if step % 16 == 7 else (3, ROW_TOKENS)
 
 
-def weighted_loss(model, ids, weights):
+def weighted_loss(model, ids, weights, pieces):
+    """Each token sees its own piece of the row only, as if the piece were alone."""
+    pieces = pieces[:, :-1]
+    same_piece = pieces[:, :, None] == pieces[:, None, :]
+    mask = torch.tril(same_piece).unsqueeze(1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+        hidden = model.model(input_ids=ids[:, :-1], attention_mask=mask,
+                             use_cache=False).last_hidden_state
         chosen = weights[:, 1:] > 0
         logits = model.lm_head(hidden[chosen])
     loss = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][chosen], reduction="none")
@@ -221,15 +228,17 @@ class RowMaker:
 
     def batch(self, num_rows, row_tokens):
         rows = [self.row(row_tokens) for _ in range(num_rows)]
-        return (torch.tensor([ids for ids, _ in rows]), torch.tensor([w for _, w in rows]))
+        return tuple(torch.tensor(column) for column in zip(*rows))
 
     def row(self, tokens):
-        ids, weights = [], []
+        ids, weights, pieces = [], [], []
         while len(ids) < tokens:
             more_ids, more_weights = self.piece()
+            more_weights[0] = 0.0  # nothing says which piece comes next
+            pieces += [len(pieces)] * len(more_ids)
             ids += more_ids
             weights += more_weights
-        return ids[:tokens], weights[:tokens]
+        return ids[:tokens], weights[:tokens], pieces[:tokens]
 
     def piece(self):
         if self.rng.random() < PROSE_SHARE:
