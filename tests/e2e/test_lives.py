@@ -150,8 +150,9 @@ def test_killing_prefill_workers_under_load_changes_no_answer(up):
                 one.result()
     assert wrong == []
 
-    def idle():
-        return all(w["load"]["blocks_active"] == 0 and w["load"]["blocks_quarantined"] == 0
-                   for w in up.debug()["workers"])
+    def held():
+        counts = {w["id"]: (w["load"]["blocks_active"], w["load"]["blocks_quarantined"])
+                  for w in up.debug()["workers"]}
+        return {worker: count for worker, count in counts.items() if count != (0, 0)}
 
-    wait_until(idle, 15, "no block is held")
+    wait_until(lambda: not held(), 15, lambda: f"blocks are still held: {held()}")

@@ -115,6 +115,8 @@ absl::StatusOr<int> Run(BenchOptions& options, Interrupt& interrupt, int argc,
   const KvTotals before = ReadKvTotals(options.http);
   const LoadResult result =
       RunLoad(options, client, workload, ShowProgress, [&stop] { return stop.load(); });
+  // Workers report what they sent with their next heartbeat.
+  if (!options.http.empty()) absl::SleepFor(absl::Milliseconds(500));
   const KvTotals after = ReadKvTotals(options.http);
   if (isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\r\x1b[K");
   const BenchReport report = MakeReport(result, options);

@@ -139,11 +139,13 @@ absl::Status Dispatcher::Submit(const Flight& flight, const Decision& decision) 
   if (link == nullptr) return Unavailable("no link to {}", decision.decode.value());
   v1::DecodeCommand command = SubmitCommand(flight.request());
   for (const WorkerId& prefill : decision.prefill) {
-    const std::string address = roster_.AddressOf(prefill);
-    if (address.empty()) continue;  // left a moment ago
+    const std::optional<WorkerProfile> profile = roster_.ProfileOf(prefill);
+    if (!profile) continue;  // left a moment ago
     v1::PrefillTarget* target = command.mutable_submit()->add_prefill();
     target->set_worker_id(prefill.value());
-    target->set_grpc_address(address);
+    target->set_grpc_address(profile->grpc_address);
+    // Without it the decode worker could never tell that a killed prefill worker cannot write any more.
+    target->mutable_transfer()->ParseFromString(profile->transfer);
   }
   if (link->Send(std::move(command))) return absl::OkStatus();
   return Unavailable("the link to {} is broken", decision.decode.value());

@@ -28,6 +28,7 @@ absl::StatusOr<WorkerProfile> ProfileOf(const v1::Registration& r) {
       .grpc_address = r.grpc_address(),
       .metrics_address = r.metrics_address(),
       .hash_salt = r.hash_salt(),
+      .transfer = r.transfer().SerializeAsString(),
       .block_tokens = r.block_tokens(),
       .num_blocks = r.num_blocks(),
       .context_tokens_max = r.context_tokens_max(),

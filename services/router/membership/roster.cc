@@ -151,6 +151,13 @@ std::string Roster::AddressOf(const WorkerId& id) const {
   return found == workers_.end() ? "" : found->second.profile.grpc_address;
 }
 
+std::optional<WorkerProfile> Roster::ProfileOf(const WorkerId& id) const {
+  absl::MutexLock lock(&mutex_);
+  auto found = workers_.find(id);
+  if (found == workers_.end()) return std::nullopt;
+  return found->second.profile;
+}
+
 std::vector<Roster::Entry> Roster::List() const {
   const absl::Duration now = clock_.Monotonic();
   absl::MutexLock lock(&mutex_);

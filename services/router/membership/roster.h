@@ -72,6 +72,8 @@ class Roster {
   // `tokens` of prompt and `sequences` are on their way to this worker.
   void AddPlaced(const WorkerId& id, int32_t sequences, int64_t tokens);
   std::string AddressOf(const WorkerId& id) const;  // empty: gone
+  // What it registered with; nothing: gone.
+  std::optional<WorkerProfile> ProfileOf(const WorkerId& id) const;
 
   struct Entry {
     WorkerState state;
