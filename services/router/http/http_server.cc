@@ -89,7 +89,9 @@ absl::Status AsioHttpServer::Listen() {
   acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
   if (acceptor_.bind(endpoint, error)) return failed();
   if (acceptor_.listen(asio::socket_base::max_listen_connections, error)) return failed();
-  address_ = fmt::format("{}:{}", options.host, acceptor_.local_endpoint(error).port());
+  const bool ipv6 = options.host.find(':') != std::string::npos;
+  address_ = fmt::format(fmt::runtime(ipv6 ? "[{}]:{}" : "{}:{}"), options.host,
+                         acceptor_.local_endpoint(error).port());
   Accept();
   for (int i = 0; i < std::max(1, options.threads); ++i) {
     threads_.emplace_back([this] { io_.run(); });

@@ -9,12 +9,13 @@ TextThreads::TextThreads(int threads, size_t waiting_max) : waiting_max_(waiting
   for (int i = 0; i < std::max(1, threads); ++i) threads_.emplace_back([this] { Work(); });
 }
 
-TextThreads::~TextThreads() {
+void TextThreads::Close() {
   {
     absl::MutexLock lock(&mutex_);
     closed_ = true;
   }
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 bool TextThreads::Spawn(Task task) {

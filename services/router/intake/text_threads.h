@@ -16,8 +16,10 @@ class TextThreads {
  public:
   using Task = std::function<void()>;
   TextThreads(int threads, size_t waiting_max);
-  // Runs what waits, then joins.
-  ~TextThreads();
+  ~TextThreads() { Close(); }
+
+  // Runs what waits, then joins. Nothing is taken any more.
+  void Close();
 
   // False: too much waits already, or the end has begun.
   [[nodiscard]] bool Spawn(Task task);

@@ -60,8 +60,7 @@ TEST_F(RosterTest, NewsOfAnEarlierStayIsIgnored) {
   const auto second = Join(Profile("d"));
   roster_.Leave(WorkerId("d"), first);
   EXPECT_EQ(NumDecode(), 1u);
-  EXPECT_EQ(roster_.ApplyKvEvents(WorkerId("d"), first, {.number = 1}),
-            KvIndex::Outcome::kIgnored);
+  EXPECT_EQ(roster_.ApplyKvEvents(WorkerId("d"), first, {.number = 1}), KvIndex::Outcome::kIgnored);
   roster_.Leave(WorkerId("d"), second);
   EXPECT_EQ(NumDecode(), 0u);
 }

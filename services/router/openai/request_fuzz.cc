@@ -1,5 +1,5 @@
-// A stranger's bytes as the body of every endpoint: whatever they are, there is a request or an error that
-// says why, and the error itself is JSON.
+// A stranger's bytes as the body of every endpoint: whatever they are, there is a request or an
+// error that says why, and the error itself is JSON.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

@@ -41,9 +41,9 @@ struct CostOptions {
   int64_t samples_min = 8;
 };
 
-// Turns measured step times into estimates. Pure. A prefill worker that has not measured itself yet is
-// taken to be as fast as the decode worker it would serve: else a pessimistic prior would keep work away
-// from it for ever.
+// Turns measured step times into estimates. Pure. A prefill worker that has not measured itself yet
+// is taken to be as fast as the decode worker it would serve: else a pessimistic prior would keep
+// work away from it for ever.
 class CostModel {
  public:
   explicit CostModel(const CostOptions& options) : options_(options) {}

@@ -115,6 +115,7 @@ void WiredRouter::Drain() {
 
 WiredRouter::~WiredRouter() {
   dispatcher_.Drain();
+  text_threads_.Close();  // its tasks hold answers, and these must not outlive the HTTP server
   dispatcher_.Shutdown();
   // Workers' streams never end by themselves.
   if (grpc_.server) grpc_.server->Shutdown(absl::ToChronoTime(absl::Now() + kStreamsEnd));

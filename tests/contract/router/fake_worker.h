@@ -14,8 +14,8 @@
 
 namespace baton::router {
 
-// A decode worker whose tokens the test decides on. Serves worker.proto on a port of its own and records
-// what it is told.
+// A decode worker whose tokens the test decides on. Serves worker.proto on a port of its own and
+// records what it is told.
 class FakeDecodeWorker : public v1::DecodeWorker::Service {
  public:
   FakeDecodeWorker();

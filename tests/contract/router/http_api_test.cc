@@ -69,8 +69,10 @@ TEST_F(HttpApiTest, AWholeChatAnswerCarriesTextReasonAndUsage) {
   tokens.push_back(562);  // <|im_end|> ends it and is not shown
   decode_.worker->AnswerAll(tokens, v1::FINISH_REASON_STOP);
   const Json answer =
-      cluster_.Post(kChat, R"({"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}],
-                               "seed":7})").json();
+      cluster_
+          .Post(kChat, R"({"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}],
+                               "seed":7})")
+          .json();
   EXPECT_EQ(answer["object"], "chat.completion");
   EXPECT_EQ(answer["choices"][0]["message"]["content"], "Hello, wörld");
   EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
@@ -134,8 +136,10 @@ TEST_F(HttpApiTest, NoChunkHoldsHalfACharacter) {
 TEST_F(HttpApiTest, EchoComesFirstAndTokensComeBackWhenAskedFor) {
   const auto tokens = cluster_.Tokens("xy");
   decode_.worker->AnswerAll(tokens, v1::FINISH_REASON_LENGTH);
-  const Json answer = cluster_.Post(kText, R"({"prompt":"Start ","echo":true,
-                                               "return_token_ids":true})").json();
+  const Json answer = cluster_
+                          .Post(kText, R"({"prompt":"Start ","echo":true,
+                                               "return_token_ids":true})")
+                          .json();
   EXPECT_EQ(answer["choices"][0]["text"], "Start xy");
   EXPECT_EQ(answer["choices"][0]["token_ids"].get<std::vector<int32_t>>(), tokens);
   EXPECT_EQ(decode_.worker->WaitForSubmit().sequences(0).sampling().max_tokens(), 16);
@@ -143,8 +147,10 @@ TEST_F(HttpApiTest, EchoComesFirstAndTokensComeBackWhenAskedFor) {
 
 TEST_F(HttpApiTest, LogprobsHaveBothEndpointsShapes) {
   decode_.worker->AnswerAll(cluster_.Tokens("k"), v1::FINISH_REASON_LENGTH);
-  const Json chat = cluster_.Post(kChat, R"({"messages":[{"role":"user","content":"x"}],
-                                             "logprobs":true,"top_logprobs":1})").json();
+  const Json chat = cluster_
+                        .Post(kChat, R"({"messages":[{"role":"user","content":"x"}],
+                                             "logprobs":true,"top_logprobs":1})")
+                        .json();
   const Json entry = chat["choices"][0]["logprobs"]["content"][0];
   EXPECT_EQ(entry["token"], "k");
   EXPECT_EQ(entry["logprob"], -0.5);
@@ -167,8 +173,11 @@ TEST_F(HttpApiTest, TokenizeAndDetokenizeAreInverse) {
   const Json tokens = cluster_.Post("/tokenize", R"({"prompt":"a relay race"})").json();
   EXPECT_EQ(tokens["max_model_len"], 512);
   EXPECT_EQ(tokens["tokens"][0], 560);  // the tokenizer's own BOS
-  const Json text = cluster_.Post("/detokenize", Json{{"tokens", tokens["tokens"]},
-                                                      {"skip_special_tokens", true}}.dump()).json();
+  const Json text =
+      cluster_
+          .Post("/detokenize",
+                Json{{"tokens", tokens["tokens"]}, {"skip_special_tokens", true}}.dump())
+          .json();
   EXPECT_EQ(text["prompt"], "a relay race");
 }
 
@@ -184,7 +193,8 @@ TEST_F(HttpApiTest, ModelsHealthMetricsAndDebugAnswer) {
   decode_.worker->AnswerAll(cluster_.Tokens("k"), v1::FINISH_REASON_LENGTH);
   cluster_.Post(kText, R"({"prompt":"x"})");
   const std::string metrics = Call(cluster_.http(), "GET", "/metrics").body;
-  EXPECT_THAT(metrics, HasSubstr("baton_placement_decisions_total{reason=\"no_prefill_worker\"} 1"));
+  EXPECT_THAT(metrics,
+              HasSubstr("baton_placement_decisions_total{reason=\"no_prefill_worker\"} 1"));
   EXPECT_THAT(metrics, HasSubstr("baton_request_ttft_seconds_count 1"));
   const Json debug = cluster_.DebugCluster();
   EXPECT_EQ(debug["workers"][0]["id"], "decode-0");
@@ -204,8 +214,7 @@ TEST_F(HttpApiTest, RequestIdsAreHonouredWhenTheyAreHarmless) {
 
 TEST_F(HttpApiTest, OnlyPagesOfThisHostMayTalkToIt) {
   const auto origin = [&](const std::string& page) {
-    const auto headers =
-        Call(cluster_.http(), "OPTIONS", kChat, "", {{"Origin", page}}).headers;
+    const auto headers = Call(cluster_.http(), "OPTIONS", kChat, "", {{"Origin", page}}).headers;
     return headers.contains("access-control-allow-origin");
   };
   EXPECT_TRUE(origin("http://localhost:3000"));

@@ -28,7 +28,8 @@ class RawHttp {
 
   // False: the other side has closed.
   bool Write(std::string_view bytes);
-  // One whole answer; absent when the connection ends or 20 s pass before. `head`: of a HEAD request.
+  // One whole answer; absent when the connection ends or 20 s pass before. `head`: of a HEAD
+  // request.
   std::optional<RawResponse> Read(bool head = false);
   // Bytes up to and including `until`; what came so far when the connection ends first.
   std::string ReadUntil(std::string_view until);

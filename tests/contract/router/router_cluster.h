@@ -13,8 +13,8 @@
 
 namespace baton::router {
 
-// A router in this process on free ports, with the byte-level test tokenizer under the name "test-model",
-// its ticks running.
+// A router in this process on free ports, with the byte-level test tokenizer under the name
+// "test-model", its ticks running.
 class RouterCluster {
  public:
   explicit RouterCluster(const config::RouterOptions& options = {});

@@ -14,7 +14,8 @@ class WsClient {
  public:
   WsClient(const std::string& address, const std::string& path, const std::string& origin = "")
       : http_(address) {
-    std::string request = "GET " + path + " HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\n"
+    std::string request = "GET " + path +
+                          " HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\n"
                           "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     if (!origin.empty()) request += "Origin: " + origin + "\r\n";

@@ -144,8 +144,8 @@ TEST(WorkerLossTest, ThePrefillWorkersAddressTravelsWithTheSubmission) {
   FakeAttachment prefill(cluster.grpc(), registration);
   ASSERT_TRUE(prefill.WaitForWelcome());
   RawHttp http(cluster.http());
-  http.Write(RawRequest("POST", kText,
-                        R"({"prompt":")" + std::string(60, 'q') + R"(","stream":true})"));
+  http.Write(
+      RawRequest("POST", kText, R"({"prompt":")" + std::string(60, 'q') + R"(","stream":true})"));
   const v1::SubmitSequences submit = decode.worker->WaitForSubmit();
   ASSERT_EQ(submit.prefill_size(), 1);
   EXPECT_EQ(submit.prefill(0).worker_id(), "prefill-0");
