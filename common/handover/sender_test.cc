@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "common/base/check.h"
 #include "kernels/checksum.h"
 
 namespace baton::handover {

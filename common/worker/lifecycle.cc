@@ -4,7 +4,8 @@
 #include <fstream>
 
 #include "absl/time/clock.h"
-#include "common/config/command_line.h"
+#include "common/base/check.h"
+#include "common/rpc/server.h"
 #include "common/telemetry/logging.h"
 #include "nlohmann/json.hpp"
 
@@ -21,17 +22,9 @@ absl::Status WritePortsFile(const std::string& path, const std::string& grpc_add
   return absl::OkStatus();
 }
 
-}  // namespace
-
-void InitLogging(const std::string& program, const config::WorkerOptions& options) {
-  telemetry::InitLogging(options.worker_id.empty() ? program : options.worker_id,
-                         static_cast<telemetry::Level>(options.log.level),
-                         static_cast<telemetry::Format>(options.log.format));
-}
-
-absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options,
-                                   const std::vector<grpc::Service*>& services) {
-  ASSIGN_OR_RETURN(rpc::Server server, rpc::StartServer({.listen = options.grpc.text()}, services));
+absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options, grpc::Service* service) {
+  ASSIGN_OR_RETURN(rpc::Server server,
+                   rpc::StartServer({.listen = options.grpc.text()}, {service}));
   telemetry::LogInfo("worker", "listening", {{"grpc", server.address}});
   if (!options.ports_file.empty()) {
     RETURN_IF_ERROR(WritePortsFile(options.ports_file, server.address));
@@ -39,6 +32,7 @@ absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options,
   return server;
 }
 
+// What others dial: --advertise, or where the server is bound.
 std::string AdvertisedAddress(const config::WorkerOptions& options, const rpc::Server& server) {
   if (options.advertise.host.empty()) return server.address;
   if (options.advertise.port != 0) return options.advertise.text();
@@ -51,9 +45,7 @@ std::vector<std::string> RouterAddresses(const config::WorkerOptions& options) {
   return addresses;
 }
 
-void ServeUntilStopped(StopSignal& stop, const config::WorkerOptions& options, RouterLinks& links,
-                       engine::Engine& engine) {
-  stop.Wait();
+void Drain(const config::WorkerOptions& options, RouterLinks& links, engine::Engine& engine) {
   telemetry::LogInfo("worker", "draining",
                      {{"at_most", config::DurationText(options.drain_timeout)}});
   links.SendDraining();
@@ -75,6 +67,68 @@ int ExitCodeOf(const absl::Status& status) {
     default:
       return 1;
   }
+}
+
+absl::Status LoadAndRun(
+    Role role, const config::ModelOptions& model, const config::WorkerOptions& options,
+    StopSignal& stop,
+    const std::function<absl::Status(Runtime&, const config::WorkerOptions&, StopSignal&)>& run) {
+  RETURN_IF_ERROR(model.Validate());
+  RETURN_IF_ERROR(options.Validate(NameOf(role)));
+  ASSIGN_OR_RETURN(auto runtime, Runtime::Create(role, model, options));
+  return run(*runtime, options, stop);
+}
+
+absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
+                         const Surface& surface, StopSignal& stop) {
+  ASSIGN_OR_RETURN(auto metrics,
+                   WorkerMetrics::Listen(options.metrics.text(), NameOf(runtime.role()),
+                                         runtime.engine(), surface.handovers));
+  ASSIGN_OR_RETURN(rpc::Server server, Listen(options, surface.service));
+  RouterLinks links(
+      RouterAddresses(options),
+      runtime.Describe(AdvertisedAddress(options, server), metrics->address()),
+      [&runtime] { CHECK_OK(runtime.engine().Post(engine::SendSnapshot{})); }, Clock::Real());
+  surface.set_links(&links);
+
+  stop.Wait();
+  Drain(options, links, runtime.engine());
+  // Calls first, then what they began, then the links: nobody speaks to somebody who is gone.
+  server.server->Shutdown(std::chrono::system_clock::now());
+  if (surface.stop) surface.stop();
+  links.Stop();
+  surface.set_links(nullptr);
+  runtime.StopEngine();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Serve(Runtime& runtime, const config::WorkerOptions& options, const Surface& surface,
+                   StopSignal& stop) {
+  RETURN_IF_ERROR(runtime.StartEngine(*surface.observer, Clock::Real()));
+  const absl::Status status = ServeEngine(runtime, options, surface, stop);
+  runtime.StopEngine();  // also when serving never began: the observer is about to go
+  return status;
+}
+
+int Main(
+    const config::Program& program, Role role, int argc, char** argv,
+    const std::function<absl::Status(Runtime&, const config::WorkerOptions&, StopSignal&)>& run) {
+  StopSignal stop;
+  config::ClusterOptions all;
+  if (auto exit =
+          config::ParseCommandLine(program, argc, argv, config::ProcessEnvironment(), all)) {
+    return config::Leave(*exit);
+  }
+  const config::WorkerOptions& options = role == Role::kPrefill ? all.prefill : all.decode;
+  telemetry::InitLogging(options.worker_id.empty() ? program.name : options.worker_id,
+                         static_cast<telemetry::Level>(options.log.level),
+                         static_cast<telemetry::Format>(options.log.format));
+  const absl::Status status = LoadAndRun(role, all.model, options, stop, run);
+  if (status.ok()) return 0;
+  telemetry::LogError("worker", MessageOf(status));
+  return ExitCodeOf(status);
 }
 
 }  // namespace baton::worker

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/rpc/convert.h"
+
 namespace baton::worker {
 namespace {
 
@@ -11,6 +13,14 @@ void Mirror(telemetry::Counter& counter, double value) {
 }
 
 }  // namespace
+
+v1::Load ReportOf(const engine::LoadReport& load, const HandoverCounters& handovers) {
+  v1::Load report = rpc::ToProto(load);
+  report.set_kv_bytes(handovers.bytes);
+  report.set_kv_busy_seconds(handovers.seconds);
+  report.set_handovers_failed(handovers.failed);
+  return report;
+}
 
 absl::StatusOr<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Listen(
     const std::string& address, const std::string& role, const engine::Engine& engine,

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "baton/v1/cluster.pb.h"
 #include "common/base/status.h"
 #include "common/engine/engine.h"
 #include "common/telemetry/metrics.h"
@@ -19,6 +20,9 @@ struct HandoverCounters {
   uint64_t failed = 0;
   uint64_t checksum_mismatches = 0;
 };
+
+// What the routers are told ten times a second.
+v1::Load ReportOf(const engine::LoadReport& load, const HandoverCounters& handovers);
 
 // A worker's Prometheus page: the engine's load and the hand-over's counters, read when it is
 // scraped.

@@ -47,12 +47,17 @@ RouterLinks::RouterLinks(std::vector<std::string> addresses, v1::Registration re
       clock_(clock),
       thread_([this] { Run(); }) {}
 
-RouterLinks::~RouterLinks() {
+RouterLinks::~RouterLinks() { Stop(); }
+
+void RouterLinks::Stop() {
   {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
   }
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
+  std::vector<std::shared_ptr<RouterLink>> links;  // destroyed outside of the lock
+  absl::MutexLock lock(&mutex_);
+  links.swap(links_);
 }
 
 void RouterLinks::Run() {

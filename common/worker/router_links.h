@@ -22,6 +22,8 @@ class RouterLinks {
   RouterLinks(std::vector<std::string> addresses, v1::Registration registration,
               std::function<void()> want_snapshot, const Clock& clock);
   ~RouterLinks();
+  // Closes all links and joins the thread: nothing is asked for and nothing is sent any more.
+  void Stop();
 
   void SendLoad(const v1::Load& load);
   void SendKvEvents(const engine::KvEvents& events);

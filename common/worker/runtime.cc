@@ -8,6 +8,7 @@
 #include "common/base/check.h"
 #include "common/engine/swap_store.h"
 #include "common/handover/destination.h"
+#include "common/model/device.h"
 #include "common/model/load_model.h"
 #include "common/telemetry/logging.h"
 #include "common/transfer/ucx/ucx_transport.h"
@@ -26,29 +27,30 @@ std::string HostName() {
 // Unique per process start, so that a restarted worker is never taken for its predecessor.
 std::string MakeWorkerId(Role role, const std::string& wanted) {
   const std::string stem =
-      !wanted.empty()
-          ? wanted
-          : fmt::format("{}-{}", role == Role::kPrefill ? "prefill" : "decode", HostName());
+      !wanted.empty() ? wanted : fmt::format("{}-{}", NameOf(role), HostName());
   return fmt::format("{}@{:08x}", stem, std::random_device{}());
 }
 
-std::unique_ptr<kernels::Backend> MakeBackend(const config::WorkerOptions& options) {
-  if (options.isa == config::Isa::kScalar) return kernels::MakeReferenceBackend();
-  kernels::CpuOptions cpu{.num_threads = options.threads};
+model::DeviceOptions DeviceOf(const config::WorkerOptions& options) {
+  model::DeviceOptions device{.threads = options.threads};
   switch (options.isa) {
+    case config::Isa::kAuto:
+      device.isa = "auto";
+      break;
+    case config::Isa::kScalar:
+      device.isa = "scalar";
+      break;
     case config::Isa::kAvx2:
-      cpu.isa = "avx2";
+      device.isa = "avx2";
       break;
     case config::Isa::kAvx512:
-      cpu.isa = "avx512";
+      device.isa = "avx512";
       break;
     case config::Isa::kAvx512Bf16:
-      cpu.isa = "avx512_bf16";
+      device.isa = "avx512_bf16";
       break;
-    default:
-      cpu.isa = "auto";
   }
-  return kernels::MakeCpuBackend(cpu);
+  return device;
 }
 
 model::WeightDType DTypeOf(config::Dtype dtype) {
@@ -101,10 +103,7 @@ Runtime::Runtime(Role role, const config::ModelOptions& model, const config::Wor
       worker_id_(MakeWorkerId(role, worker.worker_id)) {}
 
 absl::Status Runtime::Load() {
-  backend_ = MakeBackend(options_);
-  if (backend_ == nullptr) {
-    return FailedPrecondition("this machine's CPU lacks what --isa asks for");
-  }
+  ASSIGN_OR_RETURN(backend_, model::OpenDevice(DeviceOf(options_)));
   model::LoadOptions load;
   load.model_dir = model_options_.path;
   load.name = model_options_.served_name();

@@ -16,6 +16,9 @@ namespace baton::worker {
 
 enum class Role : uint8_t { kPrefill, kDecode };
 
+// "prefill", "decode": also the section of the cluster file.
+constexpr const char* NameOf(Role role) { return role == Role::kPrefill ? "prefill" : "decode"; }
+
 // Everything below a worker's service: the device, the model on it, the KV pool in memory that
 // peers can write to, and (once started) the engine. Built once in main(); parts die in reverse
 // order.
@@ -31,6 +34,7 @@ class Runtime {
   // Joins the engine thread: no observer call comes after.
   void StopEngine() { engine_.reset(); }
 
+  Role role() const { return role_; }
   engine::Engine& engine() { return *engine_; }
   transfer::Transport& transport() { return *transport_; }
   const transfer::Region& region() const { return region_; }

@@ -169,17 +169,22 @@ void DecodeWorker::OnKvReady(engine::KvReady) {
 void DecodeWorker::OnPrefillDone(engine::PrefillDone) { CHECK(false, "no prefill was submitted"); }
 
 void DecodeWorker::OnKvEvents(engine::KvEvents events) {
-  if (links_ != nullptr) links_->SendKvEvents(events);
+  if (worker::RouterLinks* links = links_) links->SendKvEvents(events);
+}
+
+worker::HandoverCounters DecodeWorker::handover_counters() const {
+  const handover::Receiver::Counters counters = receiver_.counters();
+  return {.bytes = counters.bytes,
+          .seconds = counters.seconds,
+          .completed = counters.completed,
+          .failed = counters.failed,
+          .checksum_mismatches = counters.checksum_mismatches};
 }
 
 void DecodeWorker::OnLoad(const engine::LoadReport& load) {
-  if (links_ == nullptr) return;
-  v1::Load report = rpc::ToProto(load);
-  const handover::Receiver::Counters counters = receiver_.counters();
-  report.set_kv_bytes(counters.bytes);
-  report.set_kv_busy_seconds(counters.seconds);
-  report.set_handovers_failed(counters.failed);
-  links_->SendLoad(report);
+  if (worker::RouterLinks* links = links_) {
+    links->SendLoad(worker::ReportOf(load, handover_counters()));
+  }
 }
 
 }  // namespace baton::decode_worker

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -9,6 +10,7 @@
 #include "baton/v1/worker.pb.h"
 #include "common/engine/observer.h"
 #include "common/handover/receiver.h"
+#include "common/worker/metrics.h"
 #include "common/worker/router_links.h"
 #include "common/worker/runtime.h"
 
@@ -22,7 +24,7 @@ class DecodeWorker : public engine::Observer {
  public:
   DecodeWorker(worker::Runtime& runtime, handover::ReceiverOptions receiver, const Clock& clock);
 
-  // Set once, before the engine starts.
+  // Where load and KV events go; null: nowhere. Outlives the engine thread's use of it.
   void set_links(worker::RouterLinks* links) { links_ = links; }
 
   // Admits all sequences of a submission for `session`; those that are refused end there at once,
@@ -34,7 +36,7 @@ class DecodeWorker : public engine::Observer {
 
   // Ends all hand-overs; before the engine goes.
   void Stop() { receiver_.Stop(); }
-  const handover::Receiver& receiver() const { return receiver_; }
+  worker::HandoverCounters handover_counters() const;
 
   // engine::Observer
   void OnStep(std::vector<engine::SequenceOutput> outputs) override;
@@ -57,7 +59,7 @@ class DecodeWorker : public engine::Observer {
   void Forget(const SequenceId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   worker::Runtime& runtime_;
-  worker::RouterLinks* links_ = nullptr;
+  std::atomic<worker::RouterLinks*> links_ = nullptr;  // set after the engine started
   handover::Receiver receiver_;
   absl::Mutex mutex_;
   absl::flat_hash_map<SequenceId, Entry> sequences_ ABSL_GUARDED_BY(mutex_);

@@ -24,7 +24,7 @@ void PrefillWorker::OnPrefillNeeded(engine::PrefillNeeded) {
 }
 
 void PrefillWorker::OnKvEvents(engine::KvEvents events) {
-  if (links_ != nullptr) links_->SendKvEvents(events);
+  if (worker::RouterLinks* links = links_) links->SendKvEvents(events);
 }
 
 worker::HandoverCounters PrefillWorker::handover_counters() const {
@@ -37,13 +37,9 @@ worker::HandoverCounters PrefillWorker::handover_counters() const {
 }
 
 void PrefillWorker::OnLoad(const engine::LoadReport& load) {
-  if (links_ == nullptr) return;
-  v1::Load report = rpc::ToProto(load);
-  const worker::HandoverCounters counters = handover_counters();
-  report.set_kv_bytes(counters.bytes);
-  report.set_kv_busy_seconds(counters.seconds);
-  report.set_handovers_failed(counters.failed);
-  links_->SendLoad(report);
+  if (worker::RouterLinks* links = links_) {
+    links->SendLoad(worker::ReportOf(load, handover_counters()));
+  }
 }
 
 }  // namespace baton::prefill_worker

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -32,7 +33,7 @@ class PrefillWorker : public engine::Observer {
 
  private:
   worker::Runtime& runtime_;
-  worker::RouterLinks* links_ = nullptr;
+  std::atomic<worker::RouterLinks*> links_ = nullptr;  // set after the engine started
   handover::Sender sender_;
 };
 
