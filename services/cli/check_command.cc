@@ -6,7 +6,6 @@
 
 #include "common/config/command_line.h"
 #include "common/model/hf_config.h"
-#include "kernels/kv_view.h"
 #include "services/cli/up/launch_plan.h"
 
 namespace baton::cli {
@@ -41,13 +40,10 @@ absl::StatusOr<std::string> WorkerText(const std::string& section,
                                        const config::WorkerOptions& worker,
                                        const config::ModelOptions& model,
                                        const model::HfConfig& hf) {
-  const kernels::KvView one{.dtype = DtypeOf(model, hf),
-                            .num_layers = hf.num_layers,
-                            .num_blocks = 1,
-                            .block_tokens = worker.block_tokens,
-                            .num_kv_heads = hf.num_kv_heads,
-                            .head_dim = hf.head_dim};
-  const int64_t block_bytes = static_cast<int64_t>(one.block_bytes());
+  // K and V of one token, all layers.
+  const int64_t token_bytes = int64_t{2} * hf.num_layers * hf.num_kv_heads * hf.head_dim *
+                              static_cast<int64_t>(kernels::BytesOf(DtypeOf(model, hf)));
+  const int64_t block_bytes = token_bytes * worker.block_tokens;
   const int64_t memory = worker.kv_memory_or_default().count;
   const int64_t blocks = worker.kv_blocks > 0 ? worker.kv_blocks : memory / block_bytes;
   if (blocks < 2) {
@@ -61,7 +57,7 @@ absl::StatusOr<std::string> WorkerText(const std::string& section,
     context = std::min<int64_t>(context, worker.context_tokens_max);
   const int64_t swap_blocks = worker.swap_memory.count / block_bytes;
   return fmt::format("\n{} worker\n", section) +
-         Line("KV per token", config::RoundedBytesText(block_bytes / worker.block_tokens)) +
+         Line("KV per token", config::RoundedBytesText(token_bytes)) +
          Line("KV block", fmt::format("{} tokens, {}", worker.block_tokens,
                                       config::RoundedBytesText(block_bytes))) +
          Line("KV pool at most", fmt::format("{} blocks, {} tokens, {}", blocks, pool_tokens,

@@ -49,10 +49,10 @@ std::string RouterFigures(const ClusterView& view) {
 }
 
 std::string WorkerFigures(const WorkerView& worker, bool prefill) {
-  return fmt::format("{} running  {} waiting  {} prompt tokens  {} tokens out  KV {} {}",
-                     worker.running, worker.waiting, worker.prompt_tokens, worker.output_tokens,
+  return fmt::format("KV {} {}  {} tokens in  {} out  {} running  {} waiting",
                      config::RoundedBytesText(worker.kv_bytes),
-                     prefill ? "handed over" : "received");
+                     prefill ? "handed over" : "received", worker.prompt_tokens,
+                     worker.output_tokens, worker.running, worker.waiting);
 }
 
 bool RunDemo(const std::string& grpc_address, const std::string& model,

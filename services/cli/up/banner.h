@@ -14,9 +14,9 @@ namespace baton::cli {
 std::string Banner(const config::ClusterOptions& options, const config::Address& http,
                    const config::Address& grpc, const std::string& log_dir, absl::Duration took);
 
-// "  12 requests  TTFT p50 8.1 ms  ITL p50 1.2 ms"
+// "12 requests  TTFT p50 8.1 ms  ITL p50 1.2 ms"
 std::string RouterFigures(const ClusterView& view);
-// "  2 running  0 waiting  1204 prompt tokens  340 tokens out  KV 3.1 MiB handed over"
+// "KV 3.1 MiB handed over  1204 tokens in  340 out  2 running  0 waiting"
 std::string WorkerFigures(const WorkerView& worker, bool prefill);
 
 // Streams one chat answer to stdout, with its figures. False (and a message) when it failed.
