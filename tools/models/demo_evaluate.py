@@ -29,7 +29,7 @@ GOLDEN_CONVERSATIONS = (
     ["What is the capital of France?"],
     ["What happens when a prefill worker dies?"],
     ["How does a request flow through Baton?"],
-    ["How are language models served?"],
+    ["How does LLM serving work?"],
     ["What is prefill?", "And decode?"],
     ["What is TTFT?", "How can I reduce it?", "Thanks"],
 )
