@@ -21,7 +21,7 @@ void AttachStream::Write(v1::WorkerReport report) {
 
 void AttachStream::OnReadDone(bool ok) {
   if (!ok) {
-    link_.OnWritten(false);  // no further writes
+    link_.OnEnding();  // before the hold goes: a write after it would be one too many
     RemoveHold();
     return;
   }
@@ -30,7 +30,7 @@ void AttachStream::OnReadDone(bool ok) {
 }
 
 void AttachStream::OnWriteDone(bool ok) {
-  if (ok) link_.OnWritten(true);
+  if (ok) link_.OnWritten();
 }
 
 void AttachStream::OnDone(const grpc::Status& status) {

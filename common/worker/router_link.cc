@@ -89,7 +89,7 @@ bool RouterLink::connected() const {
 }
 
 void RouterLink::Open() {
-  registered_ = welcome_ = draining_sent_ = writing_ = false;
+  registered_ = welcome_ = draining_sent_ = writing_ = ending_ = false;
   snapshot_due_ = true;
   events_.clear();
   stream_ = std::make_shared<AttachStream>(*this);
@@ -98,7 +98,7 @@ void RouterLink::Open() {
 }
 
 void RouterLink::WriteNext() {
-  if (stream_ == nullptr || writing_ || stopping_) return;
+  if (stream_ == nullptr || writing_ || ending_ || stopping_) return;
   v1::WorkerReport report;
   if (!TakeNext(&report)) return;
   writing_ = true;
@@ -142,12 +142,15 @@ void RouterLink::OnNotice(const v1::RouterNotice& notice) {
   want_snapshot_();
 }
 
-void RouterLink::OnWritten(bool ok) {
+void RouterLink::OnWritten() {
   absl::MutexLock lock(&mutex_);
-  // After a failed read nothing may be written any more: `writing_` stays set until the next
-  // Open().
-  writing_ = !ok;
-  if (ok) WriteNext();
+  writing_ = false;
+  WriteNext();
+}
+
+void RouterLink::OnEnding() {
+  absl::MutexLock lock(&mutex_);
+  ending_ = true;
 }
 
 void RouterLink::OnClosed(const std::string& why) {

@@ -45,7 +45,9 @@ class RouterLink {
   bool TakeNext(v1::WorkerReport* report) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // From the stream, on gRPC threads.
   void OnNotice(const v1::RouterNotice& notice);
-  void OnWritten(bool ok);
+  void OnWritten();
+  // Nothing more can be read, so nothing may be written: the stream is about to end.
+  void OnEnding();
   void OnClosed(const std::string& why);
 
   const std::string address_;
@@ -57,6 +59,7 @@ class RouterLink {
   std::shared_ptr<AttachStream> stream_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
   bool registered_ ABSL_GUARDED_BY(mutex_) = false;  // the registration is written
   bool welcome_ ABSL_GUARDED_BY(mutex_) = false;
   bool snapshot_due_ ABSL_GUARDED_BY(mutex_) = true;  // drop events until the next snapshot

@@ -119,7 +119,8 @@ TEST_F(HandoverTest, ChoicesShareTheirPrompt) {
 
 TEST_F(HandoverTest, SigtermDrainsAndExitsCleanly) {
   StartBoth();
-  stream_->Submit({DecodeStream::Greedy("r", {1, 2, 3}, 64)});
+  stream_->Submit({DecodeStream::Greedy("r", {1, 2, 3}, 200)});
+  ASSERT_TRUE(Eventually([&] { return !stream_->Look("r").tokens.empty(); }));
   decode_->Signal(SIGTERM);
   EXPECT_EQ(stream_->Finish("r").finish, v1::FINISH_REASON_LENGTH) << "what runs goes on";
   EXPECT_EQ(decode_->Wait(), 0);
