@@ -4,16 +4,6 @@
 #   baton_test(block_pool_test SOURCES block_pool_test.cc DEPS common_kv)   # gtest_main, one ctest
 #   baton_bench(block_pool_bench SOURCES ... DEPS ...)                      # Google Benchmark, no ctest
 # Includes are rooted at the repository ("common/kv/block_pool.h"); kernels' at kernels/include.
-# TEMPORARY while rooms are being filled: a target whose source is not there yet is skipped.
-macro(baton_skip_if_missing)
-  foreach(source ${A_SOURCES})
-    if(NOT IS_ABSOLUTE ${source} AND NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${source})
-      message(STATUS "skipped ${name}: ${source} is missing")
-      return()
-    endif()
-  endforeach()
-endmacro()
-
 # Abseil comes as a library built without ThreadSanitizer; every program of such a build tells it what
 # Abseil's locks order.
 if(BATON_SANITIZE STREQUAL "thread")
@@ -28,7 +18,6 @@ endif()
 
 function(baton_library name)
   cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
-  baton_skip_if_missing()
   if(A_SOURCES)
     add_library(${name} STATIC ${A_SOURCES})
     target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
@@ -42,7 +31,6 @@ endfunction()
 
 function(baton_binary name)
   cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
-  baton_skip_if_missing()
   add_executable(${name} ${A_SOURCES})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${A_DEPS} ${BATON_PROGRAM_LIBRARIES})
@@ -53,7 +41,6 @@ function(baton_test name)
     return()
   endif()
   cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
-  baton_skip_if_missing()
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 120)
   endif()
@@ -70,7 +57,6 @@ function(baton_bench name)
     return()
   endif()
   cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
-  baton_skip_if_missing()
   add_executable(${name} ${A_SOURCES})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${A_DEPS} benchmark::benchmark)
