@@ -3,6 +3,8 @@
 #
 #   bench/serving/run.sh [MODEL-FOLDER] [OUT-FOLDER]
 #
+# A folder with nothing but a config.json (bench/serving/shapes/*) is a shape: it is served with random bf16
+# weights and the demo model's tokenizer. LOADS picks loads by name.
 # BUILD (build/release) has the programs; UP_FLAGS go to `baton up`; DURATION (20s) is per load.
 set -euo pipefail
 
@@ -13,6 +15,14 @@ baton=${BUILD:-build/release}/bin/baton
 commit=$(git describe --always --dirty 2>/dev/null || echo unknown)
 name=$(basename "$model")
 mkdir -p "$out"
+shape=
+if [[ ! -f $model/tokenizer.json ]]; then
+  shape=$(mktemp -d)
+  mkdir "$shape/$name"
+  cp "$model/config.json" models/baton-demo/tokenizer.json models/baton-demo/tokenizer_config.json "$shape/$name"
+  model=$shape/$name
+  UP_FLAGS="--load-format random --dtype bf16 ${UP_FLAGS:-}"
+fi
 
 # name | what it sends
 loads=(
@@ -26,7 +36,11 @@ stop_cluster() {
   [[ -n ${up:-} ]] && kill -INT "$up" 2>/dev/null && wait "$up" || true
   up=
 }
-trap stop_cluster EXIT
+clean_up() {
+  stop_cluster
+  [[ -z $shape ]] || rm -rf "$shape"
+}
+trap clean_up EXIT
 
 for placement in always-local always-remote cost; do
   log=$(mktemp)
@@ -40,6 +54,7 @@ for placement in always-local always-remote cost; do
   grpc=$(sed -n 's/^ *gRPC  *//p' "$log")
   http=$(sed -n 's|^ *OpenAI API  *http://\(.*\)/v1$|\1|p' "$log")
   for load in "${loads[@]}"; do
+    [[ -z ${LOADS:-} || " $LOADS " == *" ${load%%|*} "* ]] || continue
     echo "== $name, $placement, ${load%%|*}"
     # shellcheck disable=SC2086
     "$baton" bench --grpc "$grpc" --http "$http" --warmup 2s --duration "${DURATION:-20s}" ${load#*|} \

@@ -124,7 +124,8 @@ absl::Status Flight::Apply(const v1::SequenceDelta& delta, std::vector<Event>& e
   if (finish == FinishReason::kCancelled) {
     return Unavailable("the decode worker cancelled the sequence; try again");
   }
-  if (delta.has_times()) cached_tokens_ = std::max(cached_tokens_, delta.times().cached_tokens());
+  // The first choice's: the others find its prompt in the cache, which is no merit of the cache.
+  if (delta.has_times() && delta.choice() == 0) cached_tokens_ = delta.times().cached_tokens();
   NoteTokenTime(choice, delta.tokens_size());
   // The token that ended it stands for no text.
   const bool hidden = finish == FinishReason::kStop && delta.tokens_size() > 0;
