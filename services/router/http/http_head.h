@@ -10,8 +10,8 @@
 namespace baton::router {
 
 struct HeadOptions {
-  std::string_view request_id;
-  std::string_view allow_origin;  // CORS; empty: none
+  std::string request_id;
+  std::string allow_origin;  // CORS; empty: none
   bool keep_alive = true;
   bool chunked = false;
   std::optional<size_t> content_length;
