@@ -11,6 +11,7 @@
 // Per k and row: one 4-byte broadcast load and two multiply-adds; each accumulator is one chain over
 // rising k.
 
+// clang-format off: columns of assembler
 #define BATON_TILE_ROW(OP, RS, KS, U, R, A0, A1, B)                  \
   "vpbroadcastd " #RS "*" #R "+" #KS "*" #U "(%[x]), %%zmm" #B "\n\t" \
   OP " %%zmm24, %%zmm" #B ", %%zmm" #A0 "\n\t"                       \

@@ -1,7 +1,7 @@
-// ThreadSanitizer cannot see Abseil's locks when Abseil comes as a library built without it, and would
-// call everything they guard a race. These definitions stand in front of the library's (a program's
-// symbols win over a shared library's), call them, and say what they order. Only in thread-sanitizer
-// builds.
+// ThreadSanitizer cannot see Abseil's locks when Abseil comes as a library built without it, and
+// would call everything they guard a race. These definitions stand in front of the library's (a
+// program's symbols win over a shared library's), call them, and say what they order. Only in
+// thread-sanitizer builds.
 #include <dlfcn.h>
 #include <sanitizer/tsan_interface.h>
 

@@ -11,18 +11,20 @@
 #include "kernels/kv_view.h"
 #include "kernels/sampling.h"
 
-// The operations a decoder-only transformer is written in, on device memory. Model code is written once
-// against Backend; `cpu`, `reference` (the slow, obvious twin and oracle) and later `cuda` implement it.
+// The operations a decoder-only transformer is written in, on device memory. Model code is written
+// once against Backend; `cpu`, `reference` (the slow, obvious twin and oracle) and later `cuda`
+// implement it.
 //
-// Shapes use the glossary's letters: T tokens of this step (all sequences, ragged), H hidden size, Hq/Hkv
-// query/KV heads, D head_dim, F intermediate size, V vocabulary, N x K a weight of N outputs, K inputs.
+// Shapes use the glossary's letters: T tokens of this step (all sequences, ragged), H hidden size,
+// Hq/Hkv query/KV heads, D head_dim, F intermediate size, V vocabulary, N x K a weight of N
+// outputs, K inputs.
 //
-// Batch invariance (promise 1): every output row depends on its own inputs only, to the last bit. No
-// implementation may let the reduction order of a row depend on T, on its place in the batch, on the
-// number of threads or on how a prompt was cut into chunks.
+// Batch invariance (promise 1): every output row depends on its own inputs only, to the last bit.
+// No implementation may let the reduction order of a row depend on T, on its place in the batch, on
+// the number of threads or on how a prompt was cut into chunks.
 //
-// Threads: one owner thread calls; implementations parallelise inside. Device operations are ordered;
-// they may return before they are done; Synchronize() waits.
+// Threads: one owner thread calls; implementations parallelise inside. Device operations are
+// ordered; they may return before they are done; Synchronize() waits.
 namespace baton::kernels {
 
 // Device memory owned by a backend. Freed on destruction; 64-byte aligned at least; zeroed.
@@ -37,8 +39,8 @@ class Buffer {
   }
 };
 
-// Rows of a weight as they lie in a (memory-mapped) checkpoint: [rows][cols], row-major, contiguous,
-// possibly unaligned.
+// Rows of a weight as they lie in a (memory-mapped) checkpoint: [rows][cols], row-major,
+// contiguous, possibly unaligned.
 struct HostMatrix {
   const std::byte* data = nullptr;
   DType dtype = DType::kF32;
@@ -66,12 +68,13 @@ enum class GemmOutput : uint8_t {
 
 // One sequence's part of an attention call. Its `query_tokens` rows in the ragged batch begin at
 // `query_begin` and are the last ones of its context: row i is at position
-// context_tokens - query_tokens + i and attends to positions 0 … its own (or the last `window` of them).
+// context_tokens - query_tokens + i and attends to positions 0 … its own (or the last `window` of
+// them).
 struct AttentionSequence {
   int32_t query_begin = 0;
   int32_t query_tokens = 0;
-  int32_t context_tokens = 0;             // including this step's tokens
-  const int32_t* block_table = nullptr;   // host memory; ceil(context_tokens / P) block indices
+  int32_t context_tokens = 0;            // including this step's tokens
+  const int32_t* block_table = nullptr;  // host memory; ceil(context_tokens / P) block indices
 };
 
 struct RopeTable {
@@ -82,11 +85,11 @@ struct RopeTable {
 
 // QKV after the projection, ready to be rotated and split.
 struct QkvArgs {
-  const float* qkv = nullptr;        // [T, (Hq + 2 Hkv) * D] f32: q heads, then k heads, then v heads
-  int32_t num_tokens = 0;            // T
-  int32_t num_q_heads = 0;           // Hq
-  const float* q_norm = nullptr;     // [D] RMSNorm weight over each head, or null (Qwen3)
-  const float* k_norm = nullptr;     // [D]
+  const float* qkv = nullptr;     // [T, (Hq + 2 Hkv) * D] f32: q heads, then k heads, then v heads
+  int32_t num_tokens = 0;         // T
+  int32_t num_q_heads = 0;        // Hq
+  const float* q_norm = nullptr;  // [D] RMSNorm weight over each head, or null (Qwen3)
+  const float* k_norm = nullptr;  // [D]
   float norm_epsilon = 0;
   RopeTable rope;
   const int32_t* positions = nullptr;  // host, [T]
@@ -97,16 +100,17 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  // "cpu:avx512_bf16", "cpu:avx2", "reference". Part of the fingerprint that prefill and decode workers
-  // compare: equal names mean equal bits.
+  // "cpu:avx512_bf16", "cpu:avx2", "reference". Part of the fingerprint that prefill and decode
+  // workers compare: equal names mean equal bits.
   virtual std::string name() const = 0;
-  // What activations are rounded to before they meet a weight of `weights`: bf16 for bf16 weights where
-  // the hardware multiplies bf16, else f32. Buffers passed as `void*` activations below hold this type.
+  // What activations are rounded to before they meet a weight of `weights`: bf16 for bf16 weights
+  // where the hardware multiplies bf16, else f32. Buffers passed as `void*` activations below hold
+  // this type.
   virtual DType activation_dtype(DType weights) const = 0;
 
   virtual std::unique_ptr<Buffer> Allocate(size_t bytes) = 0;
-  // Packs the parts, stacked by rows (q, k, v or gate, up), into one weight. All parts have the same
-  // number of columns. `target` is the precision to keep: kF32 or kBF16.
+  // Packs the parts, stacked by rows (q, k, v or gate, up), into one weight. All parts have the
+  // same number of columns. `target` is the precision to keep: kF32 or kBF16.
   virtual std::unique_ptr<Matrix> LoadMatrix(std::span<const HostMatrix> parts, DType target) = 0;
   // Packs a weight of one row or column count as f32.
   virtual Vector LoadVector(std::span<const HostMatrix> parts) = 0;
@@ -122,9 +126,10 @@ class Backend {
   // out[t, f] = silu(gate_up[t, f]) * gate_up[t, F + f], rounded to `out_dtype`.
   virtual void SiluMul(const float* gate_up, int32_t num_tokens, int32_t intermediate,
                        DType out_dtype, void* out) = 0;
-  // Normalises (if asked) and rotates q and k ("neox" halves: i with i + D/2), writes q [T, Hq, D] in f32
-  // and k, v into their slots of `layer`, rounded to kv.dtype.
-  virtual void RopeAndWriteKv(const QkvArgs& args, const KvView& kv, int32_t layer, float* q_out) = 0;
+  // Normalises (if asked) and rotates q and k ("neox" halves: i with i + D/2), writes q [T, Hq, D]
+  // in f32 and k, v into their slots of `layer`, rounded to kv.dtype.
+  virtual void RopeAndWriteKv(const QkvArgs& args, const KvView& kv, int32_t layer,
+                              float* q_out) = 0;
   // Causal softmax(q k^T * scale) v over the paged cache. q [T, Hq, D] f32; out [T, Hq, D] of
   // `out_dtype`. `window` 0: the whole context; else position p sees p - window + 1 … p.
   virtual void Attention(const float* q, const KvView& kv, int32_t layer, int32_t num_q_heads,
@@ -134,8 +139,8 @@ class Backend {
   virtual void GatherRows(const void* x, std::span<const int32_t> rows, size_t row_bytes,
                           void* out) = 0;
 
-  // Picks one token per entry from logits [R, V] f32 (device); see sampling.h. Results are on the host
-  // when it returns.
+  // Picks one token per entry from logits [R, V] f32 (device); see sampling.h. Results are on the
+  // host when it returns.
   virtual void Sample(const float* logits, int32_t vocab, std::span<const SampleArgs> rows,
                       std::span<SampledToken> out) = 0;
 
@@ -146,8 +151,9 @@ class Backend {
 };
 
 struct CpuOptions {
-  int num_threads = 0;         // 0: as many as the process may run on
-  std::string isa = "auto";    // auto | avx512_bf16 | avx512 | avx2: refuse-able at start, see MakeCpuBackend
+  int num_threads = 0;  // 0: as many as the process may run on
+  std::string isa =
+      "auto";  // auto | avx512_bf16 | avx512 | avx2: refuse-able at start, see MakeCpuBackend
 };
 
 // Null when the machine lacks `isa` (the caller names the flag in its error).

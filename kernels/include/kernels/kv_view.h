@@ -11,8 +11,8 @@ namespace baton::kernels {
 //
 //   [layer][block][K|V][kv_head][token][head_dim]
 //
-// so that one layer of one block is a single contiguous piece (one put in a hand-over), and a tensor
-// parallel shard's heads are two pieces of it. A plain value; owns nothing.
+// so that one layer of one block is a single contiguous piece (one put in a hand-over), and a
+// tensor parallel shard's heads are two pieces of it. A plain value; owns nothing.
 struct KvView {
   std::byte* base = nullptr;  // device memory of pool_bytes()
   DType dtype = DType::kF32;

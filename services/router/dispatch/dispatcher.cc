@@ -144,7 +144,8 @@ absl::Status Dispatcher::Submit(const Flight& flight, const Decision& decision) 
     v1::PrefillTarget* target = command.mutable_submit()->add_prefill();
     target->set_worker_id(prefill.value());
     target->set_grpc_address(profile->grpc_address);
-    // Without it the decode worker could never tell that a killed prefill worker cannot write any more.
+    // Without it the decode worker could never tell that a killed prefill worker cannot write any
+    // more.
     target->mutable_transfer()->ParseFromString(profile->transfer);
   }
   if (link->Send(std::move(command))) return absl::OkStatus();

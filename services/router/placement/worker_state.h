@@ -24,7 +24,7 @@ struct WorkerProfile {
   std::string grpc_address;     // host:port
   std::string metrics_address;  // host:port; empty: none
   std::string hash_salt;        // of its block hashes
-  std::string transfer;         // a serialized v1::TransferAddress, passed on to decode workers unread
+  std::string transfer;  // a serialized v1::TransferAddress, passed on to decode workers unread
   int32_t block_tokens = 16;
   int32_t num_blocks = 0;
   int32_t context_tokens_max = 0;
