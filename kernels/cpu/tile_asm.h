@@ -2,14 +2,15 @@
 
 #include "kernels/cpu/isa_ops.h"
 
-// The AVX-512 micro-kernel: ROWS (1 .. 12) rows of x times one panel of 32 outputs, in assembler because
-// gcc 12 spills half of 24 accumulators written as intrinsics. f32 and bf16 differ in one mnemonic.
+// The AVX-512 micro-kernel: ROWS (1 .. 12) rows of x times one panel of 32 outputs, in assembler
+// because gcc 12 spills half of 24 accumulators written as intrinsics. f32 and bf16 differ in one
+// mnemonic.
 //
 //   zmm0 .. zmm23   accumulators, row r in 2r (lanes 0-15) and 2r + 1 (lanes 16-31)
 //   zmm24, zmm25    the panel's k-th row      zmm26, zmm27   x[row][k], broadcast
 //
-// Per k and row: one 4-byte broadcast load and two multiply-adds; each accumulator is one chain over
-// rising k.
+// Per k and row: one 4-byte broadcast load and two multiply-adds; each accumulator is one chain
+// over rising k.
 
 // clang-format off: columns of assembler
 #define BATON_TILE_ROW(OP, RS, KS, U, R, A0, A1, B)                  \
