@@ -1,5 +1,7 @@
 #include "services/router/wiring/router.h"
 
+#include <atomic>
+
 #include <algorithm>
 #include <random>
 #include <thread>
@@ -85,7 +87,7 @@ class WiredRouter : public Router {
   Routes routes_;
   rpc::Server grpc_;
   std::unique_ptr<HttpServer> http_;
-  bool draining_ = false;
+  std::atomic<bool> draining_ = false;  // Tick() and Drain() may come from two threads
 };
 
 absl::Status WiredRouter::Listen(const config::RouterOptions& options) {
