@@ -1,8 +1,7 @@
 #include "services/router/wiring/router.h"
 
-#include <atomic>
-
 #include <algorithm>
+#include <atomic>
 #include <random>
 #include <thread>
 
