@@ -3,6 +3,8 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 
+#include <atomic>
+
 namespace baton::rpc {
 namespace {
 
@@ -53,7 +55,10 @@ std::shared_ptr<grpc::Channel> PeerChannel(const std::string& address) {
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   args.SetMaxReceiveMessageSize(64 << 20);
   // A connection of its own: a stream that breaks tells of this peer only.
-  args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  // By an argument nobody else has: gRPC's local subchannel pools have no lock and break at
+  // teardown.
+  static std::atomic<int> last{0};
+  args.SetInt("baton.channel", ++last);
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
 }
 
