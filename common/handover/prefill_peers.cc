@@ -1,6 +1,6 @@
 #include "common/handover/prefill_peers.h"
 
-#include "common/rpc/server.h"
+#include "common/rpc/channel.h"
 
 namespace baton::handover {
 

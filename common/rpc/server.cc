@@ -3,12 +3,8 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 
-#include <atomic>
-
 namespace baton::rpc {
 namespace {
-
-constexpr int kKeepaliveMs = 1000;
 
 std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
@@ -40,26 +36,6 @@ absl::StatusOr<Server> StartServer(const ServerOptions& options,
     return Unavailable("cannot listen for gRPC on {}: address in use or not ours", options.listen);
   }
   return Server{std::move(server), fmt::format("{}:{}", HostOf(options.listen), port), port};
-}
-
-std::shared_ptr<grpc::Channel> PeerChannel(const std::string& address) {
-  grpc::ChannelArguments args;
-  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMs);
-  args.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  // In spite of its name the time one attempt gets: a machine at its limit needs more than a moment
-  // to shake hands. A refused connection is known at once all the same.
-  args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);
-  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  args.SetMaxReceiveMessageSize(64 << 20);
-  // A connection of its own: a stream that breaks tells of this peer only.
-  // By an argument nobody else has: gRPC's local subchannel pools have no lock and break at
-  // teardown.
-  static std::atomic<int> last{0};
-  args.SetInt("baton.channel", ++last);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
 }
 
 }  // namespace baton::rpc

@@ -11,6 +11,9 @@
 
 namespace baton::rpc {
 
+// Between our own processes a peer that says nothing for a second is asked whether it lives.
+constexpr int kKeepaliveMs = 1000;
+
 struct ServerOptions {
   std::string listen;                // host:port, port 0 = any free one
   int message_bytes_max = 64 << 20;  // a 1M-token prompt is 5 MB of varints
@@ -27,9 +30,5 @@ struct Server {
 // naming the address when it cannot be bound.
 absl::StatusOr<Server> StartServer(const ServerOptions& options,
                                    const std::vector<grpc::Service*>& services);
-
-// A channel that notices a dead peer within about two seconds and reconnects with short back-off
-// (100 ms to 1 s), for the long-lived streams between our own processes.
-std::shared_ptr<grpc::Channel> PeerChannel(const std::string& address);
 
 }  // namespace baton::rpc

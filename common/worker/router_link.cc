@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "common/rpc/server.h"
+#include "common/rpc/channel.h"
 #include "common/telemetry/logging.h"
 #include "common/worker/attach_stream.h"
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "common/rpc/server.h"
+#include "common/rpc/channel.h"
 #include "tests/support/process.h"
 
 namespace baton::testing {

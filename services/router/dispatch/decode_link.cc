@@ -1,6 +1,6 @@
 #include "services/router/dispatch/decode_link.h"
 
-#include "common/rpc/server.h"
+#include "common/rpc/channel.h"
 #include "common/rpc/status.h"
 
 namespace baton::router {

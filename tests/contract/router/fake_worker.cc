@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/rpc/channel.h"
 
 namespace baton::router {
 namespace {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "baton/v1/inference.grpc.pb.h"
+#include "common/rpc/channel.h"
 #include "tests/contract/router/router_cluster.h"
 
 namespace baton::router {
