@@ -1,7 +1,6 @@
 #include "common/worker/lifecycle.h"
 
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 
 #include "absl/time/clock.h"
@@ -97,11 +96,10 @@ absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
   // Calls first, then what they began, then the links: nobody speaks to somebody who is gone.
   server.server->Shutdown(std::chrono::system_clock::now());
   if (surface.stop) surface.stop();
+  links.Stop();
   surface.set_links(nullptr);
-  // Everything that owns work has ended in order. The routers' streams are closed by the kernel:
-  // tearing gRPC's client side down beside its own threads ends in an assertion of gRPC's now and
-  // then.
-  std::_Exit(0);
+  runtime.StopEngine();
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -128,9 +126,7 @@ int Main(
                          static_cast<telemetry::Level>(options.log.level),
                          static_cast<telemetry::Format>(options.log.format));
   const absl::Status status = LoadAndRun(role, all.model, options, stop, run);
-  // Everything of ours has ended in order by now. gRPC's own threads may still be letting go of the
-  // last calls; running static destructors beside them is a race that is not ours to win.
-  if (status.ok()) std::_Exit(0);
+  if (status.ok()) return 0;
   telemetry::LogError("worker", MessageOf(status));
   return ExitCodeOf(status);
 }
