@@ -59,6 +59,12 @@ bool LoopbackFabric::IsGone(const PeerAddress& endpoint) const {
 
 bool LoopbackFabric::GateIsOpen() const { return !paused_ || pieces_until_pause_ > 0; }
 
+absl::Status LoopbackFabric::CheckAlive(const PeerAddress& from, const PeerAddress& to) const {
+  if (gone_.contains(from.worker)) return absl::AbortedError("this endpoint was killed");
+  if (gone_.contains(to.worker)) return Unavailable("{} is gone", to.worker);
+  return absl::OkStatus();
+}
+
 absl::Status LoopbackFabric::PassGate(const PeerAddress& from, const PeerAddress& to,
                                       const std::function<bool()>& cancelled) {
   Fault fault;
@@ -71,8 +77,7 @@ absl::Status LoopbackFabric::PassGate(const PeerAddress& from, const PeerAddress
       changed_.Wait(&mutex_);
     }
     --held_;
-    if (gone_.contains(from.worker)) return absl::AbortedError("this endpoint was killed");
-    if (gone_.contains(to.worker)) return Unavailable("{} is gone", to.worker);
+    RETURN_IF_ERROR(CheckAlive(from, to));
     if (cancelled()) return absl::CancelledError("disconnected from the peer");
     if (paused_) --pieces_until_pause_;
     fault = fault_;
@@ -85,6 +90,7 @@ absl::Status LoopbackFabric::Copy(const PeerAddress& from, const PeerAddress& to
                                   const std::function<bool()>& cancelled) {
   RETURN_IF_ERROR(PassGate(from, to, cancelled));
   absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(CheckAlive(from, to));  // again: kGone may have been said since the gate
   auto found = regions_.find(remote_key);
   if (found == regions_.end() || found->second.owner != to.worker) {
     return InvalidArgument("remote_key is not of a region of {}", to.worker);

@@ -56,6 +56,8 @@ class LoopbackFabric {
 
   absl::Status PassGate(const PeerAddress& from, const PeerAddress& to,
                         const std::function<bool()>& cancelled) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status CheckAlive(const PeerAddress& from, const PeerAddress& to) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool GateIsOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   mutable absl::Mutex mutex_;
