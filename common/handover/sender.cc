@@ -53,7 +53,7 @@ void Sender::Stop(uint64_t epoch, absl::Status why) {
   post_(engine::Cancel{*id});
 }
 
-void Sender::OnKvReady(engine::KvReady ready) {
+void Sender::OnKvReady(const engine::KvReady& ready) {
   transfer::PeerHandle peer = 0;
   std::string remote_key;
   std::vector<transfer::Put> puts;

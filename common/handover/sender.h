@@ -47,7 +47,7 @@ class Sender {
   void Stop(uint64_t epoch, absl::Status why);
 
   // From engine::Observer.
-  void OnKvReady(engine::KvReady ready);
+  void OnKvReady(const engine::KvReady& ready);
   void OnPrefillDone(engine::PrefillDone done);
 
   int32_t active() const;
