@@ -470,6 +470,7 @@ TEST_F(ReceiverTest, ASequenceThatEndsStopsItsPrefillAndAsksNobodyElse) {
   call->End(absl::CancelledError("cancelled by the decode worker"), true);
   ExpectFailed("r", 900, true);
   EXPECT_EQ(receiver_->counters().failed, 0u) << "cancelled is not a failure";
+  EXPECT_EQ(call->cancels(), 1);
 
   Serve(b_, *other, 4);
   ExpectArrived(901);

@@ -38,6 +38,11 @@ void FakePrefillCall::Break() {
 bool FakePrefillCall::AwaitCancel() { return AwaitFlag(&cancel_asked_); }
 bool FakePrefillCall::AwaitHangUp() { return AwaitFlag(&hung_up_); }
 
+int32_t FakePrefillCall::cancels() {
+  absl::MutexLock lock(&mutex_);
+  return cancels_;
+}
+
 bool FakePrefillCall::AwaitFlag(const bool* flag) {
   absl::MutexLock lock(&mutex_);
   return mutex_.AwaitWithTimeout(absl::Condition(flag), kTestPatience);
@@ -50,7 +55,10 @@ void FakePrefillCall::OnReadDone(bool ok) {
     absl::MutexLock lock(&mutex_);
     first = !started_;
     started_ = true;
-    if (!first && command_.has_cancel()) cancel_asked_ = true;
+    if (!first && command_.has_cancel()) {
+      cancel_asked_ = true;
+      ++cancels_;
+    }
   }
   if (first) on_start_();
   StartRead(&command_);

@@ -36,6 +36,7 @@ class FakePrefillCall : public grpc::ServerBidiReactor<v1::PrefillCommand, v1::P
 
   // False when it does not happen in time.
   bool AwaitCancel();  // the command
+  int32_t cancels();
   bool AwaitHangUp();  // the caller ended the call, or its time was up
 
  private:
@@ -56,6 +57,7 @@ class FakePrefillCall : public grpc::ServerBidiReactor<v1::PrefillCommand, v1::P
   bool started_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool cancel_asked_ ABSL_GUARDED_BY(mutex_) = false;
+  int32_t cancels_ ABSL_GUARDED_BY(mutex_) = 0;
   bool hung_up_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
