@@ -19,7 +19,8 @@ struct Submit {
   SequenceSpec spec;
   // The prompt is computed elsewhere: the engine allocates blocks, calls OnPrefillNeeded and waits
   // for KvArrived or KvFailed. The engine still prefills locally when the uncached rest is one
-  // block or less.
+  // block or less, when the prompt's log-probabilities are wanted (they are made where the prompt
+  // is computed, and a hand-over carries K and V only), and when nothing is to be generated.
   bool remote_prefill = false;
   // A sibling (another choice of the same request) whose prompt this one shares: it is admitted
   // once the sibling's prompt is in the prefix cache, and then finds all but the last block there.

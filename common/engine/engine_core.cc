@@ -88,7 +88,8 @@ std::unique_ptr<Sequence> EngineCore::MakeSequence(SequenceSpec spec, absl::Dura
 void EngineCore::OnSubmit(Submit submit, absl::Duration posted_at) {
   auto made = MakeSequence(std::move(submit.spec), posted_at);
   Sequence& sequence = *made;
-  sequence.remote_prefill = submit.remote_prefill;
+  sequence.remote_prefill =
+      submit.remote_prefill && sequence.scores_wanted == 0 && sequence.sampling.generates();
   CHECK(sequences_.emplace(sequence.spec.id, std::move(made)).second, "{}/{} submitted twice",
         sequence.spec.id.request.value(), sequence.spec.id.choice);
   if (submit.after && *submit.after != sequence.spec.id) {
@@ -103,6 +104,7 @@ void EngineCore::OnSubmit(Submit submit, absl::Duration posted_at) {
 }
 
 void EngineCore::OnSubmitPrefill(SubmitPrefill submit, absl::Duration posted_at) {
+  submit.spec.sampling.prompt_logprobs.reset();  // its caller would have kept the prompt to itself
   auto made = MakeSequence(std::move(submit.spec), posted_at);
   Sequence& sequence = *made;
   sequence.prefill_only = true;
@@ -260,27 +262,54 @@ void EngineCore::RunParts(const StepPlan& plan) {
       }
     };
   }
-  std::vector<GeneratedToken> tokens = executor_.Execute(plan, std::move(on_layer));
+  StepExecutor::Tokens tokens = executor_.Execute(plan, std::move(on_layer));
   ++totals_.steps;
 
   // Every part counts as computed before any sequence ends and gives blocks up.
-  std::vector<Sequence*> sampled;
+  CommitParts(plan, tokens.scored);
+  size_t next = 0;
+  for (const StepPlan::Part& part : plan.parts) {
+    Sequence& sequence = *part.sequence;
+    if (sequence.pending_tokens() > 0) continue;
+    if (!sequence.sampling.generates()) {
+      sequence.times.prefill = clock_.Monotonic() - sequence.admitted_at;
+      Finish(sequence, FinishReason::kLength, absl::OkStatus());
+    } else if (sequence.prefill_only) {
+      FinishPrefill(sequence, absl::OkStatus(), std::move(tokens.sampled.at(next++)));
+    } else {
+      AcceptToken(sequence, std::move(tokens.sampled.at(next++)));
+    }
+  }
+  CHECK(next == tokens.sampled.size(), "{} tokens for {} sequences", tokens.sampled.size(), next);
+}
+
+void EngineCore::CommitParts(const StepPlan& plan, std::span<GeneratedToken> scored) {
   for (const StepPlan::Part& part : plan.parts) {
     Sequence& sequence = *part.sequence;
     const int32_t prompt_left = std::max(0, sequence.prompt_tokens() - sequence.num_computed);
     totals_.prompt_tokens += std::min(part.query_tokens, prompt_left);
-    scheduler_.Commit(part);
-    if (sequence.pending_tokens() == 0) sampled.push_back(&sequence);
-  }
-  CHECK(sampled.size() == tokens.size(), "{} tokens for {} sequences", tokens.size(),
-        sampled.size());
-  for (size_t i = 0; i < sampled.size(); ++i) {
-    if (sampled[i]->prefill_only) {
-      FinishPrefill(*sampled[i], absl::OkStatus(), std::move(tokens[i]));
-    } else {
-      AcceptToken(*sampled[i], std::move(tokens[i]));
+    if (sequence.scores_told < sequence.scores_wanted) {
+      TellScores(sequence, part.query_tokens, scored);
     }
+    scheduler_.Commit(part);
   }
+  CHECK(scored.empty(), "{} scored tokens belong to no sequence", scored.size());
+}
+
+// Takes this part's scores from the front of `scored`.
+void EngineCore::TellScores(Sequence& sequence, int32_t query_tokens,
+                            std::span<GeneratedToken>& scored) {
+  std::vector<GeneratedToken>& told = OutputOf(sequence).prompt;
+  if (sequence.scores_told == 0) {
+    told.push_back({.token = sequence.tokens.front()});  // nothing comes before it
+    sequence.scores_told = 1;
+  }
+  const Sequence::Scores scores = sequence.ScoresOf(query_tokens);
+  const size_t count = scores.last - scores.first;
+  CHECK(count <= scored.size(), "{} scores of {}", count, scored.size());
+  std::move(scored.begin(), scored.begin() + count, std::back_inserter(told));
+  scored = scored.subspan(count);
+  sequence.scores_told += static_cast<int32_t>(count);
 }
 
 // Blocks of prompts computed for somebody else that this step completes: full ones, also those that

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -74,6 +75,7 @@ class EngineCore {
   void NoteAdmissions(const StepPlan& plan);
   void BeginRemotePrefills(const StepPlan& plan);
   void RunParts(const StepPlan& plan);
+  void CommitParts(const StepPlan& plan, std::span<GeneratedToken> scored);
   std::vector<KvReady> TakeReadyBlocks(const StepPlan& plan);
   void Record(const StepPlan& plan, absl::Duration plan_time, absl::Duration publish_time);
   void Publish();
@@ -82,6 +84,7 @@ class EngineCore {
   std::unique_ptr<Sequence> MakeSequence(SequenceSpec spec, absl::Duration posted_at);
   Sequence* FindAwaiting(const SequenceId& id, uint64_t epoch);
   void AcceptToken(Sequence& sequence, GeneratedToken token);
+  void TellScores(Sequence& sequence, int32_t query_tokens, std::span<GeneratedToken>& scored);
   void Finish(Sequence& sequence, FinishReason reason, absl::Status status);
   void FinishPrefill(Sequence& sequence, absl::Status status, GeneratedToken first);
   void End(Sequence& sequence, FinishReason reason, absl::Status status);

@@ -173,7 +173,7 @@ class Simulation {
     params.temperature = Chance(50) ? 0 : 1;
     params.seed = Uniform(0, 1000);
     params.max_tokens = Uniform(1, Chance(20) ? 150 : 30);
-    if (Chance(30)) params.min_tokens = Uniform(0, params.max_tokens);
+    if (Chance(30)) params.min_tokens = Uniform(0, *params.max_tokens);
     params.ignore_eos = Chance(30);
     if (Chance(30)) params.stop_token_ids = {Uniform(0, 60), Uniform(0, 60)};
     if (Chance(30)) params.repetition_penalty = 1.5;
@@ -181,6 +181,8 @@ class Simulation {
     if (Chance(20)) params.frequency_penalty = 0.5;
     if (Chance(20)) params.logit_bias = {{Uniform(0, 60), 2.0f}};
     if (Chance(20)) params.logprobs = Uniform(0, 3);
+    if (Chance(25)) params.prompt_logprobs = Uniform(0, 3);
+    if (Chance(5)) params.max_tokens = params.min_tokens = 0;
   }
 
   bool CancelOne() {
@@ -200,11 +202,33 @@ class Simulation {
     return "";
   }
 
+  // In order, without a gap, nothing twice, and with the scores it would have alone, however often
+  // it was preempted; all of it once there is a token, or once it has ended well.
+  std::string CheckPrompt(const RecordingObserver::Told& told, const ChainOutput& expected) {
+    const bool all = !told.tokens.empty() || told.finish == FinishReason::kLength;
+    if (told.prompt.size() > expected.prompt.size()) return "too much of the prompt";
+    if (all && told.prompt.size() < expected.prompt.size()) return "not all of the prompt";
+    for (size_t i = 0; i < told.prompt.size(); ++i) {
+      const GeneratedToken& got = told.prompt[i];
+      const GeneratedToken& want = expected.prompt[i];
+      if (got.token != want.token) return fmt::format("prompt token {} differs", i);
+      const bool same = std::ranges::equal(got.top, want.top, [](const auto& a, const auto& b) {
+        return a.token == b.token && a.logprob == b.logprob;
+      });
+      if (got.logprob != want.logprob || !same) {
+        return fmt::format("logprobs of prompt token {} differ", i);
+      }
+    }
+    return "";
+  }
+
   std::string CheckOutput(const Sent& sent) {
     const RecordingObserver::Told told = decode_.observer().told(sent.spec.id);
     const ChainOutput expected =
         GenerateByChain(sent.spec, decode_.info(), decode_.context_tokens_max());
     if (told.outputs_after_finish > 0) return "spoke after its end";
+    if (told.prompt_after_tokens) return "told of its prompt after its first token";
+    if (std::string wrong = CheckPrompt(told, expected); !wrong.empty()) return wrong;
     if (told.tokens.size() > expected.tokens.size()) return "too many tokens";
     for (size_t i = 0; i < told.tokens.size(); ++i) {
       const GeneratedToken& got = told.tokens[i];

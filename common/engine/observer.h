@@ -27,6 +27,9 @@ struct SequenceTimes {
 
 struct SequenceOutput {
   SequenceId id;
+  // With prompt_logprobs: the prompt's next tokens, in order, each once in a sequence's life; all
+  // come before or with its first token.
+  std::vector<GeneratedToken> prompt;
   std::vector<GeneratedToken> tokens;         // new in this step, usually one
   FinishReason finish = FinishReason::kNone;  // set in the last output of a sequence
   absl::Status status;                        // why, with kError

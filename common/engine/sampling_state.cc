@@ -40,8 +40,9 @@ SamplingState::SamplingState(const SequenceSpec& spec, const model::ModelInfo& i
   const SamplingParams& params = spec.sampling;
   const int32_t prompt_tokens = static_cast<int32_t>(spec.prompt.size());
   const int32_t room = context_tokens_max - prompt_tokens;
-  CHECK(room >= 1, "a prompt of {} tokens in a context of {}", prompt_tokens, context_tokens_max);
-  max_tokens_ = params.max_tokens > 0 ? std::min(params.max_tokens, room) : room;
+  max_tokens_ = std::min(params.max_tokens.value_or(room), room);
+  CHECK(room >= 1 || (room == 0 && params.max_tokens == 0),
+        "a prompt of {} tokens in a context of {}", prompt_tokens, context_tokens_max);
   if (!params.ignore_eos) {
     stops_.insert(stops_.end(), info.eos_token_ids.begin(), info.eos_token_ids.end());
   }
@@ -91,10 +92,10 @@ void SamplingState::Count(int32_t token) {
   }
 }
 
-GeneratedToken ToGeneratedToken(kernels::SampledToken sampled) {
+GeneratedToken ToGeneratedToken(const kernels::SampledToken& sampled, int32_t num_logprobs) {
   GeneratedToken generated;
   generated.token = sampled.token;
-  generated.logprob = sampled.logprob;
+  if (num_logprobs >= 0) generated.logprob = sampled.logprob;
   generated.top.reserve(sampled.top.size());
   for (const auto& [token, logprob] : sampled.top) generated.top.push_back({token, logprob});
   return generated;

@@ -30,6 +30,8 @@ class SamplingState {
   FinishReason Add(int32_t token);
 
   int32_t num_outputs() const { return num_outputs_; }
+  // False: the prompt is all there is to it, no token is ever to be picked.
+  bool generates() const { return max_tokens_ > 0; }
 
  private:
   void Count(int32_t token);
@@ -46,6 +48,7 @@ class SamplingState {
   int32_t num_outputs_ = 0;
 };
 
-GeneratedToken ToGeneratedToken(kernels::SampledToken sampled);
+// `num_logprobs` as it was asked for.
+GeneratedToken ToGeneratedToken(const kernels::SampledToken& sampled, int32_t num_logprobs);
 
 }  // namespace baton::engine

@@ -154,9 +154,11 @@ int32_t Scheduler::BlocksMissing(Sequence& sequence) const {
   return needed + spare - (space_.pool.allocatable() - found.cached_blocks);
 }
 
-// At least one token must be computed to have logits; what is swapped out has them already.
+// At least one token must be computed to have logits; what is swapped out has them already. A
+// cached block has K and V but no logits, so a prompt whose tokens are to be scored is computed
+// from the first one that is not scored yet.
 int32_t Scheduler::PrefixBlocksMax(const Sequence& sequence) const {
-  const int32_t tokens = sequence.swapped() ? sequence.num_computed : sequence.num_tokens() - 1;
+  const int32_t tokens = sequence.swapped() ? sequence.num_computed : sequence.cacheable_tokens();
   return tokens / space_.block_tokens;
 }
 

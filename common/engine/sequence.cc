@@ -1,5 +1,6 @@
 #include "common/engine/sequence.h"
 
+#include <algorithm>
 #include <utility>
 
 // A generation:
@@ -40,6 +41,18 @@ Sequence::Sequence(SequenceSpec the_spec, kv::BlockSpace& space, const model::Mo
       blocks(space),
       sampling(spec, info, context_tokens_max) {
   times.prompt_tokens = prompt_tokens();
+  if (spec.sampling.prompt_logprobs) scores_wanted = prompt_tokens() - spec.resumed_tokens;
+}
+
+Sequence::Scores Sequence::ScoresOf(int32_t query_tokens) const {
+  const int32_t first = std::max(scores_told, 1);
+  return {first, std::max(first, std::min(num_computed + query_tokens + 1, scores_wanted))};
+}
+
+int32_t Sequence::cacheable_tokens() const {
+  // The last token is always computed: its logits pick the next one.
+  if (scores_told >= scores_wanted) return num_tokens() - 1;
+  return std::max(scores_told, 1) - 1;
 }
 
 }  // namespace baton::engine

@@ -40,6 +40,17 @@ struct Sequence {
   bool has_first_token() const { return sampling.num_outputs() > 0; }
   bool swapped() const { return !host_slots.empty(); }
 
+  // Prompt tokens [first, last) whose log-probabilities are wanted and not told yet, and that the
+  // next `query_tokens` tokens to be computed bring: the logits of a token score the one after it.
+  // The first token of all is never among them: nothing comes before it.
+  struct Scores {
+    int32_t first = 0;
+    int32_t last = 0;
+  };
+  Scores ScoresOf(int32_t query_tokens) const;
+  // So many tokens at the beginning may come from a cache: of those that follow, logits are wanted.
+  int32_t cacheable_tokens() const;
+
   SequenceSpec spec;
   uint64_t arrival = 0;  // order of submission
   SequenceState state = SequenceState::kWaiting;
@@ -48,6 +59,10 @@ struct Sequence {
   kv::BlockTable blocks;
   std::vector<int32_t> host_slots;  // where the first blocks lie while swapped out
   SamplingState sampling;
+  // Prompt tokens whose log-probabilities are wanted, and how many of these were told. Survives
+  // preemption, so that what is computed again is not told again.
+  int32_t scores_wanted = 0;
+  int32_t scores_told = 0;
   bool queued = true;  // counted by the admission gate as waiting
 
   // Hand-over, either side.

@@ -17,11 +17,16 @@ int32_t SequenceLimits::context_tokens_max() const {
 absl::Status SequenceLimits::Check(const SequenceSpec& spec) const {
   if (spec.prompt.empty()) return InvalidArgument("prompt has no tokens");
   const int64_t tokens = static_cast<int64_t>(spec.prompt.size());
-  if (tokens + 1 > model_tokens_) {
+  const bool generates = spec.sampling.max_tokens != 0;
+  if (!generates && tokens > std::min(model_tokens_, pool_tokens_)) {
+    return InvalidArgument("prompt has {} tokens, the context and the KV cache hold {}", tokens,
+                           std::min(model_tokens_, pool_tokens_));
+  }
+  if (generates && tokens + 1 > model_tokens_) {
     return InvalidArgument("prompt has {} tokens; with one more they exceed the context of {}",
                            tokens, model_tokens_);
   }
-  if (tokens + 1 > pool_tokens_) {
+  if (generates && tokens + 1 > pool_tokens_) {
     return InvalidArgument(
         "prompt has {} tokens; with one more they exceed the KV cache of {} tokens", tokens,
         pool_tokens_);
@@ -44,6 +49,9 @@ absl::Status SequenceLimits::Check(const SubmitPrefill& submit) const {
   const int64_t tokens = static_cast<int64_t>(submit.spec.prompt.size());
   const int64_t blocks = (tokens + block_tokens_ - 1) / block_tokens_;
   RETURN_IF_ERROR(Check(submit.spec));
+  if (submit.spec.sampling.max_tokens == 0) {
+    return InvalidArgument("max_tokens is 0: there is no first token to hand over");
+  }
   if (submit.first_block >= 0 && submit.first_block < blocks) return absl::OkStatus();
   return InvalidArgument("first_block is {}, the prompt has {} blocks", submit.first_block, blocks);
 }

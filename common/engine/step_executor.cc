@@ -11,14 +11,27 @@ namespace {
 // The fit is trusted for a choice once it has seen this many steps.
 constexpr int64_t kSamplesToTrust = 16;
 
+void AppendScores(const StepPlan::Part& part, int32_t first_row, model::StepBatch& batch) {
+  const Sequence& sequence = *part.sequence;
+  const Sequence::Scores scores = sequence.ScoresOf(part.query_tokens);
+  CHECK(scores.first == scores.last || scores.first > sequence.num_computed,
+        "prompt token {} is to be scored, {} are computed", scores.first, sequence.num_computed);
+  for (int32_t i = scores.first; i < scores.last; ++i) {
+    batch.scores.push_back({.row = first_row + i - 1 - sequence.num_computed,
+                            .token = sequence.tokens[i],
+                            .num_logprobs = *sequence.spec.sampling.prompt_logprobs});
+  }
+}
+
 void AppendPart(const StepPlan::Part& part, model::StepBatch& batch) {
   const Sequence& sequence = *part.sequence;
+  AppendScores(part, static_cast<int32_t>(batch.tokens.size()), batch);
   const auto first = sequence.tokens.begin() + sequence.num_computed;
   batch.tokens.insert(batch.tokens.end(), first, first + part.query_tokens);
   batch.sequences.push_back({.query_tokens = part.query_tokens,
                              .context_tokens = sequence.num_computed + part.query_tokens,
                              .block_table = sequence.blocks.ids()});
-  if (part.query_tokens < sequence.pending_tokens()) return;
+  if (part.query_tokens < sequence.pending_tokens() || !sequence.sampling.generates()) return;
   const int32_t row = static_cast<int32_t>(batch.logits_rows.size());
   batch.logits_rows.push_back(static_cast<int32_t>(batch.tokens.size()) - 1);
   batch.samples.push_back(sequence.sampling.ArgsFor(row));
@@ -43,26 +56,36 @@ void StepExecutor::Copy(std::span<const BlockCopy> copies) {
   copy_bytes_per_second_ += 0.25 * (measured - copy_bytes_per_second_);
 }
 
-std::vector<GeneratedToken> StepExecutor::Execute(const StepPlan& plan,
-                                                  std::function<void(int32_t layer)> on_layer) {
+StepExecutor::Tokens StepExecutor::Execute(const StepPlan& plan,
+                                           std::function<void(int32_t layer)> on_layer) {
   batch_.tokens.clear();
   batch_.sequences.clear();
   batch_.logits_rows.clear();
   batch_.samples.clear();
+  batch_.scores.clear();
   for (const StepPlan::Part& part : plan.parts) AppendPart(part, batch_);
   batch_.on_layer = std::move(on_layer);
 
   const absl::Duration start = clock_.Monotonic();
   model::StepResult result = runner_.Execute(batch_);
   last_execute_time_ = clock_.Monotonic() - start;
-  fitter_.Add(plan.prefill_tokens, plan.decodes, plan.context_tokens, last_execute_time_);
+  // The head over whole chunks would teach the fit that prompts are dear.
+  if (batch_.scores.empty()) {
+    fitter_.Add(plan.prefill_tokens, plan.decodes, plan.context_tokens, last_execute_time_);
+  }
 
   CHECK(result.sampled.size() == batch_.samples.size(), "{} tokens sampled of {}",
         result.sampled.size(), batch_.samples.size());
-  std::vector<GeneratedToken> tokens;
-  tokens.reserve(result.sampled.size());
-  for (kernels::SampledToken& sampled : result.sampled) {
-    tokens.push_back(ToGeneratedToken(std::move(sampled)));
+  CHECK(result.scored.size() == batch_.scores.size(), "{} tokens scored of {}",
+        result.scored.size(), batch_.scores.size());
+  Tokens tokens;
+  tokens.sampled.reserve(result.sampled.size());
+  for (size_t i = 0; i < result.sampled.size(); ++i) {
+    tokens.sampled.push_back(ToGeneratedToken(result.sampled[i], batch_.samples[i].num_logprobs));
+  }
+  tokens.scored.reserve(result.scored.size());
+  for (size_t i = 0; i < result.scored.size(); ++i) {
+    tokens.scored.push_back(ToGeneratedToken(result.scored[i], batch_.scores[i].num_logprobs));
   }
   return tokens;
 }

@@ -23,9 +23,13 @@ class StepExecutor {
                int32_t step_tokens_max);
 
   void Copy(std::span<const BlockCopy> copies);
-  // Runs the parts. One token for each part that leaves nothing pending, in order.
-  std::vector<GeneratedToken> Execute(const StepPlan& plan,
-                                      std::function<void(int32_t layer)> on_layer);
+  // What the parts have brought, in their order.
+  struct Tokens {
+    std::vector<GeneratedToken> sampled;  // one for each part that leaves nothing pending and whose
+                                          // sequence generates
+    std::vector<GeneratedToken> scored;   // each part's Sequence::ScoresOf()
+  };
+  Tokens Execute(const StepPlan& plan, std::function<void(int32_t layer)> on_layer);
 
   // Whether bringing `sequence` back from host memory is estimated cheaper than computing it again.
   bool SwapIsCheaper(const Sequence& sequence) const;

@@ -39,8 +39,8 @@ class ModelRunner {
   virtual void BindKv(const kernels::KvView& kv) = 0;
   // Runs the batch, writes its K and V, samples. T >= 1. Batch limits were told at creation.
   virtual StepResult Execute(const StepBatch& batch) = 0;
-  // As Execute, but hands out raw logits [R, V] of the last call (for tests, echo logprobs,
-  // debugging). Valid until the next Execute.
+  // As Execute, but hands out raw logits [R, V] of the last call (for tests,
+  // debugging); those of StepBatch::scores are not among them. Valid until the next Execute.
   virtual std::span<const float> last_logits() const = 0;
 };
 

@@ -8,8 +8,6 @@
 
 namespace baton::model {
 
-using kernels::AttentionSequence;
-using kernels::DType;
 using kernels::GemmOutput;
 
 namespace {
@@ -102,7 +100,6 @@ StepResult Transformer::Execute(const StepBatch& batch) {
   PlanRows(batch);
   const int32_t num_tokens = int32_t(batch.tokens.size());
   const Rows all{residual_->as<float>(), q_->as<float>(), num_tokens, sequences_};
-  num_logits_rows_ = int32_t(batch.logits_rows.size());
   host_logits_valid_ = false;
 
   backend_.Embed(*weights_.embedding, batch.tokens.data(), num_tokens, all.residual);
@@ -115,11 +112,9 @@ StepResult Transformer::Execute(const StepBatch& batch) {
     if (layer + 1 < config_.num_layers) AttendAndMix(layer, all);
   }
   StepResult result;
+  result.scored = Score(batch.scores);
+  ComputeLogits(batch.logits_rows);  // last: these are last_logits()
   if (num_logits_rows_ > 0) {
-    PlanLogitsRows(batch);
-    const Rows last = GatherLogitsRows(batch);
-    AttendAndMix(config_.num_layers - 1, last);
-    ComputeLogits(last);
     result.sampled.resize(batch.samples.size());
     backend_.Sample(logits_->as<float>(), config_.vocab, batch.samples, result.sampled);
   }
@@ -143,6 +138,11 @@ void Transformer::CheckBatch(const StepBatch& batch) const {
   for (const kernels::SampleArgs& sample : batch.samples) {
     CHECK(sample.row >= 0 && size_t(sample.row) < batch.logits_rows.size(),
           "sample from row {} of {}", sample.row, batch.logits_rows.size());
+  }
+  for (const StepScore& score : batch.scores) {
+    CHECK(score.row >= 0 && score.row < num_tokens, "score of row {} of {}", score.row, num_tokens);
+    CHECK(score.token >= 0 && score.token < config_.vocab, "token {} of {}", score.token,
+          config_.vocab);
   }
 }
 
@@ -180,11 +180,11 @@ void Transformer::PlanRows(const StepBatch& batch) {
 
 // The logits rows as sequences of their own: each run of neighbours in one sequence ends at the
 // position of its last row, which is all that causal attention needs to know.
-void Transformer::PlanLogitsRows(const StepBatch& batch) {
+void Transformer::PlanLogitsRows(std::span<const int32_t> rows) {
   last_sequences_.clear();
   int32_t previous = -2;
-  for (int32_t i = 0; i < num_logits_rows_; ++i) {
-    const int32_t row = batch.logits_rows[i];
+  for (int32_t i = 0; i < int32_t(rows.size()); ++i) {
+    const int32_t row = rows[i];
     const bool joins = row == previous + 1 && sequence_of_[row] == sequence_of_[previous];
     if (joins) {
       ++last_sequences_.back().query_tokens;
@@ -233,19 +233,47 @@ void Transformer::AttendAndMix(int32_t layer, const Rows& rows) {
                 rows.residual);
 }
 
-Transformer::Rows Transformer::GatherLogitsRows(const StepBatch& batch) {
+Transformer::Rows Transformer::GatherLogitsRows(std::span<const int32_t> rows) {
   const size_t q_bytes = size_t(config_.num_q_heads) * config_.head_dim * sizeof(float);
-  backend_.GatherRows(residual_->data(), batch.logits_rows, config_.hidden * sizeof(float),
+  backend_.GatherRows(residual_->data(), rows, config_.hidden * sizeof(float),
                       last_residual_->data());
-  backend_.GatherRows(q_->data(), batch.logits_rows, q_bytes, last_q_->data());
-  return {last_residual_->as<float>(), last_q_->as<float>(), num_logits_rows_, last_sequences_};
+  backend_.GatherRows(q_->data(), rows, q_bytes, last_q_->data());
+  return {last_residual_->as<float>(), last_q_->as<float>(), int32_t(rows.size()), last_sequences_};
 }
 
-void Transformer::ComputeLogits(const Rows& rows) {
+// The rest of the last layer and the head, for at most R rows. Leaves the residual stream and the
+// queries of all rows as they are, so it may be called again for others.
+void Transformer::ComputeLogits(std::span<const int32_t> wanted) {
+  num_logits_rows_ = int32_t(wanted.size());
+  if (wanted.empty()) return;
+  PlanLogitsRows(wanted);
+  const Rows rows = GatherLogitsRows(wanted);
+  AttendAndMix(config_.num_layers - 1, rows);
   backend_.RmsNorm(rows.residual, weights_.final_norm->as<float>(), config_.rms_norm_epsilon,
                    rows.count, config_.hidden, activation_, normed_->data());
   backend_.Gemm(normed_->data(), weights_.head(), nullptr, rows.count, GemmOutput::kStore,
                 logits_->as<float>());
+}
+
+// How the scores are sliced does not show in the bits: every row is computed by itself.
+std::vector<kernels::SampledToken> Transformer::Score(std::span<const StepScore> scores) {
+  std::vector<kernels::SampledToken> scored(scores.size());
+  const size_t slice_rows = size_t(options_.logits_rows_max);
+  for (size_t begin = 0; begin < scores.size(); begin += slice_rows) {
+    const size_t count = std::min(slice_rows, scores.size() - begin);
+    score_rows_.clear();
+    score_args_.clear();
+    for (const StepScore& score : scores.subspan(begin, count)) {
+      score_args_.push_back({.row = int32_t(score_rows_.size()),
+                             .given = score.token,
+                             .num_logprobs = score.num_logprobs});
+      score_rows_.push_back(score.row);
+    }
+    ComputeLogits(score_rows_);
+    backend_.Sample(logits_->as<float>(), config_.vocab, score_args_,
+                    std::span(scored).subspan(begin, count));
+  }
+  return scored;
 }
 
 std::span<const float> Transformer::last_logits() const {

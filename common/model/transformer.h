@@ -17,7 +17,7 @@ struct TransformerOptions {
   std::string fingerprint;  // for ModelInfo
   kernels::DType kv_dtype = kernels::DType::kF32;
   int32_t step_tokens_max = 512;   // T of the largest batch that Execute() will see
-  int32_t logits_rows_max = 256;   // R of the largest batch
+  int32_t logits_rows_max = 256;   // R of the largest batch, and rows of a slice of scores
   int32_t context_tokens_max = 0;  // 0, or fewer than the model's own
 };
 
@@ -51,11 +51,12 @@ class Transformer : public ModelRunner {
 
   void CheckBatch(const StepBatch& batch) const;
   void PlanRows(const StepBatch& batch);
-  void PlanLogitsRows(const StepBatch& batch);
+  void PlanLogitsRows(std::span<const int32_t> rows);
   void WriteKv(int32_t layer, int32_t num_tokens);
   void AttendAndMix(int32_t layer, const Rows& rows);
-  Rows GatherLogitsRows(const StepBatch& batch);
-  void ComputeLogits(const Rows& rows);
+  Rows GatherLogitsRows(std::span<const int32_t> rows);
+  void ComputeLogits(std::span<const int32_t> rows);
+  std::vector<kernels::SampledToken> Score(std::span<const StepScore> scores);
 
   HfConfig config_;
   Weights weights_;
@@ -83,6 +84,10 @@ class Transformer : public ModelRunner {
   std::vector<int32_t> sequence_of_;                        // [T] index into StepBatch::sequences
   std::vector<kernels::AttentionSequence> sequences_;       // all rows
   std::vector<kernels::AttentionSequence> last_sequences_;  // the logits rows, in their order
+
+  // A slice of StepBatch::scores.
+  std::vector<int32_t> score_rows_;
+  std::vector<kernels::SampleArgs> score_args_;
 
   int32_t num_logits_rows_ = 0;
   mutable std::vector<float> host_logits_;  // filled when last_logits() asks

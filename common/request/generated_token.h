@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -11,10 +12,12 @@ struct TokenChance {
   float logprob = 0;  // natural logarithm
 };
 
-// One token a sequence has produced.
+// One token a sequence has produced, or, where prompt_logprobs are asked for, one of its prompt.
 struct GeneratedToken {
   int32_t token = 0;
-  float logprob = 0;             // valid when logprobs were asked for
+  // Absent when logprobs were not asked for, and for a prompt's first token: nothing comes before
+  // it.
+  std::optional<float> logprob;
   std::vector<TokenChance> top;  // the likeliest, falling; as many as asked for
 };
 

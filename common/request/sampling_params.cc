@@ -43,10 +43,15 @@ absl::Status SamplingParams::Validate(int32_t vocab) const {
     RETURN_IF_ERROR(CheckRange("logit_bias", bias, -100, 100));
   }
   if (logprobs) RETURN_IF_ERROR(CheckRange("logprobs", *logprobs, 0, kLogprobsMax));
-  if (max_tokens < 0) return InvalidArgument("max_tokens must be at least 1, got {}", max_tokens);
+  if (prompt_logprobs) {
+    RETURN_IF_ERROR(CheckRange("prompt_logprobs", *prompt_logprobs, 0, kLogprobsMax));
+  }
+  if (max_tokens && *max_tokens < 0) {
+    return InvalidArgument("max_tokens must be at least 0, got {}", *max_tokens);
+  }
   if (min_tokens < 0) return InvalidArgument("min_tokens must be at least 0, got {}", min_tokens);
-  if (max_tokens > 0 && min_tokens > max_tokens) {
-    return InvalidArgument("min_tokens ({}) is above max_tokens ({})", min_tokens, max_tokens);
+  if (max_tokens && min_tokens > *max_tokens) {
+    return InvalidArgument("min_tokens ({}) is above max_tokens ({})", min_tokens, *max_tokens);
   }
   RETURN_IF_ERROR(CheckCount("stop_token_ids", stop_token_ids.size(), kStopTokensMax));
   for (int32_t token : stop_token_ids) RETURN_IF_ERROR(CheckToken("stop_token_ids", token, vocab));

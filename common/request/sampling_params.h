@@ -32,10 +32,14 @@ struct SamplingParams {
   // a retried or migrated sequence draws the same tokens. Choice i of n uses seed + i.
   std::optional<uint64_t> seed;
   std::optional<int32_t>
-      logprobs;             // absent: none; 0: the chosen token's; k <= 20: also the k likeliest
-  int32_t max_tokens = 0;   // output tokens, >= 1; 0 = "to the end of the context"
-  int32_t min_tokens = 0;   // stop ids are banned before this many output tokens
-  bool ignore_eos = false;  // the model's end-of-sequence ids do not stop it
+      logprobs;  // absent: none; 0: the chosen token's; k <= 20: also the k likeliest
+  // The same for the prompt's tokens, each given the ones before it: for scoring texts.
+  std::optional<int32_t> prompt_logprobs;
+  // Output tokens at most; absent: to the end of the context. 0: the prompt is computed, and
+  // nothing is generated.
+  std::optional<int32_t> max_tokens;
+  int32_t min_tokens = 0;                 // stop ids are banned before this many output tokens
+  bool ignore_eos = false;                // the model's end-of-sequence ids do not stop it
   std::vector<int32_t> stop_token_ids;    // besides the model's own
   std::vector<std::string> stop_strings;  // matched by the router, on text
   bool include_stop_in_output = false;

@@ -18,7 +18,7 @@ TEST(SamplingParamsTest, AnErrorNamesTheFieldItsValueAndItsRange) {
   EXPECT_EQ(ErrorOf({.temperature = 2.5f}), "temperature must be between 0 and 2, got 2.5");
   EXPECT_EQ(ErrorOf({.top_p = 0}), "top_p must be above 0 and at most 1, got 0");
   EXPECT_THAT(ErrorOf({.logit_bias = {{100, 1.f}}}), HasSubstr("token 100"));
-  EXPECT_THAT(ErrorOf({.max_tokens = -1}), HasSubstr("max_tokens must be at least 1, got -1"));
+  EXPECT_THAT(ErrorOf({.max_tokens = -1}), HasSubstr("max_tokens must be at least 0, got -1"));
 }
 
 TEST(SamplingParamsTest, NotANumberIsOutOfEveryRange) {

@@ -14,7 +14,7 @@ namespace baton {
 struct SequenceSpec {
   SequenceId id;
   std::vector<int32_t> prompt;  // token ids, at least one
-  SamplingParams sampling;      // max_tokens and seed resolved (never 0 / absent)
+  SamplingParams sampling;      // max_tokens and seed resolved (never absent)
   // Tokens of the prompt that are in truth earlier output of the same sequence (a continued one):
   // they count for penalties and for the seed's draw index, not for usage.
   int32_t resumed_tokens = 0;

@@ -16,7 +16,7 @@ SamplingParams FromProto(const v1::SamplingParams& proto);
 v1::SamplingParams ToProto(const SamplingParams& params);
 
 GeneratedToken FromProto(const v1::GeneratedToken& proto);
-v1::GeneratedToken ToProto(const GeneratedToken& token, bool with_logprobs);
+v1::GeneratedToken ToProto(const GeneratedToken& token);
 
 SequenceSpec FromProto(const v1::Sequence& proto);
 v1::Sequence ToProto(const SequenceSpec& spec);

@@ -14,7 +14,8 @@ SamplingParams FromProto(const v1::SamplingParams& proto) {
   for (const auto& [token, bias] : proto.logit_bias()) params.logit_bias.emplace_back(token, bias);
   if (proto.has_seed()) params.seed = proto.seed();
   if (proto.has_logprobs()) params.logprobs = proto.logprobs();
-  params.max_tokens = proto.max_tokens();
+  if (proto.has_prompt_logprobs()) params.prompt_logprobs = proto.prompt_logprobs();
+  if (proto.has_max_tokens()) params.max_tokens = proto.max_tokens();
   params.min_tokens = proto.min_tokens();
   params.ignore_eos = proto.ignore_eos();
   params.stop_token_ids.assign(proto.stop_token_ids().begin(), proto.stop_token_ids().end());
@@ -35,7 +36,8 @@ v1::SamplingParams ToProto(const SamplingParams& params) {
   for (const auto& [token, bias] : params.logit_bias) (*proto.mutable_logit_bias())[token] = bias;
   if (params.seed) proto.set_seed(*params.seed);
   if (params.logprobs) proto.set_logprobs(*params.logprobs);
-  proto.set_max_tokens(params.max_tokens);
+  if (params.prompt_logprobs) proto.set_prompt_logprobs(*params.prompt_logprobs);
+  if (params.max_tokens) proto.set_max_tokens(*params.max_tokens);
   proto.set_min_tokens(params.min_tokens);
   proto.set_ignore_eos(params.ignore_eos);
   for (int32_t token : params.stop_token_ids) proto.add_stop_token_ids(token);
@@ -45,16 +47,17 @@ v1::SamplingParams ToProto(const SamplingParams& params) {
 }
 
 GeneratedToken FromProto(const v1::GeneratedToken& proto) {
-  GeneratedToken token{.token = proto.token(), .logprob = proto.logprob(), .top = {}};
+  GeneratedToken token{.token = proto.token(), .logprob = {}, .top = {}};
+  if (proto.has_logprob()) token.logprob = proto.logprob();
   token.top.reserve(proto.top_size());
   for (const auto& chance : proto.top()) token.top.push_back({chance.token(), chance.logprob()});
   return token;
 }
 
-v1::GeneratedToken ToProto(const GeneratedToken& token, bool with_logprobs) {
+v1::GeneratedToken ToProto(const GeneratedToken& token) {
   v1::GeneratedToken proto;
   proto.set_token(token.token);
-  if (with_logprobs) proto.set_logprob(token.logprob);
+  if (token.logprob) proto.set_logprob(*token.logprob);
   for (const TokenChance& chance : token.top) {
     auto* top = proto.add_top();
     top->set_token(chance.token);

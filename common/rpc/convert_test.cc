@@ -27,6 +27,7 @@ TEST(ConvertTest, EverySamplingFieldSurvivesTheTrip) {
                         .logit_bias = {{7, -100.f}},
                         .seed = 0,
                         .logprobs = 0,
+                        .prompt_logprobs = 5,
                         .max_tokens = 9,
                         .min_tokens = 2,
                         .ignore_eos = true,
@@ -44,12 +45,23 @@ TEST(ConvertTest, EverySamplingFieldSurvivesTheTrip) {
   EXPECT_EQ(back.logit_bias, params.logit_bias);
   EXPECT_EQ(back.seed, 0u);
   EXPECT_EQ(back.logprobs, 0);
+  EXPECT_EQ(back.prompt_logprobs, 5);
   EXPECT_EQ(back.max_tokens, 9);
   EXPECT_EQ(back.min_tokens, 2);
   EXPECT_TRUE(back.ignore_eos);
   EXPECT_EQ(back.stop_token_ids, params.stop_token_ids);
   EXPECT_EQ(back.stop_strings, params.stop_strings);
   EXPECT_TRUE(back.include_stop_in_output);
+}
+
+TEST(ConvertTest, NothingToGenerateIsNotTheSameAsNoLimit) {
+  EXPECT_EQ(FromProto(ToProto(SamplingParams{.max_tokens = 0})).max_tokens, 0);
+  EXPECT_EQ(FromProto(ToProto(SamplingParams{})).max_tokens, std::nullopt);
+}
+
+TEST(ConvertTest, ATokenWithoutALogprobComesWithoutOne) {
+  EXPECT_EQ(FromProto(ToProto(GeneratedToken{.token = 3})).logprob, std::nullopt);
+  EXPECT_EQ(FromProto(ToProto(GeneratedToken{.token = 3, .logprob = 0.f})).logprob, 0.f);
 }
 
 TEST(ConvertTest, ASequenceSurvivesTheTrip) {

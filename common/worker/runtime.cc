@@ -113,7 +113,9 @@ absl::Status Runtime::Load() {
                     : model::LoadFormat::kSafetensors;
   load.context_tokens_max = options_.context_tokens_max;
   load.step_tokens_max = options_.step_tokens_max;
-  load.logits_rows_max = options_.batch_sequences_max;
+  // Prompts whose log-probabilities are wanted go through the head this many rows at a time: not
+  // row by row where batches are small.
+  load.logits_rows_max = std::max(options_.batch_sequences_max, 32);
   load.progress = LogProgress();
   ASSIGN_OR_RETURN(runner_, model::LoadModel(load, *backend_));
   fingerprint_ = fmt::format("{}/P{}", runner_->info().fingerprint, options_.block_tokens);

@@ -177,7 +177,8 @@ void CpuBackend::Sample(const float* logits, int32_t vocab, std::span<const Samp
   pool_.ParallelFor(int64_t(rows.size()), [&](int64_t i, int thread) {
     const SampleArgs& args = rows[size_t(i)];
     const float* row = logits + int64_t{args.row} * vocab;
-    if (args.temperature == 0 && args.num_logprobs < 0 && HasNoPenalties(args)) {
+    const bool greedy = args.temperature == 0 && args.given < 0;
+    if (greedy && args.num_logprobs < 0 && HasNoPenalties(args)) {
       out[size_t(i)] = {.token = ops_.largest_logit(row, vocab)};
       return;
     }

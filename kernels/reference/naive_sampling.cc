@@ -83,7 +83,11 @@ SampledToken NaiveSampleRow(std::vector<float> logits, const SampleArgs& args) {
   Penalise(logits, args);
   const std::vector<int32_t> ids = Ranked(logits);
   SampledToken result;
-  result.token = args.temperature == 0 ? ids[0] : DrawFrom(ids, logits, args);
+  if (args.given >= 0) {
+    result.token = args.given;
+  } else {
+    result.token = args.temperature == 0 ? ids[0] : DrawFrom(ids, logits, args);
+  }
   if (args.num_logprobs < 0) return result;
   double sum = 0;
   for (float l : logits) sum += std::exp(double(l) - logits[ids[0]]);

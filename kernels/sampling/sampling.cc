@@ -178,18 +178,31 @@ double LogOfSum(std::span<const float> logits, float largest) {
   return std::log(sum);
 }
 
+// The `count` largest, falling, ties by rising id. One pass with a short sorted list: count is a
+// few, and prompts ask for this at every position.
+std::vector<int32_t> LargestIds(std::span<const float> logits, size_t count) {
+  std::vector<int32_t> ids;
+  if (count == 0) return ids;
+  ids.reserve(count);
+  const auto larger = [&](int32_t a, int32_t b) { return logits[a] > logits[b]; };
+  for (int32_t id = 0; id < int32_t(logits.size()); ++id) {
+    if (ids.size() == count) {
+      if (!larger(id, ids.back())) continue;
+      ids.pop_back();
+    }
+    ids.insert(std::upper_bound(ids.begin(), ids.end(), id, larger), id);
+  }
+  return ids;
+}
+
 void ReportLogprobs(std::span<const float> logits, int32_t num_logprobs, SampledToken& result) {
   const float largest = logits[LargestLogit(logits)];
   const double log_of_sum = LogOfSum(logits, largest);
   const auto logprob = [&](int32_t id) { return float(double(logits[id]) - largest - log_of_sum); };
   result.logprob = logprob(result.token);
-  std::vector<int32_t> ids(logits.size());
-  for (size_t i = 0; i < ids.size(); ++i) ids[i] = int32_t(i);
-  const size_t count = std::min(size_t(num_logprobs), ids.size());
-  std::partial_sort(
-      ids.begin(), ids.begin() + ptrdiff_t(count), ids.end(),
-      [&](int32_t a, int32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
-  for (size_t i = 0; i < count; ++i) result.top.push_back({ids[i], logprob(ids[i])});
+  for (const int32_t id : LargestIds(logits, size_t(num_logprobs))) {
+    result.top.push_back({id, logprob(id)});
+  }
 }
 
 }  // namespace
@@ -197,7 +210,7 @@ void ReportLogprobs(std::span<const float> logits, int32_t num_logprobs, Sampled
 SampledToken SampleRow(std::span<float> logits, const SampleArgs& args) {
   ApplyPenalties(logits, args);
   SampledToken result;
-  result.token = Draw(logits, args);
+  result.token = args.given >= 0 ? args.given : Draw(logits, args);
   if (args.num_logprobs >= 0) ReportLogprobs(logits, args.num_logprobs, result);
   return result;
 }

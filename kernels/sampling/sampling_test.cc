@@ -47,6 +47,7 @@ OwnedArgs RandomArgs(Random& random, int32_t vocab) {
   a.seed = uint64_t(random.Int(0, 1 << 30)) << 20;
   a.draw = uint64_t(random.Int(0, 5000));
   a.num_logprobs = random.Int(-1, 5);
+  if (random.Int(0, 3) == 0) a.given = random.Int(0, vocab - 1);
   for (int32_t token = 0; token < vocab; ++token) {
     if (random.Int(0, 9) == 0) owned.bias.emplace_back(token, random.Float(3));
     if (random.Int(0, 19) == 0 && token > 0) owned.banned.push_back(token);
@@ -71,7 +72,8 @@ void ExpectSame(const SampledToken& got, const SampledToken& want, const SampleA
   ASSERT_EQ(got.token, want.token) << "T " << args.temperature << " k " << args.top_k << " p "
                                    << args.top_p << " min_p " << args.min_p;
   if (args.num_logprobs < 0) return;
-  EXPECT_NEAR(got.logprob, want.logprob, 1e-5);
+  EXPECT_TRUE(got.logprob == want.logprob || std::abs(got.logprob - want.logprob) <= 1e-5)
+      << got.logprob << " against " << want.logprob;
   ASSERT_EQ(got.top.size(), want.top.size());
   for (size_t i = 0; i < got.top.size(); ++i) {
     EXPECT_EQ(got.top[i].token, want.top[i].token);
@@ -114,6 +116,21 @@ TEST(SamplingTest, BackendsAgreeOnAWholeBatchWithAnyThreads) {
       for (size_t i = 0; i < 40; ++i) ExpectSame(got[i], want[i], args[i]);
     }
   }
+}
+
+TEST(SamplingTest, AGivenTokenIsScoredAndNotDrawn) {
+  const auto backend = MakeCpuBackend({.num_threads = 1});
+  std::vector<float> logits{std::log(0.5f), std::log(0.125f), std::log(0.125f), std::log(0.25f)};
+  const std::vector<SampleArgs> rows{{.given = 2, .temperature = 0},
+                                     {.given = 2, .temperature = 0, .num_logprobs = 3}};
+  std::vector<SampledToken> out(rows.size());
+  backend->Sample(logits.data(), 4, rows, out);
+  EXPECT_EQ(out[0].token, 2);
+  EXPECT_EQ(out[1].token, 2);
+  EXPECT_NEAR(out[1].logprob, std::log(0.125f), 1e-6);
+  ASSERT_EQ(out[1].top.size(), 3u);
+  EXPECT_EQ(out[1].top[1].token, 3);
+  EXPECT_EQ(out[1].top[2].token, 1) << "ties by rising id";
 }
 
 TEST(SamplingTest, GreedyTakesTheLowestIdOnTiesInEveryLane) {

@@ -31,7 +31,7 @@ void DecodeWorker::Submit(RouterSession& session, const v1::SubmitSequences& sub
     // Siblings share the first one's prompt through the prefix cache.
     const bool remote = !first && !submit.prefill().empty();
     if (absl::Status status = Admit(session, std::move(spec), remote, first); !status.ok()) {
-      session.Add(DeltaOf({.id = id, .finish = FinishReason::kError, .status = status}, false));
+      session.Add(DeltaOf({.id = id, .finish = FinishReason::kError, .status = status}));
       session.Flush();
     } else if (!first) {
       first = id;
@@ -45,10 +45,9 @@ absl::Status DecodeWorker::Admit(RouterSession& session, SequenceSpec spec, bool
                                  const std::optional<SequenceId>& after) {
   RETURN_IF_ERROR(Check(spec));
   const SequenceId id = spec.id;
-  const bool with_logprobs = spec.sampling.logprobs.has_value();
   {
     absl::MutexLock lock(&mutex_);
-    if (!sequences_.emplace(id, Entry{&session, with_logprobs}).second) {
+    if (!sequences_.emplace(id, &session).second) {
       return InvalidArgument("sequence {}/{} runs here already", id.request.value(), id.choice);
     }
     ++choices_left_[id.request];
@@ -71,7 +70,7 @@ absl::Status DecodeWorker::Check(const SequenceSpec& spec) const {
                              vocab - 1);
     }
   }
-  if (spec.sampling.max_tokens < 1) return InvalidArgument("max_tokens must be resolved and >= 1");
+  if (!spec.sampling.max_tokens) return InvalidArgument("max_tokens must be resolved");
   if (!spec.sampling.seed) return InvalidArgument("seed must be resolved");
   if (spec.resumed_tokens < 0 || spec.resumed_tokens >= static_cast<int32_t>(spec.prompt.size())) {
     return InvalidArgument("resumed_tokens is {} of a prompt of {}", spec.resumed_tokens,
@@ -85,8 +84,8 @@ void DecodeWorker::Cancel(RouterSession& session, const v1::CancelSequence& canc
   std::vector<SequenceId> ids;
   {
     absl::MutexLock lock(&mutex_);
-    for (const auto& [id, entry] : sequences_) {
-      if (entry.session != &session || id.request != request) continue;
+    for (const auto& [id, owner] : sequences_) {
+      if (owner != &session || id.request != request) continue;
       if (!cancel.has_choice() || cancel.choice() == id.choice) ids.push_back(id);
     }
   }
@@ -97,9 +96,9 @@ void DecodeWorker::Detach(RouterSession& session) {
   std::vector<SequenceId> orphans;
   {
     absl::MutexLock lock(&mutex_);
-    for (auto& [id, entry] : sequences_) {
-      if (entry.session != &session) continue;
-      entry.session = nullptr;
+    for (auto& [id, owner] : sequences_) {
+      if (owner != &session) continue;
+      owner = nullptr;
       orphans.push_back(id);
     }
   }
@@ -116,8 +115,8 @@ void DecodeWorker::OnStep(std::vector<engine::SequenceOutput> outputs) {
   for (const engine::SequenceOutput& output : outputs) {
     auto found = sequences_.find(output.id);
     if (found == sequences_.end()) continue;
-    if (RouterSession* session = found->second.session; session != nullptr) {
-      session->Add(DeltaOf(output, found->second.with_logprobs));
+    if (RouterSession* session = found->second; session != nullptr) {
+      session->Add(DeltaOf(output));
       touched.insert(session);
     }
     if (output.finish != FinishReason::kNone) {
@@ -128,14 +127,12 @@ void DecodeWorker::OnStep(std::vector<engine::SequenceOutput> outputs) {
   for (RouterSession* session : touched) session->Flush();
 }
 
-v1::SequenceDelta DecodeWorker::DeltaOf(const engine::SequenceOutput& output,
-                                        bool with_logprobs) const {
+v1::SequenceDelta DecodeWorker::DeltaOf(const engine::SequenceOutput& output) const {
   v1::SequenceDelta delta;
   delta.set_request_id(output.id.request.value());
   delta.set_choice(output.id.choice);
-  for (const GeneratedToken& token : output.tokens) {
-    *delta.add_tokens() = rpc::ToProto(token, with_logprobs);
-  }
+  for (const GeneratedToken& token : output.prompt) *delta.add_prompt() = rpc::ToProto(token);
+  for (const GeneratedToken& token : output.tokens) *delta.add_tokens() = rpc::ToProto(token);
   delta.set_finish(rpc::ToProto(output.finish));
   if (!output.status.ok()) {
     delta.set_status_code(static_cast<int>(output.status.code()));

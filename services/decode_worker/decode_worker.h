@@ -47,22 +47,18 @@ class DecodeWorker : public engine::Observer {
   void OnLoad(const engine::LoadReport& load) override;
 
  private:
-  struct Entry {
-    RouterSession* session = nullptr;
-    bool with_logprobs = false;
-  };
-
   absl::Status Admit(RouterSession& session, SequenceSpec spec, bool remote_prefill,
                      const std::optional<SequenceId>& after);
   absl::Status Check(const SequenceSpec& spec) const;
-  v1::SequenceDelta DeltaOf(const engine::SequenceOutput& output, bool with_logprobs) const;
+  v1::SequenceDelta DeltaOf(const engine::SequenceOutput& output) const;
   void Forget(const SequenceId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   worker::Runtime& runtime_;
   std::atomic<worker::RouterLinks*> links_ = nullptr;  // set after the engine started
   handover::Receiver receiver_;
   absl::Mutex mutex_;
-  absl::flat_hash_map<SequenceId, Entry> sequences_ ABSL_GUARDED_BY(mutex_);
+  // Where each is told of; null: nowhere any more.
+  absl::flat_hash_map<SequenceId, RouterSession*> sequences_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<RequestId, int32_t> choices_left_ ABSL_GUARDED_BY(mutex_);
 };
 

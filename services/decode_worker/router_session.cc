@@ -12,7 +12,8 @@ RouterSession::RouterSession(DecodeWorker& worker, std::string peer)
 void RouterSession::Add(v1::SequenceDelta delta) {
   absl::MutexLock lock(&mutex_);
   if (finished_) return;
-  if (gathering_.deltas_size() >= kDeltasMax) {
+  gathering_bytes_ += delta.ByteSizeLong();
+  if (gathering_.deltas_size() >= kDeltasMax || gathering_bytes_ > kBytesMax) {
     return FinishOnce(
         {grpc::StatusCode::RESOURCE_EXHAUSTED, "the router does not read its stream"});
   }
@@ -34,6 +35,7 @@ void RouterSession::FlushLocked() {
   writing_ = true;
   sending_.Swap(&gathering_);
   gathering_.Clear();
+  gathering_bytes_ = 0;
   StartWrite(&sending_);
 }
 

@@ -13,11 +13,12 @@ namespace baton::decode_worker {
 class DecodeWorker;
 
 // One router's Serve stream: commands in, one message per step out. While a message is on its way,
-// later news gathers in the next one. A router that does not read is cut off when kDeltasMax is
-// reached. Deletes itself in OnDone.
+// later news gathers in the next one. A router that does not read is cut off when kDeltasMax or
+// kBytesMax is reached. Deletes itself in OnDone.
 class RouterSession : public grpc::ServerBidiReactor<v1::DecodeCommand, v1::DecodeEvent> {
  public:
   static constexpr int kDeltasMax = 1 << 16;
+  static constexpr size_t kBytesMax = 32 << 20;  // well below what a message may have
 
   RouterSession(DecodeWorker& worker, std::string peer);
 
@@ -41,6 +42,7 @@ class RouterSession : public grpc::ServerBidiReactor<v1::DecodeCommand, v1::Deco
   v1::DecodeCommand command_;
   absl::Mutex mutex_;
   v1::DecodeEvent gathering_ ABSL_GUARDED_BY(mutex_);
+  size_t gathering_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   v1::DecodeEvent sending_;  // gRPC's while writing_
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;

@@ -69,7 +69,6 @@ absl::Status PrefillCall::Start(const v1::PrefillRequest& request) {
   local_epoch_ = local_epoch;
 
   SequenceSpec spec = rpc::FromProto(request.sequence());
-  with_logprobs_ = spec.sampling.logprobs.has_value();
   // Two attempts at one request may overlap here while the first is still stopping.
   spec.id.request = RequestId(fmt::format("{}#{}", spec.id.request.value(), local_epoch));
   RETURN_IF_ERROR(worker_.sender().Begin(
@@ -126,7 +125,7 @@ void PrefillCall::End(const absl::Status& status) {
 
 void PrefillCall::SetFinished(const handover::SendResult& result) {
   v1::PrefillFinished& finished = *finished_.mutable_finished();
-  *finished.mutable_first() = rpc::ToProto(result.first, with_logprobs_);
+  *finished.mutable_first() = rpc::ToProto(result.first);
   for (const std::vector<uint64_t>& block : result.checksums) {
     finished.add_checksums()->mutable_layers()->Add(block.begin(), block.end());
   }

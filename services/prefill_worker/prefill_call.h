@@ -43,7 +43,6 @@ class PrefillCall : public grpc::ServerBidiReactor<v1::PrefillCommand, v1::Prefi
   uint64_t local_epoch_ = 0;
   std::string caller_;
   uint64_t epoch_ = 0;
-  bool with_logprobs_ = false;
   absl::Mutex mutex_;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;

@@ -5,9 +5,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -57,8 +63,21 @@ class LogitsKeeper : public model::ModelRunner {
   Rows rows_;
 };
 
+// As bits, so that equal means equal.
+struct Chance {
+  int32_t token = 0;
+  std::optional<uint32_t> logprob;
+  bool operator==(const Chance&) const = default;
+};
+
+Chance ChanceOf(int32_t token, std::optional<float> logprob) {
+  if (!logprob) return {token, std::nullopt};
+  return {token, std::bit_cast<uint32_t>(*logprob)};
+}
+
 struct Outcome {
   std::map<SequenceId, std::vector<int32_t>> tokens;
+  std::map<SequenceId, std::vector<Chance>> prompts;  // each token, then the likeliest in its place
   LogitsKeeper::Rows logits;
   int64_t preemptions = 0;
   int64_t cached_tokens = 0;
@@ -84,7 +103,7 @@ class EngineInvarianceTest : public ::testing::TestWithParam<std::string> {
     alone_ = Alone();
   }
 
-  // Every prompt of the golden, once greedy and once drawn with penalties.
+  // Every prompt of the golden: greedy, drawn with penalties, and scored.
   void MakeSpecs() {
     uint64_t seed = 1;
     for (const oracle::GoldenPrompt& prompt : golden_.prompts) {
@@ -103,6 +122,13 @@ class EngineInvarianceTest : public ::testing::TestWithParam<std::string> {
         }
         specs_.push_back(std::move(spec));
       }
+      // Half of them for the scores alone.
+      SequenceSpec spec = specs_.back();
+      spec.id = {RequestId(fmt::format("s{}", seed)), 0};
+      spec.sampling.max_tokens = seed % 2 == 0 ? 0 : 8;
+      spec.sampling.seed = seed++;
+      spec.sampling.prompt_logprobs = 3;
+      specs_.push_back(std::move(spec));
     }
   }
 
@@ -114,6 +140,7 @@ class EngineInvarianceTest : public ::testing::TestWithParam<std::string> {
       options.prefix_cache = false;
       Outcome one = Run(options, {spec});
       all.tokens.merge(one.tokens);
+      all.prompts.merge(one.prompts);
       all.logits.merge(one.logits);
     }
     return all;
@@ -140,6 +167,13 @@ class EngineInvarianceTest : public ::testing::TestWithParam<std::string> {
     for (const SequenceSpec& spec : specs) {
       const auto told = worker.observer().told({spec.id.request, choice});
       EXPECT_EQ(told.finish, FinishReason::kLength);
+      EXPECT_EQ(told.prompt.size(), spec.sampling.prompt_logprobs ? spec.prompt.size() : 0);
+      for (const GeneratedToken& token : told.prompt) {
+        outcome.prompts[spec.id].push_back(ChanceOf(token.token, token.logprob));
+        for (const TokenChance& chance : token.top) {
+          outcome.prompts[spec.id].push_back(ChanceOf(chance.token, chance.logprob));
+        }
+      }
       for (const GeneratedToken& token : told.tokens) {
         outcome.tokens[spec.id].push_back(token.token);
       }
@@ -152,6 +186,7 @@ class EngineInvarianceTest : public ::testing::TestWithParam<std::string> {
 
   void ExpectAsAlone(const Outcome& outcome) {
     EXPECT_EQ(outcome.tokens, alone_.tokens);
+    EXPECT_TRUE(outcome.prompts == alone_.prompts) << "log-probabilities of a prompt differ";
     ASSERT_EQ(outcome.logits.size(), alone_.logits.size());
     for (const auto& [key, row] : alone_.logits) {
       const auto found = outcome.logits.find(key);
@@ -161,11 +196,39 @@ class EngineInvarianceTest : public ::testing::TestWithParam<std::string> {
     }
   }
 
+  static std::vector<double> LogSoftmax(const std::vector<float>& logits) {
+    const double largest = *std::max_element(logits.begin(), logits.end());
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(logit - largest);
+    std::vector<double> result;
+    for (const float logit : logits) result.push_back(logit - largest - std::log(sum));
+    return result;
+  }
+
+  // `told`: the token and its three likeliest rivals, for every token of the prompt but the first,
+  // which comes alone and without a score.
+  static void ExpectScoresOf(const oracle::GoldenPrompt& prompt, const std::vector<Chance>& told) {
+    ASSERT_EQ(told.size(), 1 + 4 * (prompt.ids.size() - 1));
+    EXPECT_EQ(told[0], (Chance{prompt.ids[0], std::nullopt}));
+    const auto value = [](const Chance& chance) { return std::bit_cast<float>(*chance.logprob); };
+    for (size_t i = 1; i < prompt.ids.size(); ++i) {
+      const std::span<const Chance> here(told.data() + 1 + 4 * (i - 1), 4);
+      const std::vector<double> reference = LogSoftmax(prompt.logits[i - 1]);
+      EXPECT_EQ(here[0].token, prompt.ids[i]);
+      for (const Chance& chance : here) {
+        EXPECT_NEAR(value(chance), reference[chance.token], 1e-4) << "position " << i;
+      }
+      std::vector<double> likeliest = reference;
+      std::sort(likeliest.begin(), likeliest.end(), std::greater<>());
+      for (int k = 0; k < 3; ++k) EXPECT_NEAR(value(here[1 + k]), likeliest[k], 1e-4);
+    }
+  }
+
   // So few blocks that the longest sequence fits, and little else.
   EngineOptions Cramped() {
     size_t longest = 0;
     for (const SequenceSpec& spec : specs_) {
-      longest = std::max(longest, spec.prompt.size() + spec.sampling.max_tokens);
+      longest = std::max(longest, spec.prompt.size() + *spec.sampling.max_tokens);
     }
     EngineOptions options = Roomy();
     options.num_blocks = int32_t(longest) / options.block_tokens + 3;
@@ -189,7 +252,8 @@ TEST_P(EngineInvarianceTest, AloneInF32ItSaysWhatTheReferenceSays) {
   runner_ = *std::move(runner);
   const Outcome alone = Alone();
   for (size_t i = 0; i < golden_.prompts.size(); ++i) {
-    EXPECT_EQ(alone.tokens.at(specs_[2 * i].id), golden_.prompts[i].greedy) << "prompt " << i;
+    EXPECT_EQ(alone.tokens.at(specs_[3 * i].id), golden_.prompts[i].greedy) << "prompt " << i;
+    ExpectScoresOf(golden_.prompts[i], alone.prompts.at(specs_[3 * i + 2].id));
   }
 }
 

@@ -56,6 +56,46 @@ kernels::SampledToken Sample(uint64_t state, const kernels::SampleArgs& args, in
   return sampled;
 }
 
+// Depends on the context before the token, and on the token.
+kernels::SampledToken Score(uint64_t state, const model::StepScore& score, int32_t vocab) {
+  kernels::SampledToken scored;
+  scored.token = score.token;
+  scored.logprob = -static_cast<float>(Mix(state, score.token) % 4096) / 512;
+  for (int32_t i = 0; i < score.num_logprobs; ++i) {
+    scored.top.push_back({static_cast<int32_t>(Mix(~state, i) % vocab), -float(i)});
+  }
+  return scored;
+}
+
+uint64_t StateAfter(std::span<const int32_t> tokens, int32_t num_layers) {
+  uint64_t state = 0;
+  for (int32_t layer = 0; layer < num_layers; ++layer) {
+    uint64_t link = Start(layer);
+    for (size_t i = 0; i < tokens.size(); ++i) link = Link(link, tokens[i], int32_t(i));
+    state = Mix(state, link);
+  }
+  return state;
+}
+
+// The prompt's tokens but those that are earlier output, the first one without a score.
+std::vector<GeneratedToken> ScorePrompt(const SequenceSpec& spec, const model::ModelInfo& info) {
+  std::vector<GeneratedToken> told;
+  if (!spec.sampling.prompt_logprobs) return told;
+  const int32_t wanted = *spec.sampling.prompt_logprobs;
+  const std::span<const int32_t> prompt(spec.prompt);
+  for (size_t i = 0; i < prompt.size() - spec.resumed_tokens; ++i) {
+    GeneratedToken token{.token = prompt[i], .logprob = {}, .top = {}};
+    if (i > 0) {
+      const auto scored = Score(StateAfter(prompt.first(i), info.num_layers),
+                                {.row = 0, .token = prompt[i], .num_logprobs = wanted}, info.vocab);
+      token.logprob = scored.logprob;
+      for (const auto& [id, logprob] : scored.top) token.top.push_back({id, logprob});
+    }
+    told.push_back(std::move(token));
+  }
+  return told;
+}
+
 }  // namespace
 
 // What lies in K (value = false) and V (value = true) of one token.
@@ -122,6 +162,9 @@ model::StepResult ChainRunner::Execute(const model::StepBatch& batch) {
   for (const kernels::SampleArgs& args : batch.samples) {
     result.sampled.push_back(Sample(states.at(batch.logits_rows.at(args.row)), args, info_.vocab));
   }
+  for (const model::StepScore& score : batch.scores) {
+    result.scored.push_back(Score(states.at(score.row), score, info_.vocab));
+  }
   return result;
 }
 
@@ -183,13 +226,10 @@ ChainOutput GenerateByChain(const SequenceSpec& spec, const model::ModelInfo& in
 
   std::vector<int32_t> tokens = spec.prompt;
   ChainOutput output;
+  output.prompt = ScorePrompt(spec, info);
+  if (params.max_tokens == 0) output.finish = FinishReason::kLength;
   while (output.finish == FinishReason::kNone) {
-    uint64_t state = 0;
-    for (int32_t layer = 0; layer < info.num_layers; ++layer) {
-      uint64_t link = Start(layer);
-      for (size_t i = 0; i < tokens.size(); ++i) link = Link(link, tokens[i], int32_t(i));
-      state = Mix(state, link);
-    }
+    const uint64_t state = StateAfter(tokens, info.num_layers);
     std::map<int32_t, int32_t> counts;
     for (size_t i = fresh_prompt; i < tokens.size(); ++i) ++counts[tokens[i]];
     const std::vector<std::pair<int32_t, int32_t>> count_list(counts.begin(), counts.end());
@@ -212,7 +252,8 @@ ChainOutput GenerateByChain(const SequenceSpec& spec, const model::ModelInfo& in
     args.prompt_tokens_seen = seen_list;
 
     const kernels::SampledToken sampled = Sample(state, args, info.vocab);
-    GeneratedToken token{.token = sampled.token, .logprob = sampled.logprob, .top = {}};
+    GeneratedToken token{.token = sampled.token, .logprob = {}, .top = {}};
+    if (args.num_logprobs >= 0) token.logprob = sampled.logprob;
     for (const auto& [id, logprob] : sampled.top) token.top.push_back({id, logprob});
     output.tokens.push_back(token);
     tokens.push_back(sampled.token);

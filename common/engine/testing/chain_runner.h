@@ -59,6 +59,7 @@ class ChainRunner : public model::ModelRunner {
 
 // What a sequence must produce, computed in the plainest way: one sequence, no cache, no engine.
 struct ChainOutput {
+  std::vector<GeneratedToken> prompt;  // with prompt_logprobs
   std::vector<GeneratedToken> tokens;
   FinishReason finish = FinishReason::kNone;
 };

@@ -25,6 +25,8 @@ void RecordingObserver::OnStep(std::vector<SequenceOutput> outputs) {
   for (SequenceOutput& output : outputs) {
     Told& told = told_[output.id];
     if (told.finish != FinishReason::kNone) ++told.outputs_after_finish;
+    if (!output.prompt.empty() && !told.tokens.empty()) told.prompt_after_tokens = true;
+    for (GeneratedToken& token : output.prompt) told.prompt.push_back(std::move(token));
     for (GeneratedToken& token : output.tokens) told.tokens.push_back(std::move(token));
     told.finish = output.finish;
     told.status = output.status;

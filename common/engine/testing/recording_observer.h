@@ -14,7 +14,9 @@ namespace baton::engine::testing {
 class RecordingObserver : public Observer {
  public:
   struct Told {
+    std::vector<GeneratedToken> prompt;  // scored
     std::vector<GeneratedToken> tokens;
+    bool prompt_after_tokens = false;  // must stay false
     FinishReason finish = FinishReason::kNone;
     absl::Status status;
     SequenceTimes times;

@@ -20,6 +20,7 @@ namespace baton::kernels {
 // The result depends on the row and these arguments only.
 struct SampleArgs {
   int32_t row = 0;               // of the logits matrix
+  int32_t given = -1;            // a token that is not drawn but known: only step 4 is of interest
   float temperature = 1;         // 0 = greedy; range [0, 2]
   int32_t top_k = 0;             // 0 = off
   float top_p = 1;               // (0, 1]
@@ -43,7 +44,7 @@ struct TokenLogprob {
 };
 
 struct SampledToken {
-  int32_t token = 0;
+  int32_t token = 0;              // drawn, or the given one
   float logprob = 0;              // valid when num_logprobs >= 0
   std::vector<TokenLogprob> top;  // num_logprobs entries, falling
 };

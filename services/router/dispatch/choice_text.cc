@@ -1,6 +1,17 @@
 #include "services/router/dispatch/choice_text.h"
 
+#include <algorithm>
+#include <string_view>
+
 namespace baton::router {
+namespace {
+
+// Of well-formed UTF-8: the bytes that begin a character.
+int64_t CharactersOf(std::string_view text) {
+  return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
+}
+
+}  // namespace
 
 ChoiceText::ChoiceText(const text::Tokenizer& tokenizer, const SamplingParams& sampling,
                        std::span<const int32_t> context)
@@ -9,11 +20,30 @@ ChoiceText::ChoiceText(const text::Tokenizer& tokenizer, const SamplingParams& s
               .include_stop_in_output = sampling.include_stop_in_output}),
       stop_strings_(sampling.stop_strings) {}
 
+ShownToken ChoiceText::Place(GeneratedToken token) const {
+  return {std::move(token), /*text_offset=*/text_chars_};
+}
+
+std::string ChoiceText::Detokenize(int32_t token) {
+  std::string piece = detokenizer_.Push(token);
+  text_bytes_ += piece.size();
+  text_chars_ += CharactersOf(piece);
+  return piece;
+}
+
+ChoiceText::Output ChoiceText::PushPrompt(GeneratedToken token) {
+  Output output;
+  output.tokens.push_back(Place(std::move(token)));
+  output.text = Detokenize(output.tokens.front().token);
+  emitted_bytes_ += output.text.size();
+  return output;
+}
+
 ChoiceText::Output ChoiceText::Push(GeneratedToken token) {
   ++num_tokens_;
-  const std::string piece = detokenizer_.Push(token.token);
-  text_bytes_ += piece.size();
-  held_.push_back({std::move(token), text_bytes_});
+  ShownToken placed = Place(std::move(token));
+  const std::string piece = Detokenize(placed.token);
+  held_.push_back({std::move(placed), text_bytes_});
   Output output;
   if (!piece.empty()) {
     text::StopMatcher::Result result = stops_.Push(piece);
@@ -29,6 +59,7 @@ ChoiceText::Output ChoiceText::Push(GeneratedToken token) {
 ChoiceText::Output ChoiceText::Finish(std::vector<GeneratedToken> hidden) {
   Output output;
   const std::string rest = detokenizer_.Finish();
+  text_chars_ += CharactersOf(rest);
   if (!rest.empty()) {
     text::StopMatcher::Result result = stops_.Push(rest);
     output.text = std::move(result.emit);
@@ -38,7 +69,7 @@ ChoiceText::Output ChoiceText::Finish(std::vector<GeneratedToken> hidden) {
   if (!output.stopped) output.text += stops_.Finish();
   Release(output, /*everything=*/!output.stopped);
   num_tokens_ += static_cast<int32_t>(hidden.size());
-  for (GeneratedToken& token : hidden) output.tokens.push_back(std::move(token));
+  for (GeneratedToken& token : hidden) output.tokens.push_back(Place(std::move(token)));
   return output;
 }
 

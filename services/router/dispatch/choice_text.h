@@ -10,6 +10,7 @@
 #include "common/request/sampling_params.h"
 #include "common/text/incremental_detokenizer.h"
 #include "common/text/stop_matcher.h"
+#include "services/router/dispatch/event.h"
 
 namespace baton::router {
 
@@ -24,10 +25,13 @@ class ChoiceText {
 
   struct Output {
     std::string text;
-    std::vector<GeneratedToken> tokens;
+    std::vector<ShownToken> tokens;
     bool stopped = false;  // a stop string is complete: the choice ends here
     std::string stop;      // which one
   };
+  // A token of a prompt that is echoed; all of them before the first Push(). Stop strings are not
+  // looked for in it.
+  Output PushPrompt(GeneratedToken token);
   Output Push(GeneratedToken token);
   // No more tokens. `hidden`: a token that ended the choice and stands for no text.
   Output Finish(std::vector<GeneratedToken> hidden);
@@ -35,17 +39,20 @@ class ChoiceText {
   int32_t num_tokens() const { return num_tokens_; }
 
  private:
+  ShownToken Place(GeneratedToken token) const;
+  std::string Detokenize(int32_t token);
   void Release(Output& output, bool everything);
 
   text::IncrementalDetokenizer detokenizer_;
   text::StopMatcher stops_;
   const std::vector<std::string> stop_strings_;
   struct Held {
-    GeneratedToken token;
+    ShownToken token;
     size_t text_end = 0;  // bytes of text there were after it
   };
   std::deque<Held> held_;
   size_t text_bytes_ = 0;     // detokenized so far
+  int64_t text_chars_ = 0;    // the same in characters
   size_t emitted_bytes_ = 0;  // and let go
   int32_t num_tokens_ = 0;
 };

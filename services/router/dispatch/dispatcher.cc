@@ -12,6 +12,16 @@
 namespace baton::router {
 namespace {
 
+// Why a request is prefilled where it is decoded, whatever the policy: in the words of reason::k….
+constexpr std::string_view kPromptLogprobs = "prompt_logprobs";
+constexpr std::string_view kNothingToGenerate = "nothing_to_generate";
+
+// Empty: the policy is free to choose.
+std::string_view WhyLocal(const SamplingParams& sampling) {
+  if (sampling.prompt_logprobs) return kPromptLogprobs;
+  return sampling.max_tokens == 0 ? kNothingToGenerate : "";
+}
+
 v1::DecodeCommand SubmitCommand(const AcceptedRequest& request) {
   v1::DecodeCommand command;
   for (int32_t choice = 0; choice < request.n; ++choice) {
@@ -22,7 +32,8 @@ v1::DecodeCommand SubmitCommand(const AcceptedRequest& request) {
                       .deadline = request.deadline,
                       .traceparent = request.traceparent};
     spec.sampling.seed = *request.sampling.seed + static_cast<uint64_t>(choice);
-    spec.sampling.stop_strings.clear();  // matched here, on text
+    spec.sampling.stop_strings.clear();                     // matched here, on text
+    if (choice > 0) spec.sampling.prompt_logprobs.reset();  // the first one's are everybody's
     *command.mutable_submit()->add_sequences() = rpc::ToProto(spec);
   }
   return command;
@@ -107,10 +118,14 @@ void Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why) 
 absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight, const absl::Status& why) {
   const AcceptedRequest& request = flight.request();
   const auto facts = roster_.Facts(request.model->name());
+  const std::string_view why_local = WhyLocal(request.sampling);
   PlacementSnapshot snapshot;
   if (facts) {
     const auto hashes = kv::HashBlocks(request.prompt, facts->block_tokens, facts->hash_salt);
-    snapshot = roster_.SnapshotFor(request.model->name(), hashes, flight.failed_workers());
+    // A prompt that is scored finds nothing in a cache: its logits are wanted, too.
+    std::span<const kv::BlockHash> findable;
+    if (!request.sampling.prompt_logprobs) findable = hashes;
+    snapshot = roster_.SnapshotFor(request.model->name(), findable, flight.failed_workers());
   }
   if (snapshot.decode.empty()) {
     const absl::Status status =
@@ -119,9 +134,10 @@ absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight, const absl::St
                                 request.model->name());
     return WithRetryAfter(status, options_.retry_after);
   }
+  if (!why_local.empty()) snapshot.prefill.clear();
   const PlacementRequest wanted{.id = request.id,
                                 .prompt_tokens = static_cast<int32_t>(request.prompt.size()),
-                                .max_tokens = request.sampling.max_tokens,
+                                .max_tokens = *request.sampling.max_tokens,
                                 .choices = request.n,
                                 .priority = request.priority};
   Decision decision;
@@ -129,6 +145,7 @@ absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight, const absl::St
     absl::MutexLock lock(&policy_mutex_);
     decision = policy_->Decide(wanted, snapshot);
   }
+  if (!why_local.empty()) decision.reason = why_local;
   decision.at = clock_.Wall();
   metrics_.Placed(decision.reason);
   return decision;

@@ -23,12 +23,19 @@ struct Started {
   WorkerId prefill;  // empty: local prefill
 };
 
+// A token on its way to the client.
+struct ShownToken : GeneratedToken {
+  int64_t text_offset = 0;  // characters (code points) of the choice's text in front of its own
+};
+
 // What one step brought to one choice. `text` may be empty: bytes of an unfinished character or
 // what may become a stop string is held back, and the tokens with it.
 struct Piece {
   int32_t choice = 0;
-  std::string text;                    // whole UTF-8 characters
-  std::vector<GeneratedToken> tokens;  // the tokens behind the text
+  std::string text;  // whole UTF-8 characters
+  std::vector<ShownToken>
+      prompt;  // with prompt_logprobs: the prompt's next tokens, before all others
+  std::vector<ShownToken> tokens;  // the tokens behind the text
   int32_t hidden_tokens = 0;  // so many at the end of `tokens` stand for no text: the stop token
 };
 

@@ -11,8 +11,13 @@ namespace {
 // Enough of the prompt to know that there is text in front of the output.
 constexpr size_t kContextTokens = 16;
 
+// The prompt goes through the choices' own text, token by token.
+bool EchoesTokens(const AcceptedRequest& request) {
+  return request.echo && request.sampling.prompt_logprobs;
+}
+
 std::span<const int32_t> ContextOf(const AcceptedRequest& request) {
-  if (!request.continues_text) return {};
+  if (!request.continues_text || EchoesTokens(request)) return {};
   const std::span<const int32_t> prompt = request.prompt;
   return prompt.last(std::min(prompt.size(), kContextTokens));
 }
@@ -44,6 +49,7 @@ bool Flight::PlaceOn(const Decision& decision) {
   absl::MutexLock lock(&mutex_);
   if (sink_ == nullptr) return false;
   worker_ = decision.decode;
+  prompt_scored_ = 0;
   std::vector<Event> events;
   events.push_back(
       Started{.request = request_.id,
@@ -52,15 +58,16 @@ bool Flight::PlaceOn(const Decision& decision) {
               .decode = decision.decode,
               .prefill = decision.prefill.empty() ? WorkerId() : decision.prefill.front()});
   if (!failed_workers_.empty()) return true;  // the client knows the rest already
-  if (!request_.echo_text.empty()) {
-    for (int32_t i = 0; i < request_.n; ++i) events.push_back(Piece{i, request_.echo_text, {}});
+  if (request_.echo && !EchoesTokens(request_)) {
+    const std::string text = request_.model->tokenizer().Decode(request_.prompt, true);
+    for (int32_t i = 0; i < request_.n; ++i) events.push_back(Piece{.choice = i, .text = text});
   }
   Tell(std::move(events));
   return sink_ != nullptr;
 }
 
 absl::Status Flight::OnDeltas(const WorkerId& worker,
-                              std::vector<const v1::SequenceDelta*> deltas) {
+                              const std::vector<const v1::SequenceDelta*>& deltas) {
   absl::MutexLock lock(&mutex_);
   if (sink_ == nullptr || worker != worker_) return absl::OkStatus();
   std::vector<Event> events;
@@ -124,6 +131,7 @@ absl::Status Flight::Apply(const v1::SequenceDelta& delta, std::vector<Event>& e
   if (finish == FinishReason::kCancelled) {
     return Unavailable("the decode worker cancelled the sequence; try again");
   }
+  RETURN_IF_ERROR(TakePrompt(delta, events));
   // The first choice's: the others find its prompt in the cache, which is no merit of the cache.
   if (delta.has_times() && delta.choice() == 0) cached_tokens_ = delta.times().cached_tokens();
   NoteTokenTime(choice, delta.tokens_size());
@@ -144,6 +152,42 @@ absl::Status Flight::Apply(const v1::SequenceDelta& delta, std::vector<Event>& e
   EndChoice(choice, delta.choice(), output.stopped ? FinishReason::kStop : finish,
             std::move(output.stop), events);
   return absl::OkStatus();
+}
+
+// The first choice alone has the prompt scored, for all of them: it is the same for all.
+absl::Status Flight::TakePrompt(const v1::SequenceDelta& delta, std::vector<Event>& events) {
+  if (!request_.sampling.prompt_logprobs) return absl::OkStatus();
+  std::vector<Piece> pieces(request_.n);
+  for (const v1::GeneratedToken& token : delta.prompt()) {
+    if (delta.choice() != 0 || prompt_scored_ == request_.prompt.size() ||
+        token.token() != request_.prompt[prompt_scored_]) {
+      return Internal("the decode worker scored token {} at {} of the prompt, which is not there",
+                      token.token(), prompt_scored_);
+    }
+    if (prompt_scored_++ < prompt_told_) continue;
+    ++prompt_told_;
+    TellPrompt(rpc::FromProto(token), pieces);
+  }
+  for (int32_t i = 0; i < request_.n; ++i) {
+    pieces[i].choice = i;
+    if (!pieces[i].prompt.empty()) events.push_back(std::move(pieces[i]));
+  }
+  const bool goes_on = delta.tokens_size() > 0 || delta.finish() != v1::FINISH_REASON_UNSPECIFIED;
+  if (!goes_on || prompt_scored_ == request_.prompt.size()) return absl::OkStatus();
+  return Internal("the decode worker scored {} of {} prompt tokens", prompt_scored_,
+                  request_.prompt.size());
+}
+
+void Flight::TellPrompt(const GeneratedToken& token, std::vector<Piece>& pieces) {
+  for (int32_t i = 0; i < request_.n; ++i) {
+    if (!request_.echo) {
+      pieces[i].prompt.push_back({token});
+      continue;
+    }
+    ChoiceText::Output output = choices_[i].text->PushPrompt(token);
+    pieces[i].text += output.text;
+    pieces[i].prompt.push_back(std::move(output.tokens.front()));
+  }
 }
 
 void Flight::TakeTokens(Choice& choice, const v1::SequenceDelta& delta, int num_visible,

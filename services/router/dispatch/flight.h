@@ -45,7 +45,8 @@ class Flight {
   // News from `worker`; ignored when the flight is somewhere else by now, or over. When it cannot
   // go on there but nothing has been generated yet, the flight stays up and the reason is returned:
   // place it again or fail it.
-  absl::Status OnDeltas(const WorkerId& worker, std::vector<const v1::SequenceDelta*> deltas);
+  absl::Status OnDeltas(const WorkerId& worker,
+                        const std::vector<const v1::SequenceDelta*>& deltas);
   // The worker is lost, or does not take it. As above: not OK when it may be placed again.
   absl::Status OnWorkerLost(const WorkerId& worker, const absl::Status& why);
   // Ends it with an error to the client.
@@ -66,6 +67,10 @@ class Flight {
     std::optional<absl::Duration> last_token;
   };
   absl::Status Apply(const v1::SequenceDelta& delta, std::vector<Event>& events)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status TakePrompt(const v1::SequenceDelta& delta, std::vector<Event>& events)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TellPrompt(const GeneratedToken& token, std::vector<Piece>& pieces)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeTokens(Choice& choice, const v1::SequenceDelta& delta, int num_visible,
                   std::vector<Event>& events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -91,6 +96,10 @@ class Flight {
   std::vector<WorkerId> failed_workers_ ABSL_GUARDED_BY(mutex_);
   std::vector<Choice> choices_ ABSL_GUARDED_BY(mutex_);
   int32_t open_choices_ ABSL_GUARDED_BY(mutex_);
+  // With prompt_logprobs: tokens of the prompt that this worker has scored, and that the client was
+  // told of. A worker after the first repeats what is told already.
+  size_t prompt_scored_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t prompt_told_ ABSL_GUARDED_BY(mutex_) = 0;
   int32_t cached_tokens_ ABSL_GUARDED_BY(mutex_) = 0;
   std::optional<absl::Duration> ttft_ ABSL_GUARDED_BY(mutex_);
 };

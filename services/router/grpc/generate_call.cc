@@ -9,6 +9,9 @@
 namespace baton::router {
 namespace {
 
+// Of one token with its log-probability in a message, generously.
+constexpr size_t kLogprobBytes = 24;
+
 std::string Metadata(const grpc::CallbackServerContext& context, const char* key) {
   const auto found = context.client_metadata().find(key);
   return found == context.client_metadata().end()
@@ -67,6 +70,8 @@ void GenerateCall::Fly(AcceptedRequest request, Dispatcher& dispatcher) {
   {
     absl::MutexLock lock(&mutex_);
     shown_ = AcceptedRequest{.model = request.model, .sampling = request.sampling};
+    // These come as fast as the prompt is computed, which is no fault of the client.
+    unsent_bytes_max_ += request.prompt_logprob_values() * kLogprobBytes;
   }
   std::shared_ptr<Flight> flight = dispatcher.Start(std::move(request), shared_from_this());
   bool gone = false;
@@ -90,7 +95,7 @@ bool GenerateCall::OnEvents(std::vector<Event> events) {
     unsent_bytes_ += messages_.back().ByteSizeLong();
     if (std::holds_alternative<Completed>(event)) End(absl::OkStatus());
   }
-  if (unsent_bytes_ > options_.stream_bytes_max) {
+  if (unsent_bytes_ > unsent_bytes_max_) {
     gone_ = true;
     End(ResourceExhausted("the client left {} bytes unread, the limit", unsent_bytes_));
     return false;

@@ -50,6 +50,7 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateEvent>,
   std::optional<AcceptedRequest> shown_ ABSL_GUARDED_BY(mutex_);    // what events are told about
   std::deque<v1::GenerateEvent> messages_ ABSL_GUARDED_BY(mutex_);  // front: being written
   size_t unsent_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t unsent_bytes_max_ ABSL_GUARDED_BY(mutex_) = options_.stream_bytes_max;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;                   // cancelled, broken or overrun
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;               // Finish() was called

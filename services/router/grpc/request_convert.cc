@@ -19,13 +19,12 @@ Prompt PromptOf(const v1::GenerateRequest& request) {
   return TextPrompt{request.text()};
 }
 
-void Fill(const Piece& piece, const AcceptedRequest& request, bool with_tokens, v1::Delta& delta) {
+void Fill(const Piece& piece, bool with_tokens, v1::Delta& delta) {
   delta.set_index(piece.choice);
   delta.set_text(piece.text);
+  for (const ShownToken& token : piece.prompt) *delta.add_prompt() = rpc::ToProto(token);
   if (!with_tokens) return;
-  for (const GeneratedToken& token : piece.tokens) {
-    *delta.add_tokens() = rpc::ToProto(token, request.sampling.logprobs.has_value());
-  }
+  for (const ShownToken& token : piece.tokens) *delta.add_tokens() = rpc::ToProto(token);
 }
 
 }  // namespace
@@ -60,7 +59,7 @@ v1::GenerateEvent ToProto(const Event& event, const AcceptedRequest& request, bo
     out->set_decode_worker(started->decode.value());
     out->set_prefill_worker(started->prefill.value());
   } else if (const auto* piece = std::get_if<Piece>(&event)) {
-    Fill(*piece, request, with_tokens, *proto.mutable_delta());
+    Fill(*piece, with_tokens, *proto.mutable_delta());
   } else if (const auto* end = std::get_if<ChoiceEnd>(&event)) {
     proto.mutable_finished()->set_index(end->choice);
     proto.mutable_finished()->set_reason(rpc::ToProto(end->reason));

@@ -66,10 +66,10 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
                [self = shared_from_this(), f = std::move(f)]() mutable { f(*self); });
   }
   bool gone() const { return gone_flag_.load(std::memory_order_acquire); }
-  // False: over the bound.
-  bool Reserve(size_t bytes) {
+  // False: over the bound. `expected`: what it is higher by.
+  bool Reserve(size_t bytes, size_t expected) {
     return unsent_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes <=
-           state_.options.stream_bytes_max;
+           state_.options.stream_bytes_max + expected;
   }
   HttpHandler& handler() { return *state_.handler; }
   bool draining() const { return state_.draining; }
@@ -173,7 +173,7 @@ class ConnectionWriter : public ResponseWriter {
   bool Write(std::string bytes) override {
     if (connection_->gone()) return false;
     const size_t size = bytes.size();
-    if (!connection_->Reserve(size)) {
+    if (!connection_->Reserve(size, expected_bytes_)) {
       connection_->Cut();
       return false;
     }
@@ -183,6 +183,8 @@ class ConnectionWriter : public ResponseWriter {
     return true;
   }
 
+  void Expect(size_t bytes) override { expected_bytes_ = bytes; }
+
   void End() override {
     ended_ = true;
     connection_->Post(
@@ -190,8 +192,9 @@ class ConnectionWriter : public ResponseWriter {
   }
 
   void OnGone(std::function<void()> callback) override {
-    connection_->Post(
-        [callback = std::move(callback)](Connection& c) { c.SetOnGone(std::move(callback)); });
+    connection_->Post([callback = std::move(callback)](Connection& c) mutable {
+      c.SetOnGone(std::move(callback));
+    });
   }
 
   void set_route(std::string_view route) override { route_ = route; }
@@ -201,6 +204,7 @@ class ConnectionWriter : public ResponseWriter {
   const std::string request_id_;
   const std::string origin_;
   std::string route_;
+  std::atomic<size_t> expected_bytes_ = 0;
   bool ended_ = false;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -25,6 +26,8 @@ class ResponseWriter {
   virtual void Begin(HttpAnswer answer) = 0;
   // False: the client is gone, or has left so much unread that it is cut off now.
   [[nodiscard]] virtual bool Write(std::string bytes) = 0;
+  // The bound on what may be left unread grows by so much, for this answer; 0 at first.
+  virtual void Expect(size_t bytes) = 0;
   virtual void End() = 0;
   // Called once if the client goes away before the end of the answer, on an I/O thread; at once if
   // it is gone already. Never after End().

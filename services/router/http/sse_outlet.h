@@ -17,6 +17,7 @@ class SseOutlet : public openai::Outlet {
   bool Send(std::string json) override;
   void End() override;
   void Fail(const absl::Status& status) override;
+  void Expect(size_t bytes) override { writer_->Expect(bytes); }
 
  private:
   const std::shared_ptr<ResponseWriter> writer_;
@@ -30,6 +31,7 @@ class JsonOutlet : public openai::Outlet {
   bool Send(std::string json) override;
   void End() override {}
   void Fail(const absl::Status& status) override;
+  void Expect(size_t) override {}  // one body, of any size
 
  private:
   const std::shared_ptr<ResponseWriter> writer_;

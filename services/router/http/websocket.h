@@ -13,6 +13,8 @@ class WebSocket {
   virtual ~WebSocket() = default;
   // One text frame. False: closed, or the client has left so much unread that it is cut off now.
   [[nodiscard]] virtual bool Send(std::string text) = 0;
+  // The bound on what may be left unread grows by so much, until the next call of this; 0 at first.
+  virtual void Expect(size_t bytes) = 0;
   // Says goodbye after what was sent. `code` as RFC 6455 has them: 1000 normal, 1008 policy, …
   virtual void Close(uint16_t code, std::string reason) = 0;
 };

@@ -63,7 +63,8 @@ class WebSocketSession : public WebSocket,
   bool Send(std::string text) override {
     if (ended_) return false;
     const size_t bytes = text.size();
-    if (unsent_bytes_.fetch_add(bytes) + bytes > state_.options.stream_bytes_max) {
+    if (unsent_bytes_.fetch_add(bytes) + bytes >
+        state_.options.stream_bytes_max + expected_bytes_) {
       Cut();
       return false;
     }
@@ -74,6 +75,7 @@ class WebSocketSession : public WebSocket,
                });
     return true;
   }
+  void Expect(size_t bytes) override { expected_bytes_ = bytes; }
   void Close(uint16_t code, std::string reason) override {
     asio::post(stream_.get_executor(),
                [self = shared_from_this(), code, reason = std::move(reason)] {
@@ -164,6 +166,7 @@ class WebSocketSession : public WebSocket,
   std::deque<std::string> out_;  // front: being written
   bool writing_ = false;
   std::atomic<size_t> unsent_bytes_ = 0;
+  std::atomic<size_t> expected_bytes_ = 0;
   std::atomic<bool> ended_ = false;
   std::optional<std::pair<uint16_t, std::string>> goodbye_;
   bool said_goodbye_ = false;

@@ -24,6 +24,7 @@ class WsCalls::CallOutlet : public openai::Outlet {
     calls_->Ended(call_.get());
     calls_->Refuse(status);
   }
+  void Expect(size_t bytes) override { calls_->Expect(bytes); }
 
  private:
   const std::shared_ptr<WsCalls> calls_;
@@ -91,6 +92,10 @@ void WsCalls::Refuse(const absl::Status& status) { (void)Send(Dump(openai::Error
 bool WsCalls::Send(std::string text) {
   const std::shared_ptr<WebSocket> socket = socket_.lock();
   return socket != nullptr && socket->Send(std::move(text));
+}
+
+void WsCalls::Expect(size_t bytes) {
+  if (const std::shared_ptr<WebSocket> socket = socket_.lock()) socket->Expect(bytes);
 }
 
 }  // namespace baton::router

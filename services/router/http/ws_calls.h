@@ -29,6 +29,7 @@ class WsCalls : public WebSocketListener, public std::enable_shared_from_this<Ws
   void Begin(const openai::Json& body);
   void Refuse(const absl::Status& status);
   bool Send(std::string text);
+  void Expect(size_t bytes);
   void Ended(const openai::RunningCall* call);
 
   const openai::Api& api_;

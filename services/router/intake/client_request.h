@@ -50,15 +50,23 @@ struct AcceptedRequest {
   RequestId id;
   const ServedModel* model = nullptr;  // outlives the request
   std::vector<int32_t> prompt;
-  std::string echo_text;        // sent in front of every choice; usually empty
+  // The prompt's text comes in front of every choice: as a whole at the start, or, with
+  // prompt_logprobs, token by token as these come.
+  bool echo = false;
   bool continues_text = false;  // the output goes on where the prompt's text ends (not a chat)
-  SamplingParams sampling;      // max_tokens >= 1, seed set
+  SamplingParams sampling;      // max_tokens and seed set
   int32_t n = 1;
   int32_t priority = 0;
   std::string user;
   absl::Time deadline = absl::InfiniteFuture();
   absl::Duration accepted_at;  // monotonic
   std::string traceparent;
+
+  // Values in the answer that the prompt's log-probabilities make, all choices.
+  int64_t prompt_logprob_values() const {
+    if (!sampling.prompt_logprobs) return 0;
+    return static_cast<int64_t>(prompt.size()) * (1 + *sampling.prompt_logprobs) * n;
+  }
 };
 
 }  // namespace baton::router

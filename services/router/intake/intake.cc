@@ -60,24 +60,24 @@ std::string_view PromptField(const Prompt& prompt) {
 absl::Status FitIntoContext(const Prompt& prompt, size_t prompt_tokens, int32_t context,
                             SamplingParams& sampling) {
   const auto room = static_cast<int64_t>(context) - static_cast<int64_t>(prompt_tokens);
-  if (room < 1) {
+  if (room < (sampling.max_tokens == 0 ? 0 : 1)) {
     return WithErrorCode(
         FieldError(PromptField(prompt),
                    "{} has {} tokens, but the model's context holds {}, output included",
                    PromptField(prompt), prompt_tokens, context),
         "context_length_exceeded");
   }
-  if (sampling.max_tokens > room) {
+  if (sampling.max_tokens.value_or(0) > room) {
     return WithErrorCode(
         FieldError(
             "max_tokens",
             "max_tokens is {}, but with {} prompt tokens the model's context of {} tokens has "
             "room for {}",
-            sampling.max_tokens, prompt_tokens, context, room),
+            *sampling.max_tokens, prompt_tokens, context, room),
         "context_length_exceeded");
   }
-  if (sampling.max_tokens == 0) sampling.max_tokens = static_cast<int32_t>(room);
-  sampling.min_tokens = std::min(sampling.min_tokens, sampling.max_tokens);
+  if (!sampling.max_tokens) sampling.max_tokens = static_cast<int32_t>(room);
+  sampling.min_tokens = std::min(sampling.min_tokens, *sampling.max_tokens);
   return absl::OkStatus();
 }
 
@@ -110,13 +110,12 @@ absl::StatusOr<AcceptedRequest> Intake::Accept(ClientRequest request) const {
   RETURN_IF_ERROR(FitIntoContext(request.prompt, accepted.prompt.size(), facts->context_tokens_max,
                                  request.sampling));
   accepted.continues_text = !std::holds_alternative<ChatPrompt>(request.prompt);
-  if (request.echo) {
-    accepted.echo_text = accepted.model->tokenizer().Decode(accepted.prompt, true);
-  }
+  accepted.echo = request.echo;
   if (!request.sampling.seed) request.sampling.seed = RandomBits() >> 1;  // fits JSON's integers
   accepted.id = NewId(request.request_id);
   accepted.sampling = std::move(request.sampling);
   accepted.n = request.n;
+  RETURN_IF_ERROR(CheckPromptLogprobs(accepted.prompt_logprob_values()));
   accepted.priority = request.priority;
   accepted.user = std::move(request.user);
   accepted.traceparent = std::move(request.traceparent);
@@ -216,13 +215,21 @@ absl::Status Intake::CheckFields(const ClientRequest& request) const {
   if (request.echo && std::holds_alternative<ChatPrompt>(request.prompt)) {
     return FieldError("echo", "echo does not go with a chat");
   }
-  if (request.echo && request.sampling.logprobs) {
-    return FieldError("echo", "echo together with logprobs is not supported yet");
+  if (request.sampling.max_tokens == 0 && !request.echo && !request.sampling.prompt_logprobs) {
+    return FieldError("max_tokens", "max_tokens must be at least 1 without echo, got 0");
   }
   for (const std::string& stop : request.sampling.stop_strings) {
     if (text::FirstInvalidUtf8(stop)) return FieldError("stop", "stop is not valid UTF-8");
   }
   return absl::OkStatus();
+}
+
+absl::Status Intake::CheckPromptLogprobs(int64_t values) const {
+  if (values <= options_.prompt_logprob_values_max) return absl::OkStatus();
+  return FieldError("logprobs",
+                    "logprobs of the prompt (prompt_logprobs) make {} values: prompt tokens * (1 + "
+                    "logprobs) * n; at most {} are allowed in one call",
+                    values, options_.prompt_logprob_values_max);
 }
 
 // A client's own id is kept, with a suffix: two requests may not share one.

@@ -24,6 +24,9 @@ class Intake {
     int32_t choices_max = 16;  // n
     int32_t user_bytes_max = 256;
     size_t messages_max = 4096;  // of a chat
+    // Of the prompts of one call: tokens * (1 + prompt_logprobs) * n. They come as fast as a prompt
+    // is computed and are kept until the client reads them.
+    int64_t prompt_logprob_values_max = 1 << 18;
     absl::Duration timeout_max = absl::Hours(1);
     absl::Duration no_worker_retry_after = absl::Seconds(1);
   };
@@ -46,6 +49,9 @@ class Intake {
   absl::StatusOr<std::string> Detokenize(std::string_view model, const std::vector<int32_t>& ids,
                                          bool skip_special) const;
   absl::Status NoWorker(std::string_view model) const;
+  // INVALID_ARGUMENT beyond the limit. Accept() asks for one request; a call of several prompts
+  // asks for all together.
+  absl::Status CheckPromptLogprobs(int64_t values) const;
 
  private:
   absl::StatusOr<std::vector<int32_t>> Encode(const ServedModel& model, const Prompt& prompt,

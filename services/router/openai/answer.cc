@@ -50,6 +50,7 @@ bool Answer::TakeOne(int32_t prompt_index, Event& event) {
     if (options_.stream) return Stream(index, *piece);
     WholeChoice& choice = choices_[index];
     choice.text += piece->text;
+    std::move(piece->prompt.begin(), piece->prompt.end(), std::back_inserter(choice.prompt));
     std::move(piece->tokens.begin(), piece->tokens.end(), std::back_inserter(choice.tokens));
     choice.hidden_tokens += piece->hidden_tokens;
   } else if (auto* end = std::get_if<ChoiceEnd>(&event)) {
@@ -73,11 +74,7 @@ bool Answer::StreamRole(int32_t index) {
 }
 
 bool Answer::Stream(int32_t index, const Piece& piece) {
-  Progress& progress = progress_[index];
-  if (!StreamRole(index)) return false;
-  if (!outlet_->Send(shape_.PieceChunk(index, piece, progress.text_bytes))) return false;
-  progress.text_bytes += piece.text.size();
-  return true;
+  return StreamRole(index) && outlet_->Send(shape_.PieceChunk(index, piece));
 }
 
 bool Answer::Complete(const Completed& completed) {

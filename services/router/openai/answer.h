@@ -23,6 +23,9 @@ class Outlet {
   virtual void End() = 0;
   // Instead of End: an error as the whole answer, or, once something was sent, as its last part.
   virtual void Fail(const absl::Status& status) = 0;
+  // Before the first Send of a stream: so many bytes of it may come faster than any client reads,
+  // and the bound on what may be left unread grows by them.
+  virtual void Expect(size_t bytes) = 0;
 };
 
 // The events of all flights of one API call as one answer: prompt p's choice c has index p·n + c.
@@ -58,7 +61,6 @@ class Answer : public std::enable_shared_from_this<Answer> {
   const std::shared_ptr<Outlet> outlet_ ABSL_PT_GUARDED_BY(mutex_);
   struct Progress {
     bool role_sent = false;
-    size_t text_bytes = 0;
   };
   std::vector<Progress> progress_ ABSL_GUARDED_BY(mutex_);    // by index; streams
   std::vector<WholeChoice> choices_ ABSL_GUARDED_BY(mutex_);  // by index; whole answers

@@ -4,6 +4,18 @@
 #include <utility>
 
 namespace baton::router::openai {
+namespace {
+
+// Of one token with its log-probability in a chunk, generously.
+constexpr size_t kLogprobJsonBytes = 64;
+
+int64_t PromptLogprobValues(const std::vector<AcceptedRequest>& requests) {
+  int64_t values = 0;
+  for (const AcceptedRequest& request : requests) values += request.prompt_logprob_values();
+  return values;
+}
+
+}  // namespace
 
 void RunningCall::Cancel() {
   std::vector<std::shared_ptr<Flight>> flights;
@@ -45,6 +57,7 @@ absl::StatusOr<std::vector<AcceptedRequest>> Api::AcceptAll(ApiCall& call,
     if (request.timeout == absl::InfiniteDuration()) request.timeout = options_.request_timeout;
     ASSIGN_OR_RETURN(AcceptedRequest one, intake_.Accept(std::move(request)));
     accepted.push_back(std::move(one));
+    RETURN_IF_ERROR(intake_.CheckPromptLogprobs(PromptLogprobValues(accepted)));
   }
   return accepted;
 }
@@ -62,6 +75,7 @@ void Api::Run(ApiCall call, const Context& context, std::shared_ptr<Outlet> outl
                        .return_token_ids = call.return_token_ids,
                        .include_usage = call.include_usage},
                       *first.model);
+  if (call.stream) outlet->Expect(PromptLogprobValues(*accepted) * kLogprobJsonBytes);
   auto answer =
       std::make_shared<Answer>(Answer::Options{.prompts = static_cast<int32_t>(accepted->size()),
                                                .n = first.n,

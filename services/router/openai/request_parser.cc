@@ -81,14 +81,14 @@ absl::Status CheckRefused(FieldReader& fields, int32_t n) {
 
 // ---- what both endpoints share -----------------------------------------------------------------
 
-void ReadMaxTokens(FieldReader& fields, SamplingParams& sampling) {
+void ReadMaxTokens(FieldReader& fields, int32_t least, SamplingParams& sampling) {
   // The newer name wins where a client sends both.
   for (const char* name : {"max_tokens", "max_completion_tokens"}) {
     std::optional<int32_t> tokens;
     fields.Read(name, &tokens);
     if (!tokens || !fields.ok()) continue;
-    if (*tokens < 1) {
-      return fields.Fail(FieldError(name, "{} must be at least 1, got {}", name, *tokens));
+    if (*tokens < least) {
+      return fields.Fail(FieldError(name, "{} must be at least {}, got {}", name, least, *tokens));
     }
     sampling.max_tokens = *tokens;
   }
@@ -110,7 +110,6 @@ void ReadSampling(FieldReader& fields, SamplingParams& sampling) {
   fields.Read("stop_token_ids", &sampling.stop_token_ids);
   fields.ReadStrings("stop", &sampling.stop_strings);
   fields.Read("include_stop_str_in_output", &sampling.include_stop_in_output);
-  ReadMaxTokens(fields, sampling);
 }
 
 void ReadStream(FieldReader& fields, ApiCall& call) {
@@ -310,6 +309,7 @@ absl::StatusOr<ApiCall> ParseChat(const Json& body) {
   ApiCall call{.endpoint = Endpoint::kChat};
   ClientRequest request;
   ReadCommon(fields, call, request);
+  ReadMaxTokens(fields, /*least=*/1, request.sampling);
   ReadChatLogprobs(fields, request.sampling);
   RETURN_IF_ERROR(fields.status());
   RETURN_IF_ERROR(CheckRefused(fields, request.n));
@@ -324,9 +324,12 @@ absl::StatusOr<ApiCall> ParseCompletion(const Json& body) {
   ClientRequest request;
   ReadCommon(fields, call, request);
   fields.Read("echo", &request.echo);
+  // With echo, an answer may consist of the prompt alone.
+  ReadMaxTokens(fields, /*least=*/request.echo ? 0 : 1, request.sampling);
   fields.Read("logprobs", &request.sampling.logprobs);
   RETURN_IF_ERROR(fields.status());
-  if (request.sampling.max_tokens == 0) request.sampling.max_tokens = kCompletionTokensDefault;
+  if (request.echo) request.sampling.prompt_logprobs = request.sampling.logprobs;
+  if (!request.sampling.max_tokens) request.sampling.max_tokens = kCompletionTokensDefault;
   RETURN_IF_ERROR(CheckRefused(fields, request.n));
   ASSIGN_OR_RETURN(std::vector<Prompt> prompts, ReadPrompts(fields));
   for (Prompt& prompt : prompts) {

@@ -50,7 +50,7 @@ std::string ResponseShape::RoleChunk(int32_t index) const {
                 {"finish_reason", nullptr}});
 }
 
-std::string ResponseShape::PieceChunk(int32_t index, const Piece& piece, size_t text_offset) const {
+std::string ResponseShape::PieceChunk(int32_t index, const Piece& piece) const {
   Json choice{{"index", index}};
   if (chat()) {
     choice["delta"] = Json{{"content", piece.text}};
@@ -59,7 +59,7 @@ std::string ResponseShape::PieceChunk(int32_t index, const Piece& piece, size_t 
   }
   choice["logprobs"] = nullptr;
   choice["finish_reason"] = nullptr;
-  AddTokens(piece.tokens, piece.hidden_tokens, text_offset, choice);
+  AddTokens(piece.prompt, piece.tokens, piece.hidden_tokens, choice);
   return Chunk(std::move(choice));
 }
 
@@ -98,22 +98,33 @@ std::string ResponseShape::Whole(const std::vector<WholeChoice>& choices,
     choice["logprobs"] = nullptr;
     choice["finish_reason"] = FinishJson(said.reason);
     if (!said.stop.empty()) choice["stop_reason"] = said.stop;
-    AddTokens(said.tokens, said.hidden_tokens, 0, choice);
+    AddTokens(said.prompt, said.tokens, said.hidden_tokens, choice);
     json["choices"].push_back(std::move(choice));
   }
   json["usage"] = UsageJson(usage);
   return Dump(json);
 }
 
-void ResponseShape::AddTokens(const std::vector<GeneratedToken>& tokens, int32_t hidden,
-                              size_t text_offset, Json& choice) const {
-  if (options_.logprobs) {
-    const auto shown = std::span(tokens).first(tokens.size() - static_cast<size_t>(hidden));
-    choice["logprobs"] = chat() ? ChatLogprobs(shown) : CompletionLogprobs(shown, text_offset);
+// A chat's log-probabilities are those of its content. A completion's are those of all tokens, the
+// one that ended it included: whoever scores a text with max_tokens 1 counts on one more than the
+// prompt has.
+void ResponseShape::AddTokens(std::span<const ShownToken> prompt,
+                              std::span<const ShownToken> tokens, int32_t hidden,
+                              Json& choice) const {
+  if (options_.logprobs && chat()) {
+    choice["logprobs"] = ChatLogprobs(tokens.first(tokens.size() - static_cast<size_t>(hidden)));
+  } else if (options_.logprobs) {
+    Json logprobs{{"tokens", Json::array()},
+                  {"token_logprobs", Json::array()},
+                  {"top_logprobs", Json::array()},
+                  {"text_offset", Json::array()}};
+    AddCompletionLogprobs(prompt, logprobs);
+    AddCompletionLogprobs(tokens, logprobs);
+    choice["logprobs"] = std::move(logprobs);
   }
   if (options_.return_token_ids) {
     Json ids = Json::array();
-    for (const GeneratedToken& token : tokens) ids.push_back(token.token);
+    for (const ShownToken& token : tokens) ids.push_back(token.token);
     choice["token_ids"] = std::move(ids);
   }
 }
@@ -128,10 +139,10 @@ Json ResponseShape::TokenChanceJson(int32_t token, float logprob) const {
               {"bytes", std::move(bytes)}};
 }
 
-Json ResponseShape::ChatLogprobs(std::span<const GeneratedToken> tokens) const {
+Json ResponseShape::ChatLogprobs(std::span<const ShownToken> tokens) const {
   Json content = Json::array();
-  for (const GeneratedToken& token : tokens) {
-    Json entry = TokenChanceJson(token.token, token.logprob);
+  for (const ShownToken& token : tokens) {
+    Json entry = TokenChanceJson(token.token, token.logprob.value_or(0));
     entry["top_logprobs"] = Json::array();
     for (const TokenChance& chance : token.top) {
       entry["top_logprobs"].push_back(TokenChanceJson(chance.token, chance.logprob));
@@ -141,25 +152,28 @@ Json ResponseShape::ChatLogprobs(std::span<const GeneratedToken> tokens) const {
   return Json{{"content", std::move(content)}, {"refusal", nullptr}};
 }
 
-Json ResponseShape::CompletionLogprobs(std::span<const GeneratedToken> tokens,
-                                       size_t text_offset) const {
-  Json json{{"tokens", Json::array()},
-            {"token_logprobs", Json::array()},
-            {"top_logprobs", Json::array()},
-            {"text_offset", Json::array()}};
-  for (const GeneratedToken& token : tokens) {
-    const std::string text = model_.tokenizer().TokenText(token.token);
-    json["tokens"].push_back(text);
-    json["token_logprobs"].push_back(Finite(token.logprob));
-    Json top = Json::object();
-    for (const TokenChance& chance : token.top) {
-      top[model_.tokenizer().TokenText(chance.token)] = Finite(chance.logprob);
-    }
-    json["top_logprobs"].push_back(std::move(top));
-    json["text_offset"].push_back(text_offset);
-    text_offset += text.size();
+void ResponseShape::AddCompletionLogprobs(std::span<const ShownToken> tokens,
+                                          Json& logprobs) const {
+  for (const ShownToken& token : tokens) {
+    logprobs["tokens"].push_back(model_.tokenizer().TokenText(token.token));
+    // Null for a prompt's first token, as OpenAI has it.
+    logprobs["token_logprobs"].push_back(token.logprob ? Json(Finite(*token.logprob)) : Json());
+    logprobs["top_logprobs"].push_back(token.logprob ? TopLogprobs(token) : Json());
+    logprobs["text_offset"].push_back(token.text_offset);
   }
-  return json;
+}
+
+// Also the token itself where it is not among the likeliest, as OpenAI has it. Two tokens may have
+// the same text (pieces of a character): the likelier one keeps its place.
+Json ResponseShape::TopLogprobs(const ShownToken& token) const {
+  Json top = Json::object();
+  for (const TokenChance& chance : token.top) {
+    top.emplace(model_.tokenizer().TokenText(chance.token), Finite(chance.logprob));
+  }
+  if (!token.top.empty()) {
+    top.emplace(model_.tokenizer().TokenText(token.token), Finite(*token.logprob));
+  }
+  return top;
 }
 
 }  // namespace baton::router::openai

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,8 @@ namespace baton::router::openai {
 // What one choice has said, for answers that come in one piece.
 struct WholeChoice {
   std::string text;
-  std::vector<GeneratedToken> tokens;
+  std::vector<ShownToken> prompt;
+  std::vector<ShownToken> tokens;
   int32_t hidden_tokens = 0;
   FinishReason reason = FinishReason::kNone;
   std::string stop;
@@ -43,8 +45,7 @@ class ResponseShape {
   bool chat() const { return options_.endpoint == Endpoint::kChat; }
   // chat only: {"role": "assistant"} in front of a choice's first piece.
   std::string RoleChunk(int32_t index) const;
-  // `text_offset`: bytes of text before this piece (completions' logprobs).
-  std::string PieceChunk(int32_t index, const Piece& piece, size_t text_offset) const;
+  std::string PieceChunk(int32_t index, const Piece& piece) const;
   std::string EndChunk(int32_t index, const ChoiceEnd& end) const;
   std::string UsageChunk(const UsageCounts& usage) const;
   std::string Whole(const std::vector<WholeChoice>& choices, const UsageCounts& usage) const;
@@ -52,10 +53,11 @@ class ResponseShape {
  private:
   Json Envelope(bool chunk) const;
   std::string Chunk(Json choice) const;
-  void AddTokens(const std::vector<GeneratedToken>& tokens, int32_t hidden, size_t text_offset,
-                 Json& choice) const;
-  Json ChatLogprobs(std::span<const GeneratedToken> tokens) const;
-  Json CompletionLogprobs(std::span<const GeneratedToken> tokens, size_t text_offset) const;
+  void AddTokens(std::span<const ShownToken> prompt, std::span<const ShownToken> tokens,
+                 int32_t hidden, Json& choice) const;
+  Json ChatLogprobs(std::span<const ShownToken> tokens) const;
+  void AddCompletionLogprobs(std::span<const ShownToken> tokens, Json& logprobs) const;
+  Json TopLogprobs(const ShownToken& token) const;
   Json TokenChanceJson(int32_t token, float logprob) const;
 
   const Options options_;
