@@ -97,10 +97,13 @@ void Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why) 
     if (static_cast<int>(flight->failed_workers().size()) >= options_.attempts_max) {
       return flight->Fail(WithRetryAfter(why, options_.retry_after));
     }
-    absl::StatusOr<Decision> decision = Decide(*flight, why);
+    std::vector<kv::BlockHash> prompt;
+    absl::StatusOr<Decision> decision = Decide(*flight, why, &prompt);
     if (!decision.ok()) return flight->Fail(decision.status());
     if (!flight->PlaceOn(*decision)) return;
     AddPlacedLoad(flight->request(), *decision);
+    roster_.Expect(decision->prefill.empty() ? decision->decode : decision->prefill.front(),
+                   prompt);
     const WorkerId worker = decision->decode;
     const absl::Status sent = Submit(*flight, *decision);
     decisions_.Add(*std::move(decision));
@@ -115,7 +118,8 @@ void Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why) 
   }
 }
 
-absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight, const absl::Status& why) {
+absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight, const absl::Status& why,
+                                            std::vector<kv::BlockHash>* prompt) {
   const AcceptedRequest& request = flight.request();
   const auto facts = roster_.Facts(request.model->name());
   const std::string_view why_local = WhyLocal(request.sampling);
@@ -302,6 +306,7 @@ void Dispatcher::TendLinks() {
 void Dispatcher::Tick() {
   TendLinks();
   EndOverdue();
+  roster_.Tidy();
   int counts[2][2] = {};
   size_t blocks = 0;
   int waiting = 0;

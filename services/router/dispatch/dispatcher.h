@@ -68,7 +68,9 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
  private:
   // Until it runs somewhere or has failed. `why`: what went wrong before, if anything.
   void Place(const std::shared_ptr<Flight>& flight, absl::Status why);
-  absl::StatusOr<Decision> Decide(const Flight& flight, const absl::Status& why);
+  // `prompt`: set to the hashes of its blocks.
+  absl::StatusOr<Decision> Decide(const Flight& flight, const absl::Status& why,
+                                  std::vector<kv::BlockHash>* prompt);
   absl::Status Submit(const Flight& flight, const Decision& decision);
   void AddPlacedLoad(const AcceptedRequest& request, const Decision& decision);
   void OpenLink(const WorkerId& worker, const std::string& address);

@@ -39,8 +39,9 @@ absl::StatusOr<Roster::Stay> Roster::Join(WorkerProfile profile) {
     Worker& worker = workers_[profile.id];
     if (worker.stay != 0) replaced = worker.profile;
     stay = next_stay_++;
-    worker = {.profile = profile, .stay = stay, .last_report = clock_.Monotonic()};
-    index_.Remove(profile.id);
+    index_.Leave(worker.seat);
+    worker = {
+        .profile = profile, .stay = stay, .seat = index_.Join(), .last_report = clock_.Monotonic()};
     models_since_.try_emplace(profile.model, clock_.Wall());
   }
   if (listener_ != nullptr && replaced) listener_->OnLeft(*replaced);
@@ -55,8 +56,8 @@ void Roster::Leave(const WorkerId& id, Stay stay) {
     Worker* worker = Find(id, stay);
     if (worker == nullptr) return;
     left = std::move(worker->profile);
+    index_.Leave(worker->seat);
     workers_.erase(id);
-    index_.Remove(id);
   }
   if (listener_ != nullptr) listener_->OnLeft(*left);
 }
@@ -75,10 +76,30 @@ void Roster::Report(const WorkerId& id, Stay stay, const WorkerLoad& load) {
 
 KvIndex::Outcome Roster::ApplyKvEvents(const WorkerId& id, Stay stay,
                                        const engine::KvEvents& events) {
-  absl::MutexLock lock(&mutex_);
-  Worker* worker = Find(id, stay);
-  if (worker == nullptr) return KvIndex::Outcome::kIgnored;
-  return index_.Apply(id, events);
+  KvSeat seat;
+  {
+    absl::MutexLock lock(&mutex_);
+    Worker* worker = Find(id, stay);
+    if (worker == nullptr) return KvIndex::Outcome::kIgnored;
+    seat = worker->seat;
+  }
+  return index_.Apply(seat, events);
+}
+
+void Roster::Expect(const WorkerId& id, std::span<const kv::BlockHash> prompt) {
+  KvSeat seat;
+  {
+    absl::MutexLock lock(&mutex_);
+    auto found = workers_.find(id);
+    if (found == workers_.end()) return;
+    seat = found->second.seat;
+  }
+  index_.Expect(seat, prompt, clock_.Monotonic());
+}
+
+void Roster::Tidy() {
+  constexpr size_t kRecordsPerCall = 1 << 16;  // about a millisecond
+  index_.Tidy(kRecordsPerCall);
 }
 
 void Roster::Drain(const WorkerId& id, Stay stay) {
@@ -119,15 +140,16 @@ std::vector<ModelFacts> Roster::Models() const {
 
 PlacementSnapshot Roster::SnapshotFor(std::string_view model, std::span<const kv::BlockHash> prompt,
                                       std::span<const WorkerId> excluded) const {
+  static thread_local KvMatches matches;  // keeps its memory
+  index_.Match(prompt, clock_.Monotonic(), matches);
   absl::MutexLock lock(&mutex_);
-  const auto matches = index_.Match(prompt);
   PlacementSnapshot snapshot;
   for (const auto& [id, worker] : workers_) {
     if (worker.profile.model != model || !MayTakeWork(worker)) continue;
     if (std::find(excluded.begin(), excluded.end(), id) != excluded.end()) continue;
     WorkerState state = StateOf(worker);
-    auto match = matches.find(id);
-    if (match != matches.end()) state.cached_blocks = match->second;
+    state.cached_blocks = matches.held(worker.seat);
+    state.expected_blocks = matches.expected(worker.seat);
     const bool decode = worker.profile.role == WorkerRole::kDecode;
     (decode ? snapshot.decode : snapshot.prefill).push_back(std::move(state));
   }
@@ -168,7 +190,7 @@ std::vector<Roster::Entry> Roster::List() const {
                        .draining = worker.draining,
                        .suspect = Suspect(worker),
                        .report_age = now - worker.last_report,
-                       .indexed_blocks = index_.blocks_of(id)});
+                       .indexed_blocks = index_.blocks_of(worker.seat)});
   }
   std::sort(entries.begin(), entries.end(),
             [](const Entry& a, const Entry& b) { return a.state.profile.id < b.state.profile.id; });

@@ -13,7 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
-#include "services/router/placement/kv_index.h"
+#include "services/router/placement/kv_index/kv_index.h"
 #include "services/router/placement/policy.h"
 
 namespace baton::router {
@@ -40,6 +40,7 @@ struct ModelFacts {
 
 // Everyone who is attached, with load and prefix cache: the router's whole picture of the cluster.
 // Soft state, filled by the workers' streams. Thread-safe; one lock, held for lookups and copies.
+// The KV index beside it has a lock of its own for events and none for look-ups.
 class Roster {
  public:
   struct Options {
@@ -69,6 +70,11 @@ class Roster {
   // Workers of `model` that may take work, without `excluded`. `prompt`: its block hashes.
   PlacementSnapshot SnapshotFor(std::string_view model, std::span<const kv::BlockHash> prompt,
                                 std::span<const WorkerId> excluded) const;
+  // This prompt will be computed by this worker: until its events say so, look-ups expect it there.
+  void Expect(const WorkerId& id, std::span<const kv::BlockHash> prompt);
+  // Upkeep of the index. Called by the control thread every few tens of milliseconds.
+  void Tidy();
+  KvIndex::Counters index_counters() const { return index_.counters(); }
   // `tokens` of prompt and `sequences` are on their way to this worker.
   void AddPlaced(const WorkerId& id, int32_t sequences, int64_t tokens);
   std::string AddressOf(const WorkerId& id) const;  // empty: gone
@@ -94,6 +100,7 @@ class Roster {
   struct Worker {
     WorkerProfile profile;
     Stay stay = 0;
+    KvSeat seat;
     WorkerLoad load;
     absl::Duration last_report;
     bool reachable = false;
@@ -114,7 +121,7 @@ class Roster {
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<WorkerId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, absl::Time> models_since_ ABSL_GUARDED_BY(mutex_);
-  KvIndex index_ ABSL_GUARDED_BY(mutex_);
+  KvIndex index_;
   Stay next_stay_ ABSL_GUARDED_BY(mutex_) = 1;
 };
 

@@ -17,8 +17,9 @@ Candidate MakeCandidate(const WorkerState& decode, const WorkerState* prefill, E
           .estimate = estimate};
 }
 
+// Held, not just expected: else the engine would find the prompt missing and have nobody to ask.
 bool NearlyCached(const WorkerState& decode, const PlacementRequest& request) {
-  return request.prompt_tokens - decode.cached_tokens() <= decode.profile.block_tokens;
+  return request.prompt_tokens - decode.held_tokens() <= decode.profile.block_tokens;
 }
 
 const WorkerState& Find(const std::vector<WorkerState>& workers, const WorkerId& id) {

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/strong_id.h"
@@ -56,8 +58,15 @@ struct WorkerState {
   int64_t added_tokens = 0;
   // Leading blocks of this request's prompt that lie in its prefix cache.
   int32_t cached_blocks = 0;
+  // The same, with the blocks of prompts that were placed here a moment ago; at least
+  // cached_blocks. They are computed ahead of this request.
+  int32_t expected_blocks = 0;
 
-  int32_t cached_tokens() const { return cached_blocks * profile.block_tokens; }
+  int32_t held_tokens() const { return cached_blocks * profile.block_tokens; }
+  // Held by the time this request's turn comes.
+  int32_t cached_tokens() const {
+    return std::max(cached_blocks, expected_blocks) * profile.block_tokens;
+  }
   int32_t sequences() const { return load.engine.running + load.engine.waiting + added_sequences; }
   int64_t queued_tokens() const { return load.engine.waiting_tokens + added_tokens; }
 };

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "services/router/placement/kv_index/kv_matches.h"
+#include "services/router/placement/kv_index/reader_epochs.h"
+#include "services/router/placement/kv_index/worker_set.h"
+
+namespace baton::router {
+
+// Gives seats their numbers. A number whose worker is gone is out of every look-up at once; it is
+// given out again when a sweep has taken it out of every record and no reader is left who saw it.
+// One writer; the first group from any thread within a visit.
+class WorkerNumbers {
+ public:
+  explicit WorkerNumbers(ReaderEpochs& epochs);
+
+  // Words that hold every number in use.
+  int words() const { return words_.load(std::memory_order_acquire); }
+  uint64_t alive_word(int word) const { return alive_[word].load(std::memory_order_acquire); }
+  KvSeat OwnerOf(WorkerNumber number) const;
+
+  // None left: nothing. Look-ups do not see it before Show.
+  std::optional<WorkerNumber> TakeHidden(KvSeat owner);
+  void Show(WorkerNumber number);
+  void Retire(WorkerNumber number);
+
+  // Retired, or not given out again yet.
+  bool Untidy() const { return sweeping_ || retired_.size() + unlinked_.size() > 0; }
+  // Whom to sweep now. A sweep begins with those no look-up counts as alive any more: else it would
+  // take blocks away under one. Null: nobody yet.
+  const WorkerMask<kWorkerWordsMax>* Sweeping();
+  void EndSweep();
+  void Reclaim();
+
+ private:
+  ReaderEpochs& epochs_;
+  std::atomic<int> words_ = 1;
+  std::array<std::atomic<uint64_t>, kWorkerWordsMax> alive_{};
+  std::array<std::atomic<uint64_t>, kWorkerNumbersMax> owners_{};  // index << 32 | serial
+  int given_out_ = 0;  // numbers below are or were in use
+  std::vector<WorkerNumber> free_;
+  Unlinked<WorkerNumber> retired_;  // not alive; readers may think so
+  bool sweeping_ = false;
+  std::vector<WorkerNumber> swept_;
+  WorkerMask<kWorkerWordsMax> swept_mask_{};
+  Unlinked<WorkerNumber> unlinked_;  // in no record; readers may have seen them there
+};
+
+}  // namespace baton::router

@@ -1,0 +1,115 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "services/router/placement/kv_index/reader_epochs.h"
+
+namespace baton::router {
+
+// Small numbers stand for workers inside the index.
+using WorkerNumber = uint16_t;
+inline constexpr int kWorkerNumbersMax = 8192;
+inline constexpr int kWorkerWordsMax = kWorkerNumbersMax / 64;
+
+// A set of workers as one word, so that readers see it whole: up to four numbers in the word
+// itself, beyond that a pointer to bitmaps. For each member it also keeps one mark, for the writer.
+//
+//   inline   four lanes of 16 bits: number + 1 | mark << 14; 0 = free lane
+//   bitmaps  bit 63 set, the rest a pointer
+using WorkerSet = std::atomic<uint64_t>;
+
+// A copy of a set, as wide as the numbers in use.
+template <int kWords>
+using WorkerMask = std::array<uint64_t, kWords>;
+
+// Operations on sets, and the bitmaps of those that have grown. One writer; LoadMembers and Holds
+// from any thread within a visit.
+class WorkerSets {
+ public:
+  explicit WorkerSets(ReaderEpochs& epochs) : epochs_(epochs) {}
+  ~WorkerSets();
+  WorkerSets(const WorkerSets&) = delete;
+  WorkerSets& operator=(const WorkerSets&) = delete;
+
+  static bool Holds(const WorkerSet& set, WorkerNumber worker);
+  // Adds the members below 64 * kWords to `mask`.
+  template <int kWords>
+  static void LoadMembers(const WorkerSet& set, WorkerMask<kWords>& mask);
+
+  // Requires that it is not a member.
+  void Insert(WorkerSet& set, WorkerNumber worker);
+  // Requires that it is. The mark goes with it.
+  void Erase(WorkerSet& set, WorkerNumber worker);
+  static bool Marked(const WorkerSet& set, WorkerNumber worker);
+  void SetMark(WorkerSet& set, WorkerNumber worker, bool mark);
+  static std::vector<WorkerNumber> Members(const WorkerSet& set);
+  // Is any member in `mask` (kWorkerWordsMax words)?
+  static bool AnyOf(const WorkerSet& set, const WorkerMask<kWorkerWordsMax>& mask);
+  static bool Empty(const WorkerSet& set) { return set.load(std::memory_order_relaxed) == 0; }
+
+  // Bitmaps that nobody looks at any more are used again.
+  void Reclaim();
+  size_t bytes() const { return bytes_; }
+
+ private:
+  struct Bitmaps;
+  static constexpr uint64_t kIsBitmaps = uint64_t{1} << 63;
+  static constexpr uint64_t kMark = 1 << 14;
+  static constexpr uint64_t kNumber = kMark - 1;
+  static constexpr int kLanes = 4;
+
+  static Bitmaps* BitmapsOf(uint64_t word) {
+    return (word & kIsBitmaps) != 0 ? reinterpret_cast<Bitmaps*>(word & ~kIsBitmaps) : nullptr;
+  }
+  static int LaneOf(uint64_t word, WorkerNumber worker);  // -1: none
+  Bitmaps* Allocate(uint32_t words);
+  void Spill(WorkerSet& set, uint32_t words);
+  void ShrinkIfSmall(WorkerSet& set, Bitmaps* bitmaps);
+
+  ReaderEpochs& epochs_;
+  std::vector<Bitmaps*> owned_;                 // every one
+  std::array<std::vector<Bitmaps*>, 16> free_;  // by log2 of words
+  Unlinked<Bitmaps*> unlinked_;
+  size_t bytes_ = 0;
+};
+
+// Two bitmaps in one allocation: members, then marks.
+struct WorkerSets::Bitmaps {
+  uint32_t words = 0;  // of each of the two; a power of two
+  uint32_t members = 0;
+
+  std::atomic<uint64_t>* bits() { return reinterpret_cast<std::atomic<uint64_t>*>(this + 1); }
+  bool Get(uint32_t map, WorkerNumber worker) {
+    const uint32_t word = worker / 64;
+    if (word >= words) return false;
+    return (bits()[map * words + word].load(std::memory_order_acquire) >> (worker % 64) & 1) != 0;
+  }
+  void Put(uint32_t map, WorkerNumber worker, bool bit) {
+    std::atomic<uint64_t>& word = bits()[map * words + worker / 64];
+    const uint64_t one = uint64_t{1} << (worker % 64);
+    const uint64_t old = word.load(std::memory_order_relaxed);
+    word.store(bit ? old | one : old & ~one, std::memory_order_release);
+  }
+};
+
+template <int kWords>
+void WorkerSets::LoadMembers(const WorkerSet& set, WorkerMask<kWords>& mask) {
+  uint64_t word = set.load(std::memory_order_acquire);
+  if (Bitmaps* bitmaps = BitmapsOf(word)) {
+    const uint32_t words = bitmaps->words < kWords ? bitmaps->words : kWords;
+    for (uint32_t i = 0; i < words; ++i) {
+      mask[i] |= bitmaps->bits()[i].load(std::memory_order_acquire);
+    }
+    return;
+  }
+  for (; word != 0; word >>= 16) {
+    const uint64_t lane = word & kNumber;
+    if (lane != 0 && lane <= kWords * 64) mask[(lane - 1) / 64] |= uint64_t{1} << (lane - 1) % 64;
+  }
+}
+
+}  // namespace baton::router
