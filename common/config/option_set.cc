@@ -249,13 +249,14 @@ void OptionSet::AddChoice(std::string key, std::vector<std::string> words,
                           std::function<void(size_t)> set, std::function<size_t()> get, Spec spec) {
   Option option;
   for (const std::string& word : words) option.type += (option.type.empty() ? "" : "|") + word;
-  option.parse = [words, set, type = option.type](std::string_view text) -> absl::Status {
+  option.parse = [words, set = std::move(set),
+                  type = option.type](std::string_view text) -> absl::Status {
     for (size_t i = 0; i < words.size(); ++i) {
       if (words[i] == text) return set(i), absl::OkStatus();
     }
     return InvalidArgument("must be one of {}, got '{}'{}", type, text, DidYouMean(text, words));
   };
-  option.format = [words, get] { return words[get()]; };
+  option.format = [words = std::move(words), get = std::move(get)] { return words[get()]; };
   Insert(std::move(key), std::move(spec), std::move(option));
 }
 

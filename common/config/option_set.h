@@ -73,7 +73,8 @@ class OptionSet {
   void Add(std::string key, std::vector<Address>* field, Spec spec);  // comma-separated
   // By name: {{"auto", Mode::kAuto}, {"swap", Mode::kSwap}}.
   template <typename E>
-  void Add(std::string key, E* field, std::vector<std::pair<std::string, E>> names, Spec spec);
+  void Add(std::string key, E* field, const std::vector<std::pair<std::string, E>>& names,
+           Spec spec);
 
   const std::string& section() const { return section_; }
   const std::string& about() const { return about_; }
@@ -103,11 +104,11 @@ class OptionSet {
 absl::Status SetOption(Option& option, std::string_view text, Source source, std::string origin);
 
 template <typename E>
-void OptionSet::Add(std::string key, E* field, std::vector<std::pair<std::string, E>> names,
+void OptionSet::Add(std::string key, E* field, const std::vector<std::pair<std::string, E>>& names,
                     Spec spec) {
   std::vector<std::string> words;
   std::vector<E> values;
-  for (auto& [word, value] : names) {
+  for (const auto& [word, value] : names) {
     words.push_back(word);
     values.push_back(value);
   }

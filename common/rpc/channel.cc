@@ -23,7 +23,8 @@ void KeepCallbackThreads() {
   const grpc::ByteBuffer nothing(&empty, 1);
   grpc::ByteBuffer reply;
   absl::Notification done;
-  stub.UnaryCall(&context, "/none", {}, &nothing, &reply, [&done](grpc::Status) { done.Notify(); });
+  stub.UnaryCall(&context, "/none", {}, &nothing, &reply,
+                 [&done](const grpc::Status&) { done.Notify(); });
   done.WaitForNotification();
 }
 

@@ -26,7 +26,7 @@ class PrefillWorker : public engine::Observer {
   // engine::Observer
   void OnStep(std::vector<engine::SequenceOutput> outputs) override;
   void OnPrefillNeeded(engine::PrefillNeeded needed) override;
-  void OnKvReady(engine::KvReady ready) override { sender_.OnKvReady(std::move(ready)); }
+  void OnKvReady(engine::KvReady ready) override { sender_.OnKvReady(ready); }
   void OnPrefillDone(engine::PrefillDone done) override { sender_.OnPrefillDone(std::move(done)); }
   void OnKvEvents(engine::KvEvents events) override;
   void OnLoad(const engine::LoadReport& load) override;

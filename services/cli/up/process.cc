@@ -14,7 +14,7 @@ void Keep(std::deque<std::string>& lines, const std::string& line) {
 
 }  // namespace
 
-Process::Process(Role role, std::string name, std::string log_path, Backoff backoff)
+Process::Process(Role role, std::string name, const std::string& log_path, Backoff backoff)
     : role_(role), name_(std::move(name)), log_(log_path, std::ios::app), backoff_(backoff) {}
 
 absl::Status Process::Start(const std::vector<std::string>& argv, absl::Time now) {

@@ -20,7 +20,7 @@ enum class Role : uint8_t { kRouter, kPrefill, kDecode };
 // goes to a log file of its own. Used from the supervisor's thread.
 class Process {
  public:
-  Process(Role role, std::string name, std::string log_path, Backoff backoff);
+  Process(Role role, std::string name, const std::string& log_path, Backoff backoff);
 
   Role role() const { return role_; }
   const std::string& name() const { return name_; }  // "decode-0"

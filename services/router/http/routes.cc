@@ -82,11 +82,11 @@ bool Routes::TryRoute(HttpRequest& request, std::shared_ptr<ResponseWriter>& wri
     if (route.method != method || !Matches(route.path, request.path)) continue;
     writer->set_route(route.path);
     if (!route.on_text) {
-      (this->*route.action)(std::move(request), std::move(writer));
+      (this->*route.action)(request, std::move(writer));
       return true;
     }
     auto task = [this, action = route.action, request = std::move(request), writer]() mutable {
-      (this->*action)(std::move(request), std::move(writer));
+      (this->*action)(request, std::move(writer));
     };
     if (!spawn_(std::move(task))) {
       writer->Send(
@@ -136,15 +136,15 @@ std::shared_ptr<WebSocketListener> Routes::OnWebSocket(const HttpRequest& reques
 // ---- generation
 // ----------------------------------------------------------------------------------
 
-void Routes::Chat(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
-  Generate(Endpoint::kChat, std::move(request), std::move(writer));
+void Routes::Chat(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
+  Generate(Endpoint::kChat, request, std::move(writer));
 }
 
-void Routes::Completion(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
-  Generate(Endpoint::kCompletion, std::move(request), std::move(writer));
+void Routes::Completion(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
+  Generate(Endpoint::kCompletion, request, std::move(writer));
 }
 
-void Routes::Generate(Endpoint endpoint, HttpRequest request,
+void Routes::Generate(Endpoint endpoint, const HttpRequest& request,
                       std::shared_ptr<ResponseWriter> writer) {
   auto body = api_.ParseBody(request.body);
   if (!body.ok()) return writer->Send(AnswerOf(body.status()));
@@ -164,13 +164,13 @@ void Routes::Generate(Endpoint endpoint, HttpRequest request,
 // ---- the rest
 // ------------------------------------------------------------------------------------
 
-void Routes::Models(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+void Routes::Models(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
   Json list = Json::array();
   for (const ModelFacts& facts : roster_.Models()) list.push_back(ModelJson(facts));
   writer->Send({.body = Dump(Json{{"object", "list"}, {"data", std::move(list)}})});
 }
 
-void Routes::OneModel(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+void Routes::OneModel(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
   const std::string id = request.path.substr(kModelPrefix.size());
   if (const auto facts = roster_.Facts(id)) return writer->Send({.body = Dump(ModelJson(*facts))});
   writer->Send(AnswerOf(WithErrorCode(
@@ -178,7 +178,7 @@ void Routes::OneModel(HttpRequest request, std::shared_ptr<ResponseWriter> write
       "model_not_found")));
 }
 
-void Routes::Tokenize(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+void Routes::Tokenize(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
   const auto tokens = [&]() -> absl::StatusOr<Intake::Tokens> {
     ASSIGN_OR_RETURN(const Json body, api_.ParseBody(request.body));
     ASSIGN_OR_RETURN(const openai::TokenizeCall call, openai::ParseTokenize(body));
@@ -190,7 +190,7 @@ void Routes::Tokenize(HttpRequest request, std::shared_ptr<ResponseWriter> write
                                   {"tokens", tokens->ids}})});
 }
 
-void Routes::Detokenize(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+void Routes::Detokenize(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
   const auto text = [&]() -> absl::StatusOr<std::string> {
     ASSIGN_OR_RETURN(const Json body, api_.ParseBody(request.body));
     ASSIGN_OR_RETURN(const openai::DetokenizeCall call, openai::ParseDetokenize(body));
@@ -200,11 +200,11 @@ void Routes::Detokenize(HttpRequest request, std::shared_ptr<ResponseWriter> wri
   writer->Send({.body = Dump(Json{{"prompt", *text}})});
 }
 
-void Routes::Live(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+void Routes::Live(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
   writer->Send({.body = R"({"status":"live"})"});
 }
 
-void Routes::Ready(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+void Routes::Ready(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
   if (draining_) {
     return writer->Send(AnswerOf(absl::UnavailableError("the router is shutting down")));
   }
@@ -214,12 +214,12 @@ void Routes::Ready(HttpRequest request, std::shared_ptr<ResponseWriter> writer) 
   writer->Send({.body = R"({"status":"ready"})"});
 }
 
-void Routes::Metrics(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+void Routes::Metrics(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
   writer->Send(
       {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics_.Render()});
 }
 
-void Routes::DebugCluster(HttpRequest request, std::shared_ptr<ResponseWriter> writer) {
+void Routes::DebugCluster(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
   writer->Send({.body = DebugClusterJson(roster_, dispatcher_)});
 }
 

@@ -34,7 +34,7 @@ class Routes : public HttpHandler {
   void Drain() { draining_ = true; }
 
  private:
-  using Action = void (Routes::*)(HttpRequest, std::shared_ptr<ResponseWriter>);
+  using Action = void (Routes::*)(const HttpRequest&, std::shared_ptr<ResponseWriter>);
   struct Route {
     std::string_view method;
     std::string_view path;
@@ -45,18 +45,18 @@ class Routes : public HttpHandler {
   bool TryRoute(HttpRequest& request, std::shared_ptr<ResponseWriter>& writer);
   void NoSuchRoute(const HttpRequest& request, ResponseWriter& writer);
 
-  void Chat(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
-  void Completion(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
-  void Generate(openai::Endpoint endpoint, HttpRequest request,
+  void Chat(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
+  void Completion(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
+  void Generate(openai::Endpoint endpoint, const HttpRequest& request,
                 std::shared_ptr<ResponseWriter> writer);
-  void Models(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
-  void OneModel(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
-  void Tokenize(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
-  void Detokenize(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
-  void Live(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
-  void Ready(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
-  void Metrics(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
-  void DebugCluster(HttpRequest request, std::shared_ptr<ResponseWriter> writer);
+  void Models(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
+  void OneModel(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
+  void Tokenize(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
+  void Detokenize(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
+  void Live(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
+  void Ready(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
+  void Metrics(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
+  void DebugCluster(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
 
   const openai::Api& api_;
   const Roster& roster_;

@@ -32,8 +32,8 @@ double CostModel::ComputeMs(const WorkerState& worker, int64_t tokens) const {
   if (tokens <= 0) return 0;
   const engine::StepFit& fit = FitOf(worker);
   const int64_t budget = std::max(1, worker.profile.step_tokens_max);
-  const double steps = static_cast<double>((tokens + budget - 1) / budget);
-  return steps * StepMs(worker, worker.load.engine.running) +
+  const int64_t steps = (tokens + budget - 1) / budget;
+  return static_cast<double>(steps) * StepMs(worker, worker.load.engine.running) +
          NotNegative(fit.per_prefill_token_ms) * static_cast<double>(tokens);
 }
 
