@@ -125,10 +125,10 @@ absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight, const absl::St
   const std::string_view why_local = WhyLocal(request.sampling);
   PlacementSnapshot snapshot;
   if (facts) {
-    const auto hashes = kv::HashBlocks(request.prompt, facts->block_tokens, facts->hash_salt);
+    *prompt = kv::HashBlocks(request.prompt, facts->block_tokens, facts->hash_salt);
     // A prompt that is scored finds nothing in a cache: its logits are wanted, too.
     std::span<const kv::BlockHash> findable;
-    if (!request.sampling.prompt_logprobs) findable = hashes;
+    if (!request.sampling.prompt_logprobs) findable = *prompt;
     snapshot = roster_.SnapshotFor(request.model->name(), findable, flight.failed_workers());
   }
   if (snapshot.decode.empty()) {
