@@ -111,6 +111,9 @@ Result<Answer> Client::Complete(const Request& request,
         break;
       case Event::Kind::kText:
         answer.texts[choice] += event.text;
+        if (choice == 0) {
+          std::move(event.prompt.begin(), event.prompt.end(), std::back_inserter(answer.prompt));
+        }
         if (on_text && choice == 0) on_text(event.text);
         break;
       case Event::Kind::kFinished:

@@ -100,6 +100,35 @@ TEST(ClientTest, EventsArriveInOrderAndTextsAreJoinedByChoice) {
   EXPECT_EQ(answer->usage.completion_tokens(), 3);
 }
 
+TEST(ClientTest, APromptsLogprobsAreJoinedOnce) {
+  Door door;
+  door.script = [](auto*, const v1::GenerateRequest& request, Writer* writer) {
+    EXPECT_EQ(request.sampling().prompt_logprobs(), 2);
+    EXPECT_TRUE(request.sampling().has_max_tokens());
+    for (const int token : {5, 6}) {
+      for (const int index : {0, 1}) {
+        v1::GenerateEvent event;
+        event.mutable_delta()->set_index(index);
+        event.mutable_delta()->add_prompt()->set_token(token);
+        if (token == 6) event.mutable_delta()->mutable_prompt(0)->set_logprob(-1.5f);
+        writer->Write(event);
+      }
+    }
+    Finish(writer, 0, v1::FINISH_REASON_LENGTH);
+    Finish(writer, 1, v1::FINISH_REASON_LENGTH);
+    return grpc::Status::OK;
+  };
+  Client client(door.address());
+  Request request{.prompt = TokenIds{5, 6}, .n = 2};
+  request.sampling.set_prompt_logprobs(2);
+  request.sampling.set_max_tokens(0);
+  auto answer = client.Complete(request);
+  ASSERT_TRUE(answer.ok()) << answer.error().message;
+  ASSERT_EQ(answer->prompt.size(), 2u);
+  EXPECT_FALSE(answer->prompt[0].has_logprob());
+  EXPECT_EQ(answer->prompt[1].logprob(), -1.5f);
+}
+
 TEST(ClientTest, WhatHadNotBegunIsSentAgain) {
   Door door;
   door.script = [&](grpc::ServerContext* context, auto&, Writer* writer) {

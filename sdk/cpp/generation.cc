@@ -18,6 +18,7 @@ bool Translate(v1::GenerateEvent& from, Event& to) {
       to.index = from.delta().index();
       to.text = std::move(*from.mutable_delta()->mutable_text());
       to.tokens.assign(from.delta().tokens().begin(), from.delta().tokens().end());
+      to.prompt.assign(from.delta().prompt().begin(), from.delta().prompt().end());
       return true;
     case v1::GenerateEvent::kFinished:
       to.kind = Event::Kind::kFinished;

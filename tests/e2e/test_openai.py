@@ -52,6 +52,73 @@ def test_completions_echo_and_token_prompts(client, model):
     assert by_ids.usage.prompt_tokens == 3
 
 
+def test_a_text_is_scored_as_it_is_generated(client, model):
+    """What greedy decoding said of its tokens, echo says again when they are a prompt."""
+    options = dict(model=model, temperature=0, logprobs=3)
+    prompt = [5, 6, 7, 8, 9, 10, 11] * 30
+    said = client.completions.create(prompt=prompt, max_tokens=12, extra_body={"return_token_ids": True},
+                                     **options).choices[0]
+    whole = client.completions.create(prompt=prompt + said.token_ids, max_tokens=0, echo=True, **options)
+    choice = whole.choices[0]
+    assert choice.text.endswith(said.text) and choice.finish_reason == "length"
+    assert whole.usage.completion_tokens == 0
+    scores = choice.logprobs
+    assert len(scores.tokens) == whole.usage.prompt_tokens
+    assert len(scores.token_logprobs) == len(scores.top_logprobs) == len(scores.text_offset) == len(scores.tokens)
+    assert scores.token_logprobs[0] is None and scores.top_logprobs[0] is None
+    assert all(value <= 0 for value in scores.token_logprobs[1:])
+    # The same bits: there after a remote prefill, one decode step each; here from one prompt.
+    count = len(said.token_ids)
+    assert count == 12 and scores.tokens[-count:] == said.logprobs.tokens
+    assert scores.token_logprobs[-count:] == said.logprobs.token_logprobs
+    assert scores.top_logprobs[-count:] == said.logprobs.top_logprobs
+
+
+def test_text_offsets_say_where_a_tokens_text_is(client, model):
+    text = "The KV cache — schön — holds keys. 🚀"
+    choice = client.completions.create(model=model, prompt=text, max_tokens=0, echo=True, logprobs=0).choices[0]
+    assert choice.text == text
+    offsets = choice.logprobs.text_offset
+    assert offsets == sorted(offsets) and offsets[0] == 0
+    ends = offsets[1:] + [len(text)]
+    for start, end, token in zip(offsets, ends, choice.logprobs.tokens):
+        # A token that ends inside a character shows no text yet; the one that completes it shows it all.
+        assert "\ufffd" in token or text[start:end] == token or start == end
+
+
+def test_scores_are_the_same_in_a_stream_in_every_choice_and_again(client, model):
+    options = dict(model=model, prompt=[5, 6, 7, 8] * 40, echo=True, logprobs=2, max_tokens=1, seed=3)
+    first, again = (client.completions.create(n=2, **options) for _ in range(2))
+    assert len(first.choices[0].logprobs.tokens) == 161
+    for a, b in ((first.choices[1], first.choices[0]), (again.choices[0], first.choices[0])):
+        assert a.logprobs.token_logprobs[:160] == b.logprobs.token_logprobs[:160]
+    streamed = []
+    for chunk in client.completions.create(stream=True, **options):
+        for choice in chunk.choices:
+            if choice.logprobs:
+                streamed += choice.logprobs.token_logprobs
+    assert streamed == first.choices[0].logprobs.token_logprobs
+
+
+def test_as_evaluation_harnesses_ask(client, model):
+    """Several contexts with continuations as token ids, one token more than is wanted."""
+    contexts, continuations = [[5, 6, 7], [9, 10]], [[8, 9], [11]]
+    prompts = [context + continuation for context, continuation in zip(contexts, continuations)]
+    answer = client.completions.create(model=model, prompt=prompts, echo=True, logprobs=1, max_tokens=1,
+                                       temperature=0, seed=1234)
+    for choice, context, continuation in zip(answer.choices, contexts, continuations):
+        scores = choice.logprobs.token_logprobs[len(context):-1]
+        tops = choice.logprobs.top_logprobs[len(context):-1]
+        assert len(scores) == len(tops) == len(continuation)
+        assert all(score <= max(top.values()) for score, top in zip(scores, tops))
+
+
+def test_too_much_to_score_is_refused_with_the_limit(client, model):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.completions.create(model=model, prompt=[[5] * 800] * 2, echo=True, logprobs=20, n=16, max_tokens=0)
+    assert "262144" in str(caught.value)
+
+
 def test_n_seed_and_logprobs(client, model):
     options = dict(model=model, messages=QUESTION, max_tokens=12, n=3, seed=11, temperature=1.0, logprobs=True,
                    top_logprobs=2)

@@ -62,6 +62,15 @@ def two_choices(_, context):
     yield pb.GenerateEvent(usage=pb.Usage(completion_tokens=3))
 
 
+def scored(_, context):
+    for token in (spb.GeneratedToken(token=5), spb.GeneratedToken(
+            token=6, logprob=-1.5, top=[spb.TokenChance(token=7, logprob=-0.25)])):
+        for index in (0, 1):
+            yield pb.GenerateEvent(delta=pb.Delta(index=index, prompt=[token]))
+    yield finished(0, spb.FINISH_REASON_LENGTH)
+    yield finished(1, spb.FINISH_REASON_LENGTH)
+
+
 def overloaded_twice(call, context):
     if call < 3:
         context.set_trailing_metadata((("retry-after-ms", "5"),))
@@ -106,6 +115,16 @@ def test_prompts_of_every_kind(door):
         client.generate([1, 2, 3], n=2).answer()
     assert door.requests[0].text == "text"
     assert list(door.requests[1].token_ids.ids) == [1, 2, 3]
+
+
+def test_a_prompts_logprobs_are_joined_once(door):
+    door.script = scored
+    with baton.Client(door.address) as client:
+        answer = client.generate([5, 6], n=2, sampling=baton.Sampling(prompt_logprobs=1, max_tokens=0)).answer()
+    assert answer.prompt == [baton.Token(5), baton.Token(6, -1.5, ((7, -0.25),))]
+    sampling = door.requests[0].sampling
+    assert sampling.prompt_logprobs == 1
+    assert sampling.HasField("max_tokens") and sampling.max_tokens == 0
 
 
 def test_what_had_not_begun_is_sent_again(door):

@@ -28,6 +28,9 @@ struct ClientOptions {
 struct Answer {
   std::vector<std::string> texts;  // one per choice
   std::vector<v1::FinishReason> finish;
+  // With sampling.prompt_logprobs: the prompt's tokens, the same for all choices. With
+  // sampling.max_tokens 0 they are the whole answer: a text is scored.
+  std::vector<v1::GeneratedToken> prompt;
   v1::Started started;
   v1::Usage usage;
 };

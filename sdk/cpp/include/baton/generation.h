@@ -21,6 +21,9 @@ struct Event {
   int32_t index = 0;                       // choice, 0 … n-1 (kText, kFinished)
   std::string text;                        // kText: whole UTF-8 characters
   std::vector<v1::GeneratedToken> tokens;  // kText, when ids or log-probabilities were asked for
+  // kText, with sampling.prompt_logprobs: the prompt's next tokens, in order; all of them before
+  // the choice's first of `tokens`. The first has no logprob.
+  std::vector<v1::GeneratedToken> prompt;
   v1::FinishReason finish = v1::FINISH_REASON_UNSPECIFIED;  // kFinished
   std::string message;  // kFinished with FINISH_REASON_ERROR: what happened
   std::string stop;     // kFinished: the stop string that matched

@@ -31,7 +31,8 @@ class Sampling:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None  # the same seed gives the same text
     logprobs: int | None = None  # 0: the chosen token's; k: also the k likeliest
-    max_tokens: int | None = None
+    prompt_logprobs: int | None = None  # the same for the prompt's tokens
+    max_tokens: int | None = None  # 0, with prompt_logprobs or echo: nothing is generated
     min_tokens: int | None = None
     ignore_eos: bool = False
     stop: Sequence[str] = ()
@@ -61,6 +62,7 @@ class Delta:
     index: int  # choice
     text: str
     tokens: tuple[Token, ...] = ()  # with return_token_ids or logprobs
+    prompt: tuple[Token, ...] = ()  # with prompt_logprobs: the prompt's next tokens, before all others
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class Answer:
     reasons: list[str]
     started: Started | None = None
     usage: Usage | None = None
+    # With prompt_logprobs: the prompt's tokens, the same for all choices; the first has no logprob.
+    prompt: list[Token] = field(default_factory=list)
 
     @property
     def text(self) -> str:

@@ -26,7 +26,7 @@ def sampling_message(sampling: Sampling) -> spb.SamplingParams:
                                  stop_token_ids=sampling.stop_token_ids, logit_bias=sampling.logit_bias,
                                  include_stop_in_output=sampling.include_stop_in_output)
     for name in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty",
-                 "frequency_penalty", "seed", "logprobs", "max_tokens", "min_tokens"):
+                 "frequency_penalty", "seed", "logprobs", "prompt_logprobs", "max_tokens", "min_tokens"):
         value = getattr(sampling, name)
         if value is not None:
             setattr(message, name, value)
@@ -66,7 +66,8 @@ def event_of(message: pb.GenerateEvent) -> Event | None:
         s = message.started
         return Started(s.request_id, s.model, s.prompt_tokens, s.seed, s.decode_worker, s.prefill_worker)
     if kind == "delta":
-        return Delta(message.delta.index, message.delta.text, tuple(_token(t) for t in message.delta.tokens))
+        d = message.delta
+        return Delta(d.index, d.text, tuple(map(_token, d.tokens)), tuple(map(_token, d.prompt)))
     if kind == "finished":
         f = message.finished
         return Finished(f.index, _REASONS.get(f.reason, "unknown"), f.message, f.stop)
@@ -89,6 +90,8 @@ class AnswerBuilder:
     def add(self, event: Event) -> None:
         if isinstance(event, Delta):
             self.answer.texts[event.index] += event.text
+            if event.index == 0:
+                self.answer.prompt.extend(event.prompt)
         elif isinstance(event, Finished):
             self.answer.reasons[event.index] = event.reason
             if event.reason == "error":
