@@ -276,6 +276,17 @@ TEST_P(EngineInvarianceTest, WithBlocksOf32And64) {
   }
 }
 
+// A chunk's scores go through the head in slices of logits_rows_max.
+TEST_P(EngineInvarianceTest, WithAHeadOfAFewRowsAtATime) {
+  auto runner = model::LoadModel({.model_dir = golden_.folder, .logits_rows_max = 3}, *backend_);
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  runner_ = *std::move(runner);
+  EngineOptions options = Roomy();
+  options.batch_sequences_max = 3;
+  options.step_tokens_max = 200;
+  ExpectAsAlone(Run(options, specs_));
+}
+
 TEST_P(EngineInvarianceTest, WithACachedPrefix) {
   const Outcome outcome = Run(Roomy(), specs_, /*rounds=*/2);
   EXPECT_GT(outcome.cached_tokens, 0);
