@@ -1,5 +1,8 @@
 #include "common/worker/lifecycle.h"
 
+#include <grpcpp/health_check_service_interface.h>
+
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 
@@ -12,6 +15,8 @@
 namespace baton::worker {
 namespace {
 
+constexpr std::chrono::milliseconds kReasonsArriveWithin(500);
+
 // Under another name first, so that whoever waits for the file never reads half of it.
 absl::Status WritePortsFile(const std::string& path, const std::string& grpc_address) {
   const std::string unfinished = path + ".part";
@@ -22,9 +27,18 @@ absl::Status WritePortsFile(const std::string& path, const std::string& grpc_add
   return absl::OkStatus();
 }
 
-absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options, grpc::Service* service) {
+// Of the worker's own service and of the whole server.
+void SetServing(rpc::Server& server, const Surface& surface, bool serving) {
+  grpc::HealthCheckServiceInterface* health = server.server->GetHealthCheckService();
+  CHECK(health != nullptr, "rpc::StartServer promises a health service");
+  health->SetServingStatus(surface.service_name, serving);
+  health->SetServingStatus("", serving);
+}
+
+absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options, const Surface& surface) {
   ASSIGN_OR_RETURN(rpc::Server server,
-                   rpc::StartServer({.listen = options.grpc.text()}, {service}));
+                   rpc::StartServer({.listen = options.grpc.text()}, {surface.service}));
+  SetServing(server, surface, true);
   telemetry::LogInfo("worker", "listening", {{"grpc", server.address}});
   if (!options.ports_file.empty()) {
     RETURN_IF_ERROR(WritePortsFile(options.ports_file, server.address));
@@ -45,15 +59,29 @@ std::vector<std::string> RouterAddresses(const config::WorkerOptions& options) {
   return addresses;
 }
 
-void Drain(const config::WorkerOptions& options, RouterLinks& links, engine::Engine& engine) {
+// False: something still runs.
+bool Drain(const config::WorkerOptions& options, RouterLinks& links, engine::Engine& engine) {
   telemetry::LogInfo("worker", "draining",
                      {{"at_most", config::DurationText(options.drain_timeout)}});
   links.SendDraining();
   engine.Drain();
   const absl::Time until = absl::Now() + options.drain_timeout;
   while (!engine.idle() && absl::Now() < until) absl::SleepFor(absl::Milliseconds(10));
-  telemetry::LogInfo("worker",
-                     engine.idle() ? "drained" : "drain timeout: what still runs is cut off");
+  const bool drained = engine.idle();
+  telemetry::LogInfo("worker", drained ? "drained" : "drain timeout: what still runs is cut off");
+  return drained;
+}
+
+// Ends all calls. Those that are cut off get a moment for the reason to reach the caller.
+void ShutDown(rpc::Server& server, const config::WorkerOptions& options, const Surface& surface,
+              bool drained) {
+  std::chrono::system_clock::time_point until = std::chrono::system_clock::now();
+  if (!drained && surface.cut_off) {
+    surface.cut_off(Unavailable("this worker is leaving and its drain timeout of {} is over",
+                                config::DurationText(options.drain_timeout)));
+    until += kReasonsArriveWithin;
+  }
+  server.server->Shutdown(until);
 }
 
 int ExitCodeOf(const absl::Status& status) {
@@ -84,7 +112,7 @@ absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
   ASSIGN_OR_RETURN(auto metrics,
                    WorkerMetrics::Listen(options.metrics.text(), NameOf(runtime.role()),
                                          runtime.engine(), surface.handovers));
-  ASSIGN_OR_RETURN(rpc::Server server, Listen(options, surface.service));
+  ASSIGN_OR_RETURN(rpc::Server server, Listen(options, surface));
   RouterLinks links(
       RouterAddresses(options),
       runtime.Describe(AdvertisedAddress(options, server), metrics->address()),
@@ -92,9 +120,10 @@ absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
   surface.set_links(&links);
 
   stop.Wait();
-  Drain(options, links, runtime.engine());
+  SetServing(server, surface, false);
+  const bool drained = Drain(options, links, runtime.engine());
   // Calls first, then what they began, then the links: nobody speaks to somebody who is gone.
-  server.server->Shutdown(std::chrono::system_clock::now());
+  ShutDown(server, options, surface, drained);
   if (surface.stop) surface.stop();
   links.Stop();
   surface.set_links(nullptr);

@@ -21,14 +21,17 @@ namespace baton::worker {
 struct Surface {
   engine::Observer* observer = nullptr;
   grpc::Service* service = nullptr;
+  const char* service_name = "";  // as grpc.health.v1 knows it
   std::function<void(RouterLinks*)> set_links;
   std::function<HandoverCounters()> handovers;
+  // The drain timeout is over: tells callers why what still runs ends; may be null.
+  std::function<void(const absl::Status& why)> cut_off;
   std::function<void()> stop;  // ends hand-overs while the engine is still there; may be null
 };
 
 // Starts the engine, binds --grpc (and writes --ports-file), registers at the routers, and serves
-// until SIGTERM or SIGINT; then takes nothing new and lets what runs end, for --drain-timeout at
-// most.
+// until SIGTERM or SIGINT; then says "not serving", takes nothing new and lets what runs end, for
+// --drain-timeout at most.
 absl::Status Serve(Runtime& runtime, const config::WorkerOptions& options, const Surface& surface,
                    StopSignal& stop);
 

@@ -4,6 +4,7 @@
 
 #include "common/base/check.h"
 #include "common/rpc/convert.h"
+#include "common/rpc/status.h"
 #include "common/telemetry/logging.h"
 #include "services/decode_worker/router_session.h"
 
@@ -107,6 +108,13 @@ void DecodeWorker::Detach(RouterSession& session) {
                           {{"peer", session.peer()}, {"sequences", orphans.size()}});
   }
   for (SequenceId& id : orphans) CHECK_OK(runtime_.engine().Post(engine::Cancel{std::move(id)}));
+}
+
+void DecodeWorker::CutOff(const absl::Status& why) {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [id, session] : sequences_) {
+    if (session != nullptr) session->Close(rpc::ToGrpc(why));
+  }
 }
 
 void DecodeWorker::OnStep(std::vector<engine::SequenceOutput> outputs) {

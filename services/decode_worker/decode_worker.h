@@ -33,6 +33,8 @@ class DecodeWorker : public engine::Observer {
   void Cancel(RouterSession& session, const v1::CancelSequence& cancel);
   // The session is going: its sequences are cancelled and it hears no more.
   void Detach(RouterSession& session);
+  // Ends every session that waits for a sequence, with the reason. Any thread.
+  void CutOff(const absl::Status& why);
 
   // Ends all hand-overs; before the engine goes.
   void Stop() { receiver_.Stop(); }

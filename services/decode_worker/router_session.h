@@ -26,6 +26,8 @@ class RouterSession : public grpc::ServerBidiReactor<v1::DecodeCommand, v1::Deco
   void Add(v1::SequenceDelta delta);
   // Sends what was gathered, now or as soon as the message under way is written. Any thread.
   void Flush();
+  // Ends the stream; only the first end counts. Any thread.
+  void Close(const grpc::Status& status);
   const std::string& peer() const { return peer_; }
 
  private:
@@ -33,7 +35,6 @@ class RouterSession : public grpc::ServerBidiReactor<v1::DecodeCommand, v1::Deco
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
   void OnDone() override;
-  void Close(const grpc::Status& status);
   void FlushLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FinishOnce(const grpc::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

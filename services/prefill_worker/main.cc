@@ -11,8 +11,10 @@ absl::Status Run(worker::Runtime& runtime, const config::WorkerOptions& options,
   return worker::Serve(runtime, options,
                        {.observer = &worker,
                         .service = &service,
+                        .service_name = v1::PrefillWorker::service_full_name(),
                         .set_links = [&](worker::RouterLinks* links) { worker.set_links(links); },
                         .handovers = [&] { return worker.handover_counters(); },
+                        .cut_off = nullptr,
                         .stop = nullptr},
                        stop);
 }

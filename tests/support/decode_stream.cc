@@ -33,6 +33,19 @@ void DecodeStream::ReadAll() {
       generation.status_message = delta.status_message();
     }
   }
+  const grpc::Status end = stream_->Finish();
+  absl::MutexLock lock(&mutex_);
+  end_ = end;
+}
+
+grpc::Status DecodeStream::AwaitEnd(absl::Duration patience) {
+  absl::MutexLock lock(&mutex_);
+  const auto ended = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return end_.has_value(); };
+  if (!mutex_.AwaitWithTimeout(absl::Condition(&ended), patience)) {
+    ADD_FAILURE() << "the worker did not end the stream";
+    return grpc::Status::OK;
+  }
+  return *end_;
 }
 
 v1::Sequence DecodeStream::Greedy(const std::string& request_id, const std::vector<int32_t>& prompt,

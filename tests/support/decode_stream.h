@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -39,6 +40,8 @@ class DecodeStream {
   void Cancel(const std::string& request_id);
   // Breaks the stream, as a dying router would.
   void Break() { context_.TryCancel(); }
+  // Waits until the worker has ended the stream, and says how; fails the test when it does not.
+  grpc::Status AwaitEnd(absl::Duration patience = absl::Seconds(30));
 
   // Waits for the end of a sequence; fails the test when it does not come.
   Generation Finish(const std::string& request_id, int32_t choice = 0,
@@ -57,6 +60,7 @@ class DecodeStream {
   absl::Mutex write_mutex_;
   mutable absl::Mutex mutex_;
   std::map<std::pair<std::string, int32_t>, Generation> generations_ ABSL_GUARDED_BY(mutex_);
+  std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mutex_);
   std::thread reader_;
 };
 
