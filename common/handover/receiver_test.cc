@@ -467,13 +467,12 @@ TEST_F(ReceiverTest, ASequenceThatEndsStopsItsPrefillAndAsksNobodyElse) {
   receiver_->OnSequenceEnded({RequestId("r"), 0});
   ASSERT_TRUE(call->AwaitCancel());
   EXPECT_EQ(posts_.untaken(), 0u) << "puts may still be under way";
+  Serve(b_, *other, 4);
+  ExpectArrived(901);
   call->End(absl::CancelledError("cancelled by the decode worker"), true);
   ExpectFailed("r", 900, true);
   EXPECT_EQ(receiver_->counters().failed, 0u) << "cancelled is not a failure";
   EXPECT_EQ(call->cancels(), 1);
-
-  Serve(b_, *other, 4);
-  ExpectArrived(901);
   EXPECT_EQ(b_.calls(), 1) << "nobody was asked in the cancelled one's stead";
   ExpectQuiet();
 }
