@@ -3,6 +3,7 @@
 #
 #   install.sh [--demo]    what building and running the demo needs (the default)
 #   install.sh --tests     that, and what `make test` needs
+#   install.sh --cuda      the demo's, and a CUDA compiler from wheels (104 MB; no driver needed)
 #   install.sh --check     installs nothing: prints the table; exit status 1 when something is missing
 #
 # Runs as root or through sudo. A second run only looks, in well under a second.
@@ -32,13 +33,14 @@ test_groups=(
 )
 
 main() {
-  local set_name=demo check_only=false argument
+  local set_name=demo check_only=false with_cuda=false argument
   for argument in "$@"; do
     case $argument in
       --demo) ;;
       --tests) set_name=tests ;;
+      --cuda) with_cuda=true ;;
       --check) check_only=true ;;
-      -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+      -h | --help) sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
       *) echo "install.sh: unknown option '$argument' (see --help)" >&2; exit 2 ;;
     esac
   done
@@ -52,6 +54,7 @@ main() {
     look_for_packages "${test_groups[@]}"
     look_for_wheels python-tests "end-to-end tests, Python client"
   fi
+  if $with_cuda; then look_for_cuda; fi
 
   if ((${#missing_packages[@]} + ${#missing_wheels[@]} == 0)); then
     echo "Everything is there."
@@ -112,6 +115,17 @@ look_for_wheels() {
   fi
 }
 
+# A toolkit of the system is as good as the wheels: CMake looks for it first.
+look_for_cuda() {
+  local system
+  system=$(command -v nvcc || ls -d /usr/local/cuda/bin/nvcc 2>/dev/null || true)
+  if [[ -n $system ]]; then
+    row cuda "CUDA kernels" "present ($system)"
+  else
+    look_for_wheels cuda-wheels "CUDA kernels (compiler, no driver)"
+  fi
+}
+
 install_packages() {
   ((${#missing_packages[@]})) || return 0
   local as_root=()
@@ -131,10 +145,12 @@ install_wheels() {
   [[ -x $venv/bin/pip ]] || make_venv
   for list in "${missing_wheels[@]}"; do
     echo "Installing $list into .deps/venv"
-    # UCX's wheel names CUDA packages as dependencies; nothing here needs them.
+    # UCX's wheel names CUDA packages as dependencies, which only its CUDA transports need; the list of
+    # CUDA wheels is complete as it stands.
     flags=()
-    [[ $list == ucx-wheel ]] && flags=(--no-deps)
+    [[ $list == ucx-wheel || $list == cuda-wheels ]] && flags=(--no-deps)
     if "$venv/bin/pip" install -q --disable-pip-version-check "${flags[@]}" -r "$here/$list.txt"; then
+      if [[ $list == cuda-wheels ]]; then "$here/cuda_layout.sh" "$venv"/lib/python3*/site-packages/nvidia/cu13; fi
       cp "$here/$list.txt" "$venv/.installed-$list"
     elif [[ $list == ucx-wheel ]]; then
       echo "install.sh: no UCX wheel to be had; Debian's UCX is used instead (shared memory only, one host)" >&2

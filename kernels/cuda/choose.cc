@@ -1,0 +1,105 @@
+#include <algorithm>
+
+#include "kernels/cuda/activation/silu_mul.h"
+#include "kernels/cuda/attention/paged_decode.h"
+#include "kernels/cuda/attention/paged_decode_shape.h"
+#include "kernels/cuda/embedding/embed.h"
+#include "kernels/cuda/kv/block_checksum.h"
+#include "kernels/cuda/kv/block_copy.h"
+#include "kernels/cuda/norm/rms_norm.h"
+#include "kernels/cuda/rope/qk_norm_rope_kv.h"
+
+// How every launch is shaped. What decides the order of a row's additions (threads per row, tokens
+// per split) depends on the row's own size only, never on the batch or the device.
+namespace baton::kernels::cuda {
+namespace {
+
+constexpr uint32_t kWarp = 32;
+
+template <typename Int>
+constexpr Int CeilDivide(Int value, Int unit) {
+  return (value + unit - 1) / unit;
+}
+
+// Whole warps that cover `items`, within [64, limit].
+uint32_t ThreadsFor(int64_t items, uint32_t limit) {
+  const int64_t warps = CeilDivide<int64_t>(items, kWarp);
+  return uint32_t(std::clamp<int64_t>(warps * kWarp, 64, limit));
+}
+
+}  // namespace
+
+LaunchShape Choose(const RmsNormArgs& args, const DeviceTraits&) {
+  constexpr int32_t kFloatsPerThread = 16;
+  const uint32_t threads = ThreadsFor(CeilDivide(args.hidden, kFloatsPerThread), 1024);
+  return {.grid_x = uint32_t(args.num_tokens),
+          .threads = threads,
+          .shared_bytes = CeilDivide<size_t>(threads / kWarp * sizeof(float), 16) * 16};
+}
+
+LaunchShape Choose(const SiluMulArgs& args, const DeviceTraits&) {
+  constexpr uint32_t kThreads = 256;
+  const int64_t items = int64_t{args.num_tokens} * (args.intermediate / 8);
+  return {.grid_x = uint32_t(CeilDivide<int64_t>(items, kThreads)), .threads = kThreads};
+}
+
+LaunchShape Choose(const EmbedArgs& args, const DeviceTraits&) {
+  return {.grid_x = uint32_t(args.num_tokens), .threads = ThreadsFor(args.hidden / 8, 256)};
+}
+
+LaunchShape Choose(const QkNormRopeKvArgs& args, const DeviceTraits&) {
+  constexpr uint32_t kThreads = 128;
+  const int64_t heads =
+      int64_t{args.qkv.num_tokens} * (args.qkv.num_q_heads + 2 * args.kv.num_kv_heads);
+  return {.grid_x = uint32_t(CeilDivide<int64_t>(heads, kThreads / kWarp)), .threads = kThreads};
+}
+
+PagedDecodePlan Choose(const PagedDecodeArgs& args, const DeviceTraits&) {
+  constexpr uint32_t kMergeThreads = 128;
+  const int32_t group = args.num_q_heads / args.kv.num_kv_heads;
+  PagedDecodePlan plan;
+  while (plan.heads_per_block < std::min(group, 8)) plan.heads_per_block *= 2;
+  plan.head_groups = CeilDivide(group, plan.heads_per_block);
+  plan.splits_max = CeilDivide(args.context_tokens_max, kDecodeSplitTokens);
+  if (args.window > 0) {  // a window reaches into one split more than it fills
+    plan.splits_max = std::min(plan.splits_max, CeilDivide(args.window, kDecodeSplitTokens) + 1);
+  }
+  const PagedDecodeShape shape = {args.kv.head_dim, int(BytesOf(args.kv.dtype)),
+                                  plan.heads_per_block};
+  plan.split = {.grid_x = uint32_t(plan.splits_max),
+                .grid_y = uint32_t(args.kv.num_kv_heads * plan.head_groups),
+                .grid_z = uint32_t(args.batch),
+                .threads = PagedDecodeShape::kThreads,
+                .shared_bytes = shape.SharedBytes()};
+  plan.merge = {.grid_x = CeilDivide<uint32_t>(uint32_t(args.num_q_heads), kMergeThreads / kWarp),
+                .grid_z = uint32_t(args.batch),
+                .threads = kMergeThreads};
+  return plan;
+}
+
+size_t PagedDecodeWorkspaceBytes(const PagedDecodeArgs& args) {
+  const int32_t splits = Choose(args, kSmallestDevice).splits_max;
+  if (splits == 1) return 0;
+  return size_t(args.batch) * size_t(args.num_q_heads) * size_t(splits) *
+         size_t(args.kv.head_dim + 2) * sizeof(float);
+}
+
+LaunchShape Choose(const KvBlockCopyArgs& args, const DeviceTraits&) {
+  const size_t vecs = size_t(args.num_heads) * args.kv.head_bytes() / 16;
+  return {.grid_x = 2 * uint32_t(args.num_blocks),
+          .grid_y = uint32_t(args.num_layers),
+          .threads = ThreadsFor(int64_t(vecs), 256)};
+}
+
+size_t KvStagingBytes(const KvBlockCopyArgs& args) {
+  return size_t(args.num_layers) * size_t(args.num_blocks) * 2 * size_t(args.num_heads) *
+         args.kv.head_bytes();
+}
+
+LaunchShape Choose(const BlockChecksumArgs& args, const DeviceTraits&) {
+  return {.grid_x = uint32_t(args.num_pieces),
+          .threads = kChecksumThreads,
+          .shared_bytes = ChecksumSharedBytes()};
+}
+
+}  // namespace baton::kernels::cuda

@@ -1,0 +1,118 @@
+#include "kernels/cuda/emulation/shared_memory.h"
+
+#include <string>
+
+#include "kernels/cuda/emulation/grid.h"
+#include "kernels/cuda/emulation/violations.h"
+
+namespace baton::kernels::emulation {
+namespace {
+
+// Whether something barred everything of `earlier`'s thread up to then from what `now` does.
+bool IsOrdered(const Moment& earlier, const Moment& now) {
+  if (earlier.thread == now.thread || earlier.block_barriers < now.block_barriers) return true;
+  return earlier.warp() == now.warp() && earlier.warp_barriers < now.warp_barriers;
+}
+
+bool Complain(const char* what, const Moment& earlier) {
+  Report(ViolationKind::kRace, std::string("shared memory ") + what + " thread " +
+                                   std::to_string(earlier.thread) +
+                                   " with no barrier in between, " + WhereNow());
+  return false;
+}
+
+}  // namespace
+
+void SharedMemory::Reset(size_t bytes) {
+  data_.assign(bytes, std::byte{0xff});
+  shadow_.assign((bytes + kGranule - 1) / kGranule, Shadow());
+}
+
+// Stops at the first granule with a complaint: the others of one access say the same.
+template <typename Visit>
+void SharedMemory::ForEach(size_t offset, size_t bytes, Visit visit) {
+  for (size_t i = offset / kGranule; i * kGranule < offset + bytes; ++i) {
+    if (!visit(shadow_[i])) return;
+  }
+}
+
+void SharedMemory::CheckRead(size_t offset, size_t bytes, const Moment& now) {
+  ForEach(offset, bytes, [&](Shadow& shadow) {
+    if (shadow.state == State::kEmpty) {
+      Report(ViolationKind::kUninitialised,
+             "shared memory read before it was written, " + WhereNow());
+      return false;
+    }
+    if (shadow.state == State::kArriving) {
+      return Complain("read while a copy into it is under way, begun by", shadow.write);
+    }
+    if (!IsOrdered(shadow.write, now)) return Complain("read that was written by", shadow.write);
+    const bool same_epoch =
+        shadow.readers != Readers::kNone && shadow.read.block_barriers == now.block_barriers;
+    if (!same_epoch) {
+      shadow.readers = Readers::kOne;
+    } else if (shadow.read.warp() != now.warp() || shadow.readers == Readers::kBlock) {
+      shadow.readers = Readers::kBlock;
+    } else if (shadow.read.thread != now.thread) {
+      shadow.readers = Readers::kWarp;
+    }
+    shadow.read = now;
+    return true;
+  });
+}
+
+bool SharedMemory::MayWrite(const Shadow& shadow, const Moment& now) {
+  if (shadow.state == State::kArriving) {
+    return Complain("written while a copy into it is under way, begun by", shadow.write);
+  }
+  if (shadow.state != State::kEmpty && !IsOrdered(shadow.write, now)) {
+    return Complain("written that was also written by", shadow.write);
+  }
+  if (shadow.readers == Readers::kNone || shadow.read.block_barriers < now.block_barriers) {
+    return true;
+  }
+  const bool readers_done =
+      shadow.readers == Readers::kOne ? IsOrdered(shadow.read, now)
+      : shadow.readers == Readers::kWarp
+          ? shadow.read.warp() == now.warp() && shadow.read.warp_barriers < now.warp_barriers
+          : false;
+  return readers_done || Complain("written that was read by", shadow.read);
+}
+
+void SharedMemory::CheckWrite(size_t offset, size_t bytes, const Moment& now) {
+  ForEach(offset, bytes, [&](Shadow& shadow) {
+    const bool fine = MayWrite(shadow, now);
+    shadow = {.write = now, .state = State::kWritten};
+    return fine;
+  });
+}
+
+void SharedMemory::CheckAtomic(size_t offset, size_t bytes, const Moment& now) {
+  ForEach(offset, bytes, [&](Shadow& shadow) {
+    if (shadow.state == State::kEmpty) {
+      Report(ViolationKind::kUninitialised,
+             "atomic on shared memory that was never written, " + WhereNow());
+      return false;
+    }
+    if (shadow.state != State::kAtomic && !MayWrite(shadow, now)) return false;
+    shadow = {.write = now, .state = State::kAtomic};
+    return true;
+  });
+}
+
+void SharedMemory::BeginCopy(size_t offset, size_t bytes, const Moment& now) {
+  ForEach(offset, bytes, [&](Shadow& shadow) {
+    const bool fine = MayWrite(shadow, now);
+    shadow = {.write = now, .state = State::kArriving};
+    return fine;
+  });
+}
+
+void SharedMemory::EndCopy(size_t offset, size_t bytes, const Moment& now) {
+  ForEach(offset, bytes, [&](Shadow& shadow) {
+    shadow = {.write = now, .state = State::kWritten};
+    return true;
+  });
+}
+
+}  // namespace baton::kernels::emulation

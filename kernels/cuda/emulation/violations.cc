@@ -1,0 +1,43 @@
+#include "kernels/cuda/emulation/violations.h"
+
+#include <utility>
+
+namespace baton::kernels::emulation {
+namespace {
+
+constexpr size_t kReportedMax = 16;
+std::vector<Violation> reported;
+
+}  // namespace
+
+const char* NameOf(ViolationKind kind) {
+  switch (kind) {
+    case ViolationKind::kOutOfBounds:
+      return "out of bounds";
+    case ViolationKind::kMisaligned:
+      return "misaligned";
+    case ViolationKind::kUninitialised:
+      return "uninitialised";
+    case ViolationKind::kRace:
+      return "race";
+    case ViolationKind::kDivergence:
+      return "divergence";
+    case ViolationKind::kResources:
+      return "resources";
+  }
+  return "?";
+}
+
+void Report(ViolationKind kind, std::string what) {
+  if (reported.size() < kReportedMax) reported.push_back({kind, std::move(what)});
+}
+
+std::vector<Violation> TakeViolations() { return std::exchange(reported, {}); }
+
+std::string Describe(const std::vector<Violation>& violations) {
+  std::string text;
+  for (const Violation& v : violations) text += std::string(NameOf(v.kind)) + ": " + v.what + "\n";
+  return text;
+}
+
+}  // namespace baton::kernels::emulation
