@@ -27,8 +27,9 @@ class WsClient {
   void Send(const std::string& text) { Frame(0x81, text); }
   void SendBinary(const std::string& bytes) { Frame(0x82, bytes); }
   void Close() { http_.Close(); }
-  // The next text frame; empty when the socket ends.
+  // The next text, all of its frames; empty when the socket ends.
   std::string Next() {
+    std::string text;
     for (;;) {
       const std::string head = Bytes(2);
       if (head.size() < 2) return "";
@@ -39,8 +40,10 @@ class WsClient {
       }
       const std::string payload = Bytes(size);
       const int opcode = head[0] & 15;
-      if (opcode == 1) return payload;
       if (opcode == 8) return "";
+      if (opcode > 1) continue;  // 0: a text goes on
+      text += payload;
+      if ((head[0] & 0x80) != 0) return text;
     }
   }
 
@@ -129,6 +132,49 @@ TEST(WebSocketTest, OtherPathsAndForeignPagesAreRefused) {
   EXPECT_EQ(WsClient(cluster.http(), "/v2/ws").status(), 404);
   EXPECT_EQ(WsClient(cluster.http(), "/v1/ws", "https://evil.example").status(), 403);
   EXPECT_EQ(WsClient(cluster.http(), "/v1/ws", "http://localhost:8080").status(), 101);
+}
+
+// A prompt is scored faster than anybody reads; what was asked for is not held against the client.
+TEST(WebSocketTest, APromptsLogprobsMayOutgrowTheBuffer) {
+  config::RouterOptions options;
+  options.stream_buffer_bytes_max = config::KiB(16);
+  RouterCluster cluster(options);
+  auto decode = cluster.AddDecode();
+  WsClient ws(cluster.http(), "/v1/ws");
+  ws.Send(
+      Json{{"prompt", std::string(200, 'x')}, {"echo", true}, {"logprobs", 10}, {"max_tokens", 0}}
+          .dump());
+  const v1::Sequence sequence = decode.worker->WaitForSubmit().sequences(0);
+  const int size = sequence.prompt_size();
+  for (int first = 0; first < size; first += 40) {
+    v1::DecodeEvent event;
+    v1::SequenceDelta* delta = event.add_deltas();
+    delta->set_request_id(sequence.request_id());
+    for (int i = first; i < std::min(size, first + 40); ++i) {
+      v1::GeneratedToken* token = delta->add_prompt();
+      token->set_token(sequence.prompt(i));
+      if (i == 0) continue;
+      token->set_logprob(-1);
+      for (int rival = 0; rival < 10; ++rival) {
+        token->add_top()->set_token(rival + 5);
+        token->mutable_top(rival)->set_logprob(-0.123456789f * static_cast<float>(rival + 1));
+      }
+    }
+    if (first + 40 >= size) delta->set_finish(v1::FINISH_REASON_LENGTH);
+    ASSERT_TRUE(decode.worker->Send(event));
+  }
+  ASSERT_TRUE(cluster.WaitInflight(0));  // all of it was said before anything is read
+  size_t bytes = 0;
+  size_t tokens = 0;
+  std::string frame = ws.Next();
+  for (; !frame.empty() && frame != R"({"type":"done"})"; frame = ws.Next()) {
+    bytes += frame.size();
+    const Json logprobs = Json::parse(frame)["choices"][0]["logprobs"];
+    if (!logprobs.is_null()) tokens += logprobs["tokens"].size();
+  }
+  EXPECT_EQ(frame, R"({"type":"done"})");
+  EXPECT_EQ(tokens, static_cast<size_t>(size));
+  EXPECT_GT(bytes, 32u << 10);
 }
 
 }  // namespace
