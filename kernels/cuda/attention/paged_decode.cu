@@ -111,11 +111,8 @@ class DecodeSplit {
       } else {
         AddTile(step, tile);
       }
-      SyncBlock();  // its place in the ring is free, its scores are there
-      if (step + 1 == tiles) {
-        Softmax();
-        SyncBlock();  // the weights are there
-      }
+      SyncBlock();                       // its place in the ring is free, its scores are there
+      if (step + 1 == tiles) Softmax();  // its weights are read after the next tile's barrier
     }
     WaitCopies<0>();
     WriteResult();
@@ -283,7 +280,7 @@ class DecodeSplit {
         }
       }
     }
-    SyncBlock();
+    SyncBlock();  // all sums are there
     const bool is_whole = span_.end_split - span_.first_split == 1;
     for (uint32_t i = ThreadIndex(); i < kHeads * kHeadDim; i += kThreads) {
       const uint32_t head = i / kHeadDim;

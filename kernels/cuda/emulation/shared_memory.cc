@@ -61,6 +61,19 @@ void SharedMemory::CheckRead(size_t offset, size_t bytes, const Moment& now) {
   });
 }
 
+bool SharedMemory::IsAfterReads(const Shadow& shadow, const Moment& now) {
+  if (shadow.readers == Readers::kNone || shadow.read.block_barriers < now.block_barriers) {
+    return true;
+  }
+  bool ordered = false;
+  if (shadow.readers == Readers::kOne) {
+    ordered = IsOrdered(shadow.read, now);
+  } else if (shadow.readers == Readers::kWarp) {
+    ordered = shadow.read.warp() == now.warp() && shadow.read.warp_barriers < now.warp_barriers;
+  }
+  return ordered || Complain("written that was read by", shadow.read);
+}
+
 bool SharedMemory::MayWrite(const Shadow& shadow, const Moment& now) {
   if (shadow.state == State::kArriving) {
     return Complain("written while a copy into it is under way, begun by", shadow.write);
@@ -68,15 +81,7 @@ bool SharedMemory::MayWrite(const Shadow& shadow, const Moment& now) {
   if (shadow.state != State::kEmpty && !IsOrdered(shadow.write, now)) {
     return Complain("written that was also written by", shadow.write);
   }
-  if (shadow.readers == Readers::kNone || shadow.read.block_barriers < now.block_barriers) {
-    return true;
-  }
-  const bool readers_done =
-      shadow.readers == Readers::kOne ? IsOrdered(shadow.read, now)
-      : shadow.readers == Readers::kWarp
-          ? shadow.read.warp() == now.warp() && shadow.read.warp_barriers < now.warp_barriers
-          : false;
-  return readers_done || Complain("written that was read by", shadow.read);
+  return IsAfterReads(shadow, now);
 }
 
 void SharedMemory::CheckWrite(size_t offset, size_t bytes, const Moment& now) {
@@ -94,7 +99,9 @@ void SharedMemory::CheckAtomic(size_t offset, size_t bytes, const Moment& now) {
              "atomic on shared memory that was never written, " + WhereNow());
       return false;
     }
-    if (shadow.state != State::kAtomic && !MayWrite(shadow, now)) return false;
+    const bool fine =
+        shadow.state == State::kAtomic ? IsAfterReads(shadow, now) : MayWrite(shadow, now);
+    if (!fine) return false;
     shadow = {.write = now, .state = State::kAtomic};
     return true;
   });

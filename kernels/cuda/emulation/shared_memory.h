@@ -49,7 +49,8 @@ class SharedMemory {
 
   template <typename Visit>
   void ForEach(size_t offset, size_t bytes, Visit visit);
-  // False, with a report, when the earlier accesses are not ordered before `now`.
+  // False, with a report, when the earlier reads (the last write too) are not ordered before `now`.
+  static bool IsAfterReads(const Shadow& shadow, const Moment& now);
   static bool MayWrite(const Shadow& shadow, const Moment& now);
 
   std::vector<std::byte> data_;

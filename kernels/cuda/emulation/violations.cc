@@ -1,11 +1,12 @@
 #include "kernels/cuda/emulation/violations.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace baton::kernels::emulation {
 namespace {
 
-constexpr size_t kReportedMax = 16;
+constexpr int64_t kReportedPerKind = 8;
 std::vector<Violation> reported;
 
 }  // namespace
@@ -29,7 +30,9 @@ const char* NameOf(ViolationKind kind) {
 }
 
 void Report(ViolationKind kind, std::string what) {
-  if (reported.size() < kReportedMax) reported.push_back({kind, std::move(what)});
+  const auto alike = std::count_if(reported.begin(), reported.end(),
+                                   [&](const Violation& v) { return v.kind == kind; });
+  if (alike < kReportedPerKind) reported.push_back({kind, std::move(what)});
 }
 
 std::vector<Violation> TakeViolations() { return std::exchange(reported, {}); }

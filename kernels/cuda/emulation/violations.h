@@ -23,7 +23,7 @@ struct Violation {
 
 const char* NameOf(ViolationKind kind);
 
-// Adds to the list, up to a bound: a wrong kernel is wrong in every thread.
+// Adds to the list, up to some of each kind: a wrong kernel is wrong in every thread.
 void Report(ViolationKind kind, std::string what);
 
 // Everything since the last call, and empties the list.

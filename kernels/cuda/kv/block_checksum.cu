@@ -63,13 +63,14 @@ BATON_DEVICE void SumKilobyte(const Global<const std::byte>& kilobyte, const Sec
   }
 }
 
+// By comparisons: an array that is indexed at run time would lie in local memory.
 BATON_DEVICE uint64_t InitialAccumulator(uint32_t i) {
-  const uint64_t initial[kAccumulators] = {kPrime32_3, kPrime64_1, kPrime64_2, kPrime64_3,
-                                           kPrime64_4, kPrime32_2, kPrime64_5, kPrime32_1};
-  uint64_t value = initial[0];
-  BATON_UNROLL
-  for (uint32_t j = 1; j < kAccumulators; ++j) value = i == j ? initial[j] : value;
-  return value;
+  const uint64_t low = i == 0 ? kPrime32_3 : i == 1 ? kPrime64_1 : i == 2 ? kPrime64_2 : kPrime64_3;
+  const uint64_t high = i == 4   ? kPrime64_4
+                        : i == 5 ? kPrime32_2
+                        : i == 6 ? kPrime64_5
+                                 : kPrime32_1;
+  return i < 4 ? low : high;
 }
 
 BATON_DEVICE uint64_t Scramble(uint64_t accumulator, uint64_t key) {
@@ -78,9 +79,10 @@ BATON_DEVICE uint64_t Scramble(uint64_t accumulator, uint64_t key) {
 
 // One stripe's part in accumulator i.
 BATON_DEVICE uint64_t SumStripe(const Global<const std::byte>& stripe, uint32_t i, uint64_t key) {
-  const uint64_t own = Word(stripe.Load16(i / 2 * sizeof(Vec16)), i % 2);
-  const uint64_t neighbour = Word(stripe.Load16(i / 2 * sizeof(Vec16)), 1 - i % 2);
-  return ProductOfHalves(own ^ key) + neighbour;
+  const Vec16 bytes = stripe.Load16(i / 2 * sizeof(Vec16));
+  const uint64_t even = Word(bytes, 0), odd = Word(bytes, 1);
+  const uint64_t own = i % 2 == 0 ? even : odd;
+  return ProductOfHalves(own ^ key) + (i % 2 == 0 ? odd : even);
 }
 
 BATON_DEVICE uint64_t Fold(uint64_t a, uint64_t b) { return (a * b) ^ HighProduct(a, b); }
@@ -117,7 +119,7 @@ void BlockChecksumKernel(ChecksumKernelArgs args) {
       sums[i / 4 * kAccumulators + 2 * pair] = gained[0];
       sums[i / 4 * kAccumulators + 2 * pair + 1] = gained[1];
     }
-    SyncBlock();
+    SyncBlock();  // the sums are there
     if (i < kAccumulators) {
       const uint32_t count =
           kilobytes - first < kChecksumKilobytes ? kilobytes - first : kChecksumKilobytes;
@@ -126,7 +128,7 @@ void BlockChecksumKernel(ChecksumKernelArgs args) {
             Scramble(accumulator + sums[k * kAccumulators + i], args.secret.stripes[16 + i]);
       }
     }
-    SyncBlock();
+    SyncBlock();  // and may be written again
   }
   if (i < kAccumulators) {
     const size_t rest = size_t{kilobytes} * kKilobyte;

@@ -1,0 +1,26 @@
+# Kernels with a mistake put in, made from the real sources when the build is configured: what the
+# emulation must catch.
+#   kernels_cuda_mutant(LaunchWithoutBarrier SOURCE attention/paged_decode.cu
+#                       REPLACE "SyncBlock();" WITH "" )
+# gives a library source whose launcher, Launch() of the source's header, is called as the mutant is.
+# The first place that reads REPLACE is changed; that there is none stops the configuration.
+set(BATON_MUTANTS "")
+function(kernels_cuda_mutant name)
+  cmake_parse_arguments(PARSE_ARGV 1 A "" "SOURCE;REPLACE;WITH" "")
+  set(source ${CMAKE_CURRENT_SOURCE_DIR}/../${A_SOURCE})
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+  file(READ ${source} text)
+  string(FIND "${text}" "${A_REPLACE}" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "mutant ${name}: ${A_SOURCE} does not read '${A_REPLACE}' any more")
+  endif()
+  string(LENGTH "${A_REPLACE}" length)
+  math(EXPR end "${at} + ${length}")
+  string(SUBSTRING "${text}" 0 ${at} before)
+  string(SUBSTRING "${text}" ${end} -1 after)
+  set(mutant ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}.cu)
+  file(GENERATE OUTPUT ${mutant} CONTENT "${before}${A_WITH}${after}")
+  set_source_files_properties(${mutant} PROPERTIES
+    GENERATED ON LANGUAGE CXX COMPILE_DEFINITIONS Launch=${name} COMPILE_OPTIONS -O0)
+  set(BATON_MUTANTS ${BATON_MUTANTS} ${mutant} PARENT_SCOPE)
+endfunction()
