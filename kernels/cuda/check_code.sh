@@ -1,2 +1,57 @@
 #!/bin/sh
-exit 0
+# Looks at what nvcc has made of the kernels, with no GPU needed:
+#   - no kernel spills registers or keeps arrays in local memory
+#   - decode attention copies 16 bytes at a time to shared memory, prefill runs on tensor cores
+#   - every architecture asked for is there
+#
+#   check_code.sh libkernels_cuda.a FOLDER-OF-CUOBJDUMP [ARCHITECTURE …]
+set -eu
+library=$1 tools=$2
+shift 2
+[ -x "$tools/cuobjdump" ] || { echo "no cuobjdump in $tools: deploy/deps/install.sh --cuda brings it"; exit 1; }
+PATH=$tools:$PATH
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+wrong=0
+
+# One line per kernel and architecture: "ARCH STACK LOCAL KERNEL".
+cuobjdump --dump-resource-usage "$library" 2>/dev/null | awk '
+  /^arch = /  { arch = $3 }
+  / Function / || /^ *Function / { name = $2; sub(/:$/, "", name) }
+  /REG:/ {
+    stack = local = "?"
+    for (i = 1; i <= NF; ++i) {
+      if ($i ~ /^STACK:/) stack = substr($i, 7)
+      if ($i ~ /^LOCAL:/) local = substr($i, 7)
+    }
+    print arch, stack, local, name
+  }' > "$folder/usage"
+[ -s "$folder/usage" ] || { echo "no kernels in $library"; exit 1; }
+
+if awk '$2 != 0 || $3 != 0' "$folder/usage" | c++filt > "$folder/spilling" && [ -s "$folder/spilling" ]; then
+  echo "kernels with a stack or local memory (architecture, bytes of stack, of local memory, kernel):"
+  cat "$folder/spilling"
+  wrong=1
+fi
+
+for arch in "$@"; do
+  grep -q "^sm_$arch " "$folder/usage" || { echo "no code for sm_$arch"; wrong=1; }
+done
+
+# must_have PATTERN-OF-KERNELS INSTRUCTION WHY, in every kernel of the first architecture.
+first=${1:-80}
+cuobjdump --dump-sass --gpu-architecture "sm_$first" "$library" > "$folder/sass" 2>/dev/null
+must_have() {
+  awk -v kernels="$1" -v instruction="$2" '
+    /Function : / { if (name != "" && !found) print name; name = $3 ~ kernels ? $3 : ""; found = 0 }
+    name != "" && index($0, instruction) { found = 1 }
+    END { if (name != "" && !found) print name }' "$folder/sass" | c++filt > "$folder/without"
+  grep -q "Function : .*$1" "$folder/sass" || { echo "no kernel is called $1"; wrong=1; }
+  [ ! -s "$folder/without" ] || { echo "without $2 ($3):"; cat "$folder/without"; wrong=1; }
+}
+must_have DecodeSplitKernel LDGSTS.E.BYPASS.128 "16-byte copies to shared memory"
+must_have DecodeSplitKernel LDS.128 "16-byte loads from shared memory"
+must_have BlockCopyKernel LDG.E.128 "16-byte loads"
+
+awk '{ kernels[$4]; archs[$1] } END { printf "%d kernels, %d architectures", length(kernels), length(archs) }' "$folder/usage"
+[ $wrong = 0 ] && echo ": no spills, wide loads" || { echo; exit 1; }

@@ -192,7 +192,7 @@ class DecodeSplit {
     float dots[kHeadsPerThread] = {};
     const bool is_seen = token >= first_ && token < end_;
     if (is_seen) {
-      BATON_UNROLL
+      BATON_UNROLL_BY_8
       for (uint32_t chunk = 0; chunk < kChunks; ++chunk) {
         float key[kElements];
         Unpack(ring_.Load16((place + Swizzled<kChunks>(row, chunk)) * kElements), key);

@@ -11,11 +11,13 @@
 #define BATON_DEVICE __device__ __forceinline__
 #define BATON_KERNEL(max_threads) __global__ __launch_bounds__(max_threads)
 #define BATON_UNROLL _Pragma("unroll")
+#define BATON_UNROLL_BY_8 _Pragma("unroll 8")
 #else
 #define BATON_ON_DEVICE 0
 #define BATON_DEVICE inline
 #define BATON_KERNEL(max_threads)
 #define BATON_UNROLL
+#define BATON_UNROLL_BY_8
 #include "kernels/cuda/emulation/grid.h"
 #endif
 
