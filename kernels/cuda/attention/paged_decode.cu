@@ -111,8 +111,9 @@ class DecodeSplit {
       } else {
         AddTile(step, tile);
       }
-      SyncBlock();                       // its place in the ring is free, its scores are there
-      if (step + 1 == tiles) Softmax();  // its weights are read after the next tile's barrier
+      SyncBlock();  // its place in the ring is free, its scores are there
+      // The weights are read after the next tile's barrier.
+      if (step + 1 == tiles) Softmax();
     }
     WaitCopies<0>();
     WriteResult();
