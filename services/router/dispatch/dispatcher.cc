@@ -123,13 +123,15 @@ absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight, const absl::St
   const AcceptedRequest& request = flight.request();
   const auto facts = roster_.Facts(request.model->name());
   const std::string_view why_local = WhyLocal(request.sampling);
-  PlacementSnapshot snapshot;
+  // Filled again and again: from one request to the next most of it stays as it is.
+  static thread_local PlacementSnapshot snapshot;
+  snapshot.decode.resize(facts ? snapshot.decode.size() : 0);
   if (facts) {
     *prompt = kv::HashBlocks(request.prompt, facts->block_tokens, facts->hash_salt);
     // A prompt that is scored finds nothing in a cache: its logits are wanted, too.
     std::span<const kv::BlockHash> findable;
     if (!request.sampling.prompt_logprobs) findable = *prompt;
-    snapshot = roster_.SnapshotFor(request.model->name(), findable, flight.failed_workers());
+    roster_.SnapshotFor(request.model->name(), findable, flight.failed_workers(), snapshot);
   }
   if (snapshot.decode.empty()) {
     const absl::Status status =

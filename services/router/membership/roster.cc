@@ -1,12 +1,17 @@
 #include "services/router/membership/roster.h"
 
 #include <algorithm>
-#include <map>
+#include <atomic>
 
 namespace baton::router {
 namespace {
 
 constexpr int32_t kHeartbeatMsDefault = 500;
+
+Roster::Stay NextStay() {
+  static std::atomic<Roster::Stay> last = 0;
+  return ++last;
+}
 
 absl::Status Validate(const WorkerProfile& profile) {
   if (profile.id.value().empty()) return InvalidArgument("registration: worker_id is empty");
@@ -38,7 +43,7 @@ absl::StatusOr<Roster::Stay> Roster::Join(WorkerProfile profile) {
     absl::MutexLock lock(&mutex_);
     Worker& worker = workers_[profile.id];
     if (worker.stay != 0) replaced = worker.profile;
-    stay = next_stay_++;
+    stay = NextStay();
     index_.Leave(worker.seat);
     worker = {
         .profile = profile, .stay = stay, .seat = index_.Join(), .last_report = clock_.Monotonic()};
@@ -114,11 +119,12 @@ void Roster::SetReachable(const WorkerId& id, bool reachable) {
 }
 
 std::optional<ModelFacts> Roster::Facts(std::string_view model) const {
+  const absl::Duration now = clock_.Monotonic();
   absl::MutexLock lock(&mutex_);
   ModelFacts facts;
   for (const auto& [id, worker] : workers_) {
     if (worker.profile.role == WorkerRole::kDecode && worker.profile.model == model) {
-      MergeFacts(worker, facts);
+      MergeFacts(worker, now, facts);
     }
   }
   if (facts.name.empty()) return std::nullopt;
@@ -126,11 +132,12 @@ std::optional<ModelFacts> Roster::Facts(std::string_view model) const {
 }
 
 std::vector<ModelFacts> Roster::Models() const {
+  const absl::Duration now = clock_.Monotonic();
   absl::MutexLock lock(&mutex_);
   std::map<std::string, ModelFacts> models;
   for (const auto& [id, worker] : workers_) {
     if (worker.profile.role == WorkerRole::kDecode) {
-      MergeFacts(worker, models[worker.profile.model]);
+      MergeFacts(worker, now, models[worker.profile.model]);
     }
   }
   std::vector<ModelFacts> list;
@@ -140,24 +147,32 @@ std::vector<ModelFacts> Roster::Models() const {
 
 PlacementSnapshot Roster::SnapshotFor(std::string_view model, std::span<const kv::BlockHash> prompt,
                                       std::span<const WorkerId> excluded) const {
-  static thread_local KvMatches matches;  // keeps its memory
-  index_.Match(prompt, clock_.Monotonic(), matches);
-  absl::MutexLock lock(&mutex_);
   PlacementSnapshot snapshot;
-  for (const auto& [id, worker] : workers_) {
-    if (worker.profile.model != model || !MayTakeWork(worker)) continue;
-    if (std::find(excluded.begin(), excluded.end(), id) != excluded.end()) continue;
-    WorkerState state = StateOf(worker);
-    state.cached_blocks = matches.held(worker.seat);
-    state.expected_blocks = matches.expected(worker.seat);
-    const bool decode = worker.profile.role == WorkerRole::kDecode;
-    (decode ? snapshot.decode : snapshot.prefill).push_back(std::move(state));
-  }
-  // The hash map's order is nobody's business: equal candidates are taken by name.
-  const auto by_id = [](const auto& a, const auto& b) { return a.profile.id < b.profile.id; };
-  std::sort(snapshot.decode.begin(), snapshot.decode.end(), by_id);
-  std::sort(snapshot.prefill.begin(), snapshot.prefill.end(), by_id);
+  SnapshotFor(model, prompt, excluded, snapshot);
   return snapshot;
+}
+
+void Roster::SnapshotFor(std::string_view model, std::span<const kv::BlockHash> prompt,
+                         std::span<const WorkerId> excluded, PlacementSnapshot& snapshot) const {
+  static thread_local KvMatches matches;  // keeps its memory
+  const absl::Duration now = clock_.Monotonic();
+  index_.Match(prompt, now, matches);
+  size_t num_decode = 0;
+  size_t num_prefill = 0;
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [id, worker] : workers_) {
+    if (worker.profile.model != model || !MayTakeWork(worker, now)) continue;
+    if (std::find(excluded.begin(), excluded.end(), id) != excluded.end()) continue;
+    const bool decode = worker.profile.role == WorkerRole::kDecode;
+    std::vector<WorkerState>& states = decode ? snapshot.decode : snapshot.prefill;
+    const size_t at = decode ? num_decode++ : num_prefill++;
+    if (at == states.size()) states.emplace_back();
+    FillState(worker, states[at]);
+    states[at].cached_blocks = matches.held(worker.seat);
+    states[at].expected_blocks = matches.expected(worker.seat);
+  }
+  snapshot.decode.resize(num_decode);
+  snapshot.prefill.resize(num_prefill);
 }
 
 void Roster::AddPlaced(const WorkerId& id, int32_t sequences, int64_t tokens) {
@@ -185,15 +200,13 @@ std::vector<Roster::Entry> Roster::List() const {
   absl::MutexLock lock(&mutex_);
   std::vector<Entry> entries;
   for (const auto& [id, worker] : workers_) {
-    entries.push_back({.state = StateOf(worker),
-                       .reachable = worker.reachable,
+    entries.push_back({.reachable = worker.reachable,
                        .draining = worker.draining,
-                       .suspect = Suspect(worker),
+                       .suspect = Suspect(worker, now),
                        .report_age = now - worker.last_report,
                        .indexed_blocks = index_.blocks_of(worker.seat)});
+    FillState(worker, entries.back().state);
   }
-  std::sort(entries.begin(), entries.end(),
-            [](const Entry& a, const Entry& b) { return a.state.profile.id < b.state.profile.id; });
   return entries;
 }
 
@@ -202,30 +215,35 @@ Roster::Worker* Roster::Find(const WorkerId& id, Stay stay) {
   return found == workers_.end() || found->second.stay != stay ? nullptr : &found->second;
 }
 
-bool Roster::Suspect(const Worker& worker) const {
+bool Roster::Suspect(const Worker& worker, absl::Duration now) const {
   const absl::Duration patience =
       options_.reports_missed_max * absl::Milliseconds(worker.profile.heartbeat_ms);
-  return clock_.Monotonic() - worker.last_report > patience;
+  return now - worker.last_report > patience;
 }
 
-bool Roster::MayTakeWork(const Worker& worker) const {
-  if (worker.draining || Suspect(worker)) return false;
+bool Roster::MayTakeWork(const Worker& worker, absl::Duration now) const {
+  if (worker.draining || Suspect(worker, now)) return false;
   return worker.profile.role == WorkerRole::kPrefill || worker.reachable;
 }
 
-WorkerState Roster::StateOf(const Worker& worker) {
-  WorkerState state{.profile = worker.profile, .load = worker.load};
+void Roster::FillState(const Worker& worker, WorkerState& state) {
+  if (state.stay != worker.stay) {
+    state.profile = worker.profile;
+    state.stay = worker.stay;
+  }
+  state.load = worker.load;
+  state.added_sequences = 0;
+  state.added_tokens = 0;
   for (const Placed& placed : worker.placed) {
     state.added_sequences += placed.sequences;
     state.added_tokens += placed.tokens;
   }
-  return state;
 }
 
-void Roster::MergeFacts(const Worker& worker, ModelFacts& facts) const {
+void Roster::MergeFacts(const Worker& worker, absl::Duration now, ModelFacts& facts) const {
   const WorkerProfile& profile = worker.profile;
   const bool first = facts.name.empty();
-  facts.ready = facts.ready || MayTakeWork(worker);
+  facts.ready = facts.ready || MayTakeWork(worker, now);
   if (!first) {
     facts.context_tokens_max = std::min(facts.context_tokens_max, profile.context_tokens_max);
     facts.vocab_size = std::min(facts.vocab_size, profile.vocab_size);

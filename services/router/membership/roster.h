@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -52,7 +53,8 @@ class Roster {
   // Before the first Join. Borrowed; may be null.
   void set_listener(RosterListener* listener) { listener_ = listener; }
 
-  // Names one stay in the roster: news of an earlier stay of the same worker is ignored.
+  // Names one stay in a roster, uniquely in this process: news of an earlier stay of the same
+  // worker is ignored.
   using Stay = uint64_t;
   // INVALID_ARGUMENT names the field that is missing or out of range. A worker that is here already
   // under this id (its old stream is broken, but nobody noticed yet) is replaced.
@@ -68,8 +70,12 @@ class Roster {
   std::optional<ModelFacts> Facts(std::string_view model) const;
   std::vector<ModelFacts> Models() const;
   // Workers of `model` that may take work, without `excluded`. `prompt`: its block hashes.
+  // In order of their ids.
   PlacementSnapshot SnapshotFor(std::string_view model, std::span<const kv::BlockHash> prompt,
                                 std::span<const WorkerId> excluded) const;
+  // Into one that was filled before: copies only what may have changed since.
+  void SnapshotFor(std::string_view model, std::span<const kv::BlockHash> prompt,
+                   std::span<const WorkerId> excluded, PlacementSnapshot& snapshot) const;
   // This prompt will be computed by this worker: until its events say so, look-ups expect it there.
   void Expect(const WorkerId& id, std::span<const kv::BlockHash> prompt);
   // Upkeep of the index. Called by the control thread every few tens of milliseconds.
@@ -108,10 +114,11 @@ class Roster {
     std::deque<Placed> placed;
   };
   Worker* Find(const WorkerId& id, Stay stay) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool Suspect(const Worker& worker) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool MayTakeWork(const Worker& worker) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static WorkerState StateOf(const Worker& worker);
-  void MergeFacts(const Worker& worker, ModelFacts& facts) const
+  bool Suspect(const Worker& worker, absl::Duration now) const;
+  bool MayTakeWork(const Worker& worker, absl::Duration now) const;
+  // Into one that may have been filled from the same worker before.
+  static void FillState(const Worker& worker, WorkerState& state);
+  void MergeFacts(const Worker& worker, absl::Duration now, ModelFacts& facts) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
@@ -119,10 +126,9 @@ class Roster {
   RosterListener* listener_ = nullptr;
 
   mutable absl::Mutex mutex_;
-  absl::flat_hash_map<WorkerId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
+  std::map<WorkerId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, absl::Time> models_since_ ABSL_GUARDED_BY(mutex_);
   KvIndex index_;
-  Stay next_stay_ ABSL_GUARDED_BY(mutex_) = 1;
 };
 
 }  // namespace baton::router

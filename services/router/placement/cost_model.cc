@@ -10,30 +10,31 @@ int32_t Uncached(const WorkerState& worker, int32_t prompt_tokens) {
   return std::max(1, prompt_tokens - std::min(worker.cached_tokens(), prompt_tokens - 1));
 }
 
+void Sum(Estimate& estimate) {
+  estimate.ttft_ms = estimate.queue_ms + estimate.prefill_ms;
+  estimate.total_ms =
+      estimate.ttft_ms + estimate.decode_ms + estimate.harm_ms + estimate.crowding_ms;
+}
+
 double NotNegative(double value) { return std::max(0.0, value); }
 
 }  // namespace
-
-bool CostModel::Measured(const WorkerState& worker) const {
-  return worker.load.engine.fit.samples >= options_.samples_min;
-}
 
 const engine::StepFit& CostModel::FitOf(const WorkerState& worker) const {
   return Measured(worker) ? worker.load.engine.fit : options_.prior;
 }
 
-double CostModel::StepMs(const WorkerState& worker, int32_t decodes) const {
-  const engine::StepFit& fit = FitOf(worker);
+double CostModel::StepMs(const engine::StepFit& fit, int32_t decodes) const {
   return NotNegative(fit.base_ms) + NotNegative(fit.per_decode_ms) * decodes;
 }
 
 // Prompt tokens in chunks of the step budget; every chunk is a step with all its fixed costs.
-double CostModel::ComputeMs(const WorkerState& worker, int64_t tokens) const {
+double CostModel::ComputeMs(const WorkerState& worker, const engine::StepFit& fit,
+                            int64_t tokens) const {
   if (tokens <= 0) return 0;
-  const engine::StepFit& fit = FitOf(worker);
   const int64_t budget = std::max(1, worker.profile.step_tokens_max);
   const int64_t steps = (tokens + budget - 1) / budget;
-  return static_cast<double>(steps) * StepMs(worker, worker.load.engine.running) +
+  return static_cast<double>(steps) * StepMs(fit, worker.load.engine.running) +
          NotNegative(fit.per_prefill_token_ms) * static_cast<double>(tokens);
 }
 
@@ -49,7 +50,7 @@ void CostModel::AddDecodeSide(const WorkerState& decode, int32_t prompt_tokens, 
                               Estimate& estimate) const {
   const int32_t batch_max = std::max(1, decode.profile.batch_sequences_max);
   const int32_t beside = std::min(decode.sequences() + choices, batch_max);
-  estimate.decode_ms = options_.decode_tokens * StepMs(decode, beside);
+  estimate.decode_ms = options_.decode_tokens * StepMs(FitOf(decode), beside);
   // Everybody's step gets longer by this request's share of it.
   estimate.harm_ms += options_.harm_weight * options_.decode_tokens * choices *
                       NotNegative(FitOf(decode).per_decode_ms) *
@@ -63,16 +64,14 @@ void CostModel::AddDecodeSide(const WorkerState& decode, int32_t prompt_tokens, 
       load.blocks_total > 0 ? needed - load.blocks_free - load.blocks_cached : 0;
   estimate.crowding_ms = options_.crowding_sequence_ms * std::max(0, too_many) +
                          options_.crowding_block_ms * std::max(0, missing);
-  estimate.ttft_ms = estimate.queue_ms + estimate.prefill_ms;
-  estimate.total_ms =
-      estimate.ttft_ms + estimate.decode_ms + estimate.harm_ms + estimate.crowding_ms;
+  Sum(estimate);
 }
 
 Estimate CostModel::Local(const WorkerState& decode, int32_t prompt_tokens, int32_t choices) const {
   const int32_t tokens = Uncached(decode, prompt_tokens);
   Estimate estimate;
-  estimate.queue_ms = ComputeMs(decode, decode.queued_tokens());
-  estimate.prefill_ms = ComputeMs(decode, tokens);
+  estimate.queue_ms = ComputeMs(decode, FitOf(decode), decode.queued_tokens());
+  estimate.prefill_ms = ComputeMs(decode, FitOf(decode), tokens);
   const double held_up =
       std::max<double>(decode.load.engine.running, options_.harmed_sequences_min);
   estimate.harm_ms =
@@ -81,23 +80,43 @@ Estimate CostModel::Local(const WorkerState& decode, int32_t prompt_tokens, int3
   return estimate;
 }
 
-Estimate CostModel::Remote(const WorkerState& decode, const WorkerState& given,
+Estimate CostModel::Remote(const WorkerState& decode, const WorkerState& prefill,
                            int32_t prompt_tokens, int32_t choices) const {
-  WorkerState prefill = given;
-  if (!Measured(prefill)) prefill.load.engine.fit = decode.load.engine.fit;
-  Estimate estimate;
-  estimate.queue_ms = ComputeMs(prefill, prefill.queued_tokens());
-  const double compute_ms = ComputeMs(prefill, Uncached(prefill, prompt_tokens));
-  // Only what the decode worker misses travels, layer by layer while the next ones are computed:
-  // exposed is what the link is slower than the computation, and about a tenth for the last layers.
-  const double bytes = static_cast<double>(Uncached(decode, prompt_tokens)) *
-                       static_cast<double>(decode.profile.kv_bytes_per_token);
-  const double send_ms = bytes / TransferBytesPerMs(prefill);
-  estimate.transfer_ms = std::max(send_ms - compute_ms, 0.1 * send_ms);
+  return Join(DecodeHalfOf(decode, prompt_tokens, choices),
+              PrefillHalfOf(prefill, decode, prompt_tokens));
+}
+
+CostModel::PrefillHalf CostModel::PrefillHalfOf(const WorkerState& prefill,
+                                                const WorkerState& decode,
+                                                int32_t prompt_tokens) const {
+  const engine::StepFit& fit = FitOf(Measured(prefill) ? prefill : decode);
+  return {.queue_ms = ComputeMs(prefill, fit, prefill.queued_tokens()),
+          .compute_ms = ComputeMs(prefill, fit, Uncached(prefill, prompt_tokens)),
+          .bytes_per_ms = TransferBytesPerMs(prefill)};
+}
+
+CostModel::DecodeHalf CostModel::DecodeHalfOf(const WorkerState& decode, int32_t prompt_tokens,
+                                              int32_t choices) const {
+  DecodeHalf half;
+  AddDecodeSide(decode, prompt_tokens, choices, half.estimate);
+  // Only what the decode worker misses travels.
+  half.kv_bytes = static_cast<double>(Uncached(decode, prompt_tokens)) *
+                  static_cast<double>(decode.profile.kv_bytes_per_token);
   // It joins the decode worker's batch at the next step: on average half a step away.
-  const double join_ms = 0.5 * StepMs(decode, decode.load.engine.running);
-  estimate.prefill_ms = compute_ms + estimate.transfer_ms + options_.handover_ms + join_ms;
-  AddDecodeSide(decode, prompt_tokens, choices, estimate);
+  half.join_ms = 0.5 * StepMs(FitOf(decode), decode.load.engine.running);
+  return half;
+}
+
+Estimate CostModel::Join(const DecodeHalf& decode, const PrefillHalf& prefill) const {
+  Estimate estimate = decode.estimate;
+  estimate.queue_ms = prefill.queue_ms;
+  // Layer by layer while the next ones are computed: exposed is what the link is slower than the
+  // computation, and about a tenth for the last layers.
+  const double send_ms = decode.kv_bytes / prefill.bytes_per_ms;
+  estimate.transfer_ms = std::max(send_ms - prefill.compute_ms, 0.1 * send_ms);
+  estimate.prefill_ms =
+      prefill.compute_ms + estimate.transfer_ms + options_.handover_ms + decode.join_ms;
+  Sum(estimate);
   return estimate;
 }
 

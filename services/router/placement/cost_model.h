@@ -54,11 +54,31 @@ class CostModel {
   Estimate Remote(const WorkerState& decode, const WorkerState& prefill, int32_t prompt_tokens,
                   int32_t choices) const;
 
+  // Remote() in two halves, for many pairs of the same workers: what it costs `prefill`, whoever
+  // it is for, and what it costs `decode`, whoever computes.
+  struct PrefillHalf {
+    double queue_ms = 0;
+    double compute_ms = 0;
+    double bytes_per_ms = 0;
+  };
+  struct DecodeHalf {
+    Estimate estimate;  // without queue, prefill and transfer
+    double kv_bytes = 0;
+    double join_ms = 0;
+  };
+  // Has it measured itself? If not, its half is taken with the decode worker's fit.
+  bool Measured(const WorkerState& worker) const {
+    return worker.load.engine.fit.samples >= options_.samples_min;
+  }
+  PrefillHalf PrefillHalfOf(const WorkerState& prefill, const WorkerState& decode,
+                            int32_t prompt_tokens) const;
+  DecodeHalf DecodeHalfOf(const WorkerState& decode, int32_t prompt_tokens, int32_t choices) const;
+  Estimate Join(const DecodeHalf& decode, const PrefillHalf& prefill) const;
+
  private:
-  bool Measured(const WorkerState& worker) const;
   const engine::StepFit& FitOf(const WorkerState& worker) const;
-  double StepMs(const WorkerState& worker, int32_t decodes) const;
-  double ComputeMs(const WorkerState& worker, int64_t tokens) const;
+  double StepMs(const engine::StepFit& fit, int32_t decodes) const;
+  double ComputeMs(const WorkerState& worker, const engine::StepFit& fit, int64_t tokens) const;
   double TransferBytesPerMs(const WorkerState& prefill) const;
   void AddDecodeSide(const WorkerState& decode, int32_t prompt_tokens, int32_t choices,
                      Estimate& estimate) const;

@@ -1,87 +1,146 @@
 #include "services/router/placement/cost_policy.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "common/base/check.h"
 
+// Decode and prefill workers are estimated once each, pairs only joined: with 500 of either there
+// are 250,000 pairs, and all but a few thousand are not worth a look.
 namespace baton::router {
 namespace {
 
 constexpr size_t kPrefillTargetsMax = 2;
-
-Candidate MakeCandidate(const WorkerState& decode, const WorkerState* prefill, Estimate estimate) {
-  return {.decode = decode.profile.id,
-          .prefill = prefill ? prefill->profile.id : WorkerId(),
-          .cached_tokens_decode = decode.cached_tokens(),
-          .cached_tokens_prefill = prefill ? prefill->cached_tokens() : 0,
-          .estimate = estimate};
-}
+constexpr size_t kPlausiblePartners = 8;
+constexpr size_t kCandidatesKept = 32;
 
 // Held, not just expected: else the engine would find the prompt missing and have nobody to ask.
 bool NearlyCached(const WorkerState& decode, const PlacementRequest& request) {
   return request.prompt_tokens - decode.held_tokens() <= decode.profile.block_tokens;
 }
 
-const WorkerState& Find(const std::vector<WorkerState>& workers, const WorkerId& id) {
-  auto found = std::find_if(workers.begin(), workers.end(),
-                            [&](const WorkerState& worker) { return worker.profile.id == id; });
-  CHECK(found != workers.end(), "{} is not in the snapshot", id.value());
-  return *found;
-}
-
 }  // namespace
 
-bool CostPolicy::MayBeLocal(const WorkerState& decode, bool has_partner) const {
-  return where_ != Where::kRemote || !has_partner;
+// Each pool cut down to those that would have the whole prompt computed and sent first, in their
+// old order. A worker that has not measured itself counts as fast as the first decode worker.
+std::vector<CostPolicy::Pool> CostPolicy::PoolsOf(const PlacementRequest& request,
+                                                  const PlacementSnapshot& snapshot) const {
+  std::vector<Pool> pools;
+  if (where_ == Where::kLocal) return pools;
+  for (const WorkerState& prefill : snapshot.prefill) {
+    auto pool = std::find_if(pools.begin(), pools.end(), [&](const Pool& other) {
+      return MayBePaired(*other.partners.front().worker, prefill);
+    });
+    if (pool == pools.end()) pool = pools.emplace(pools.end());
+    pool->partners.push_back(
+        {&prefill, model_.PrefillHalfOf(prefill, snapshot.decode.front(), request.prompt_tokens)});
+  }
+  const auto sooner = [&](const Partner& a, const Partner& b) {
+    const auto ready_ms = [&](const Partner& partner) {
+      const double bytes = static_cast<double>(request.prompt_tokens) *
+                           static_cast<double>(partner.worker->profile.kv_bytes_per_token);
+      return model_.Join({.kv_bytes = bytes}, partner.half).ttft_ms;
+    };
+    return ready_ms(a) < ready_ms(b);
+  };
+  for (Pool& pool : pools) {
+    std::vector<Partner>& partners = pool.partners;
+    if (partners.size() <= kPlausiblePartners) continue;
+    const auto end = partners.begin() + kPlausiblePartners;
+    std::partial_sort(partners.begin(), end, partners.end(), sooner);
+    partners.erase(end, partners.end());
+    std::sort(partners.begin(), partners.end(),
+              [](const Partner& a, const Partner& b) { return a.worker < b.worker; });
+  }
+  return pools;
 }
 
-std::vector<Candidate> CostPolicy::CandidatesOf(const PlacementRequest& request,
-                                                const PlacementSnapshot& snapshot) const {
-  std::vector<Candidate> candidates;
+CostModel::PrefillHalf CostPolicy::HalfFor(const Partner& partner, const WorkerState& decode,
+                                           const PlacementRequest& request) const {
+  if (model_.Measured(*partner.worker)) return partner.half;
+  return model_.PrefillHalfOf(*partner.worker, decode, request.prompt_tokens);
+}
+
+std::vector<CostPolicy::Option> CostPolicy::OptionsOf(const PlacementRequest& request,
+                                                      const PlacementSnapshot& snapshot,
+                                                      const std::vector<Pool>& pools) const {
+  std::vector<Option> options;
+  options.reserve(snapshot.decode.size() * (kPlausiblePartners + 1));
   for (const WorkerState& decode : snapshot.decode) {
-    auto partners = PartnersOf(decode, snapshot.prefill);
-    if (where_ == Where::kLocal) partners.clear();
+    const auto pool = std::find_if(pools.begin(), pools.end(), [&](const Pool& candidates) {
+      return MayBePaired(decode, *candidates.partners.front().worker);
+    });
     // A block or less is computed where it is, whoever says otherwise: the engine does so too.
-    if (where_ != Where::kLocal && NearlyCached(decode, request)) partners.clear();
-    if (MayBeLocal(decode, !partners.empty())) {
-      candidates.push_back(MakeCandidate(
-          decode, nullptr, model_.Local(decode, request.prompt_tokens, request.choices)));
+    const bool remote = pool != pools.end() && !NearlyCached(decode, request);
+    if (where_ != Where::kRemote || !remote) {
+      const Estimate local = model_.Local(decode, request.prompt_tokens, request.choices);
+      options.push_back({local.total_ms, &decode, nullptr});
     }
-    for (const WorkerState* prefill : partners) {
-      candidates.push_back(
-          MakeCandidate(decode, prefill,
-                        model_.Remote(decode, *prefill, request.prompt_tokens, request.choices)));
+    if (!remote) continue;
+    const auto half = model_.DecodeHalfOf(decode, request.prompt_tokens, request.choices);
+    for (const Partner& partner : pool->partners) {
+      const Estimate estimate = model_.Join(half, HalfFor(partner, decode, request));
+      options.push_back({estimate.total_ms, &decode, &partner});
     }
   }
-  std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
-    return a.estimate.total_ms < b.estimate.total_ms;
+  return options;
+}
+
+Candidate CostPolicy::CandidateOf(const Option& option, const PlacementRequest& request) const {
+  const WorkerState& decode = *option.decode;
+  Candidate candidate{.decode = decode.profile.id, .cached_tokens_decode = decode.cached_tokens()};
+  if (option.partner == nullptr) {
+    candidate.estimate = model_.Local(decode, request.prompt_tokens, request.choices);
+    return candidate;
+  }
+  const WorkerState& prefill = *option.partner->worker;
+  candidate.prefill = prefill.profile.id;
+  candidate.cached_tokens_prefill = prefill.cached_tokens();
+  candidate.estimate = model_.Remote(decode, prefill, request.prompt_tokens, request.choices);
+  return candidate;
+}
+
+std::string_view CostPolicy::ReasonOf(const Option& best, const PlacementRequest& request,
+                                      const std::vector<Pool>& pools) const {
+  if (best.partner != nullptr) {
+    return where_ == Where::kRemote ? reason::kPolicyRemote : reason::kRemoteCheaper;
+  }
+  if (where_ == Where::kLocal) return reason::kPolicyLocal;
+  const bool partners = std::any_of(pools.begin(), pools.end(), [&](const Pool& pool) {
+    return MayBePaired(*best.decode, *pool.partners.front().worker);
   });
-  return candidates;
+  if (!partners) return reason::kNoPrefillWorker;
+  return NearlyCached(*best.decode, request) ? reason::kCached : reason::kLocalCheaper;
 }
 
 Decision CostPolicy::Decide(const PlacementRequest& request, const PlacementSnapshot& snapshot) {
   CHECK(!snapshot.decode.empty(), "no decode worker to choose from");
-  Decision decision{.request = request, .policy = name_};
-  decision.candidates = CandidatesOf(request, snapshot);
-  const Candidate& best = decision.candidates.front();
-  const WorkerState& decode = Find(snapshot.decode, best.decode);
-  decision.decode = best.decode;
-  if (best.prefill.value().empty()) {
-    if (where_ == Where::kLocal) {
-      decision.reason = reason::kPolicyLocal;
-    } else if (PartnersOf(decode, snapshot.prefill).empty()) {
-      decision.reason = reason::kNoPrefillWorker;
-    } else {
-      decision.reason = NearlyCached(decode, request) ? reason::kCached : reason::kLocalCheaper;
-    }
-    return decision;
+  const std::vector<Pool> pools = PoolsOf(request, snapshot);
+  std::vector<Option> options = OptionsOf(request, snapshot, pools);
+  // Of equal ones the first by name, local before remote.
+  const auto cheaper = [](const Option& a, const Option& b) {
+    if (a.total_ms != b.total_ms) return a.total_ms < b.total_ms;
+    return std::tie(a.decode, a.partner) < std::tie(b.decode, b.partner);
+  };
+  const size_t kept = std::min(options.size(), kCandidatesKept);
+  std::partial_sort(options.begin(), options.begin() + static_cast<ptrdiff_t>(kept), options.end(),
+                    cheaper);
+  const Option best = options.front();
+  Decision decision{.request = request,
+                    .decode = best.decode->profile.id,
+                    .reason = ReasonOf(best, request, pools),
+                    .policy = name_};
+  for (size_t i = 0; i < kept; ++i) {
+    decision.candidates.push_back(CandidateOf(options[i], request));
   }
-  decision.reason = where_ == Where::kRemote ? reason::kPolicyRemote : reason::kRemoteCheaper;
+  if (best.partner == nullptr) return decision;
   // The runner-up serves the same decode worker.
-  for (const Candidate& candidate : decision.candidates) {
-    if (candidate.decode != best.decode || candidate.prefill.value().empty()) continue;
-    decision.prefill.push_back(candidate.prefill);
-    if (decision.prefill.size() == kPrefillTargetsMax) break;
+  std::erase_if(options, [&](const Option& option) {
+    return option.decode != best.decode || option.partner == nullptr;
+  });
+  std::sort(options.begin(), options.end(), cheaper);
+  for (size_t i = 0; i < std::min(options.size(), kPrefillTargetsMax); ++i) {
+    decision.prefill.push_back(options[i].partner->worker->profile.id);
   }
   return decision;
 }

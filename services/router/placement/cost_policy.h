@@ -7,8 +7,9 @@
 namespace baton::router {
 
 // The least estimated total cost over every decode worker, with its own prefill and with each
-// prefill worker's. `always-local` and `always-remote` are the same with one half of the choices
-// struck out (without a prefill worker everything is local all the same).
+// plausible prefill worker's: the eight that would have the prompt computed and sent first.
+// `always-local` and `always-remote` are the same with one half of the choices struck out (without
+// a prefill worker everything is local all the same).
 class CostPolicy : public Policy {
  public:
   enum class Where { kCheaper, kLocal, kRemote };
@@ -19,9 +20,30 @@ class CostPolicy : public Policy {
   Decision Decide(const PlacementRequest& request, const PlacementSnapshot& snapshot) override;
 
  private:
-  std::vector<Candidate> CandidatesOf(const PlacementRequest& request,
-                                      const PlacementSnapshot& snapshot) const;
-  bool MayBeLocal(const WorkerState& decode, bool has_partner) const;
+  // A prefill worker that may be asked, with its share of the estimates.
+  struct Partner {
+    const WorkerState* worker = nullptr;
+    CostModel::PrefillHalf half;
+  };
+  // Prefill workers that can be paired with the same decode workers.
+  struct Pool {
+    std::vector<Partner> partners;
+  };
+  // One way to run the request, before it is worth a Candidate.
+  struct Option {
+    double total_ms = 0;
+    const WorkerState* decode = nullptr;
+    const Partner* partner = nullptr;  // null: local
+  };
+  std::vector<Pool> PoolsOf(const PlacementRequest& request,
+                            const PlacementSnapshot& snapshot) const;
+  std::vector<Option> OptionsOf(const PlacementRequest& request, const PlacementSnapshot& snapshot,
+                                const std::vector<Pool>& pools) const;
+  CostModel::PrefillHalf HalfFor(const Partner& partner, const WorkerState& decode,
+                                 const PlacementRequest& request) const;
+  Candidate CandidateOf(const Option& option, const PlacementRequest& request) const;
+  std::string_view ReasonOf(const Option& best, const PlacementRequest& request,
+                            const std::vector<Pool>& pools) const;
 
   const std::string name_;
   const Where where_;

@@ -27,15 +27,17 @@ absl::StatusOr<std::unique_ptr<Policy>> MakePolicy(std::string_view name,
                          fmt::join(PolicyNames(), ", "));
 }
 
+bool MayBePaired(const WorkerState& decode, const WorkerState& prefill) {
+  return prefill.profile.block_tokens == decode.profile.block_tokens &&
+         prefill.profile.model == decode.profile.model &&
+         prefill.profile.fingerprint == decode.profile.fingerprint;
+}
+
 std::vector<const WorkerState*> PartnersOf(const WorkerState& decode,
                                            const std::vector<WorkerState>& prefill) {
   std::vector<const WorkerState*> partners;
   for (const WorkerState& worker : prefill) {
-    if (worker.profile.model == decode.profile.model &&
-        worker.profile.fingerprint == decode.profile.fingerprint &&
-        worker.profile.block_tokens == decode.profile.block_tokens) {
-      partners.push_back(&worker);
-    }
+    if (MayBePaired(decode, worker)) partners.push_back(&worker);
   }
   return partners;
 }

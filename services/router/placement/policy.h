@@ -53,7 +53,7 @@ struct Decision {
   std::vector<WorkerId> prefill;  // best first, at most two; empty: local
   std::string_view reason;        // one of reason::k…
   std::string policy;
-  std::vector<Candidate> candidates;  // cheapest first
+  std::vector<Candidate> candidates;  // cheapest first, at most 32
   absl::Time at;
 };
 
@@ -77,7 +77,9 @@ absl::StatusOr<std::unique_ptr<Policy>> MakePolicy(std::string_view name,
                                                    const PolicyOptions& options);
 std::vector<std::string_view> PolicyNames();
 
-// Prefill workers that may be paired with `decode`: same model, fingerprint and block size.
+// May these two hand KV over? Same model, fingerprint and block size.
+bool MayBePaired(const WorkerState& decode, const WorkerState& prefill);
+// Prefill workers that may be paired with `decode`.
 std::vector<const WorkerState*> PartnersOf(const WorkerState& decode,
                                            const std::vector<WorkerState>& prefill);
 

@@ -52,6 +52,7 @@ struct WorkerLoad {
 // A worker as one placement sees it. A plain copy: policies hold no references into the roster.
 struct WorkerState {
   WorkerProfile profile;
+  uint64_t stay = 0;  // the roster's: who copies again sees whether `profile` is still this one
   WorkerLoad load;
   // Placed here by this router, too recently to be in the report.
   int32_t added_sequences = 0;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/kv/block_hash.h"
+#include "services/router/placement/kv_index/huge_pages.h"
 #include "services/router/placement/kv_index/reader_epochs.h"
 #include "services/router/placement/kv_index/worker_set.h"
 
@@ -38,26 +39,49 @@ class BlockRecords {
     return chunks_[id / kChunk].load(std::memory_order_acquire)[id % kChunk];
   }
   // A record with no links and no holders; 0 when there are records_max.
-  RecordId Allocate(const kv::BlockHash& hash);
+  RecordId Allocate(const kv::BlockHash& hash) {
+    const RecordId id = TakeId();
+    if (id == 0) return 0;
+    BlockRecord& record = at(id);
+    record.hash = hash;
+    record.holders.store(0, std::memory_order_relaxed);
+    record.parent = record.first_child = record.next = record.previous = 0;
+    ++live_;
+    return id;
+  }
   // Readers may still look at it for a while. Its holders are none by now.
-  void Free(RecordId id);
+  void Free(RecordId id) {
+    --live_;
+    unlinked_.Add(id, epochs_);
+  }
   void Reclaim();
 
   size_t size() const { return live_; }
+  size_t unlinked() const { return unlinked_.size(); }
   size_t records_max() const { return records_max_; }
   // Every id below has been given out at some time.
   RecordId end() const { return end_; }
   bool live(RecordId id) const { return !WorkerSets::Empty(at(id).holders); }
-  size_t bytes() const { return num_chunks_ * kChunk * sizeof(BlockRecord); }
+  size_t bytes() const { return end_ * sizeof(BlockRecord); }
 
  private:
-  static constexpr size_t kChunk = 1 << 14;
+  static constexpr size_t kChunk = 1 << 18;  // 10 MB, touched as they are used
+
+  RecordId TakeId() {
+    if (live_ >= records_max_) return 0;
+    if (free_.empty()) return TakeNewId();
+    const RecordId id = free_.back();
+    free_.pop_back();
+    // The one after the next is written to soon.
+    if (free_.size() > 4) __builtin_prefetch(&at(free_[free_.size() - 4]), 1);
+    return id;
+  }
+  RecordId TakeNewId();
 
   const size_t records_max_;
   ReaderEpochs& epochs_;
   std::unique_ptr<std::atomic<BlockRecord*>[]> chunks_;
-  std::vector<std::unique_ptr<BlockRecord[]>> owned_;
-  size_t num_chunks_ = 0;
+  std::vector<std::unique_ptr<HugeArray<BlockRecord>>> owned_;
   RecordId end_ = 1;
   size_t live_ = 0;
   std::vector<RecordId> free_;

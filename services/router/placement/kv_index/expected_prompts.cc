@@ -8,7 +8,7 @@ namespace {
 
 constexpr size_t kDense = 16;
 constexpr size_t kStride = 8;
-constexpr absl::Duration kTick = absl::Milliseconds(64);
+constexpr int64_t kTickMs = 64;
 
 // The blocks that are written: the first 16, then every 8th.
 size_t GridSize(size_t blocks) {
@@ -18,13 +18,14 @@ size_t GridBlock(size_t index) {
   return index < kDense ? index : kDense + (index - kDense + 1) * kStride - 1;
 }
 
-uint32_t TicksOf(absl::Duration time) { return static_cast<uint32_t>(time / kTick); }
+uint32_t TicksOf(absl::Duration time) {
+  return static_cast<uint32_t>(absl::ToInt64Milliseconds(time) / kTickMs);
+}
 
 }  // namespace
 
 ExpectedPrompts::ExpectedPrompts(size_t slots)
-    : buckets_(std::bit_ceil(std::max(slots, kBucket)) / kBucket),
-      slots_(new Slot[buckets_ * kBucket]) {}
+    : buckets_(std::bit_ceil(std::max(slots, kBucket)) / kBucket), slots_(buckets_ * kBucket) {}
 
 void ExpectedPrompts::Expect(const KvSeat& seat, std::span<const kv::BlockHash> prompt,
                              absl::Duration now, absl::Duration life) {
@@ -32,6 +33,8 @@ void ExpectedPrompts::Expect(const KvSeat& seat, std::span<const kv::BlockHash> 
   const uint64_t packed = uint64_t{seat.index} << 32 | seat.serial;
   const uint32_t end = TicksOf(now + life) + 1;
   absl::MutexLock lock(&mutex_);
+  last_end_.store(std::max(end, last_end_.load(std::memory_order_relaxed)),
+                  std::memory_order_release);
   for (size_t i = 0; i < GridSize(prompt.size()); ++i) Write(prompt[GridBlock(i)], packed, end);
   Write(prompt.back(), packed, end);
 }
@@ -40,12 +43,13 @@ void ExpectedPrompts::Expect(const KvSeat& seat, std::span<const kv::BlockHash> 
 // bisection. Prompts that end elsewhere meet only their equals.
 void ExpectedPrompts::Find(std::span<const kv::BlockHash> prompt, absl::Duration now,
                            KvMatches& matches) const {
-  if (prompt.empty()) return;
   const uint32_t tick = TicksOf(now);
+  if (prompt.empty() || last_end_.load(std::memory_order_acquire) <= tick) return;
   Workers workers = Look(prompt.back(), tick);
   size_t blocks = prompt.size();
   if (workers.count == 0) {
-    size_t here = 0;  // grid blocks that are known to be here: all before `here`
+    if (Look(prompt.front(), tick).count == 0) return;
+    size_t here = 0;  // as many grid blocks are known to be here
     size_t missing = GridSize(blocks) + 1;
     while (missing - here > 1) {
       const size_t middle = here + (missing - here) / 2;

@@ -3,13 +3,13 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/kv/block_hash.h"
+#include "services/router/placement/kv_index/huge_pages.h"
 #include "services/router/placement/kv_index/kv_matches.h"
 
 namespace baton::router {
@@ -55,7 +55,8 @@ class ExpectedPrompts {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const size_t buckets_;
-  const std::unique_ptr<Slot[]> slots_;
+  const HugeArray<Slot> slots_;
+  std::atomic<uint32_t> last_end_ = 0;  // nothing lives longer
   absl::Mutex mutex_;
 };
 

@@ -7,7 +7,10 @@
 namespace baton::router {
 namespace {
 
-constexpr size_t kPrefetchAhead = 8;
+// Events are taken in this many blocks behind what is fetched from memory for them.
+constexpr size_t kAhead = 6;
+// Asking all readers whether they have left is worth it for so many records.
+constexpr size_t kUnlinkedMin = 512;
 
 }  // namespace
 
@@ -77,15 +80,17 @@ KvIndex::Outcome KvIndex::Apply(const KvSeat& seat, const engine::KvEvents& even
 
 void KvIndex::StoreAll(WorkerNumber number, const engine::KvEvents& events) {
   // Removed first: within one step a block may be evicted and computed anew.
-  for (size_t i = 0; i < events.removed.size(); ++i) {
-    const size_t ahead = i + kPrefetchAhead;
-    if (ahead < events.removed.size()) tree_.Prefetch(events.removed[ahead]);
-    tree_.Drop(number, events.removed[i]);
+  const auto& removed = events.removed;
+  for (size_t i = 0; i < removed.size(); ++i) {
+    if (i + 2 * kAhead < removed.size()) tree_.Prefetch(removed[i + 2 * kAhead]);
+    if (i + kAhead < removed.size()) tree_.PrefetchRecord(removed[i + kAhead]);
+    tree_.Drop(number, removed[i]);
   }
-  for (size_t i = 0; i < events.stored.size(); ++i) {
-    const size_t ahead = i + kPrefetchAhead;
-    if (ahead < events.stored.size()) tree_.Prefetch(events.stored[ahead].hash);
-    tree_.Store(number, events.stored[i].hash, events.stored[i].parent);
+  const auto& stored = events.stored;
+  for (size_t i = 0; i < stored.size(); ++i) {
+    if (i + 2 * kAhead < stored.size()) tree_.Prefetch(stored[i + 2 * kAhead].hash);
+    if (i + kAhead < stored.size()) tree_.PrefetchRecord(stored[i + kAhead].hash);
+    tree_.Store(number, stored[i].hash, stored[i].parent);
   }
 }
 
@@ -94,7 +99,7 @@ void KvIndex::Match(std::span<const kv::BlockHash> prompt, absl::Duration now,
   matches.Clear();
   {
     const ReaderEpochs::Visit visit(epochs_);
-    SearchPrefix(tree_, numbers_, prompt, matches);
+    SearchPrefix(tree_, numbers_, hints_, prompt, matches);
   }
   expected_.Find(prompt, now, matches);
 }
@@ -139,6 +144,7 @@ void KvIndex::Retire(Stream& stream) {
 }
 
 void KvIndex::Reclaim() {
+  if (tree_.unlinked() < kUnlinkedMin && !numbers_.Untidy()) return;
   epochs_.TryAdvance();
   tree_.Reclaim();
   numbers_.Reclaim();

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "common/engine/observer.h"
 #include "common/kv/block_hash.h"
+#include "services/router/placement/kv_index/branch_hints.h"
 #include "services/router/placement/kv_index/expected_prompts.h"
 #include "services/router/placement/kv_index/kv_matches.h"
 #include "services/router/placement/kv_index/prefix_tree.h"
@@ -85,10 +86,11 @@ class KvIndex {
   void Reclaim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
-  mutable absl::Mutex mutex_;  // the writer's role; look-ups read the next three without it
+  mutable absl::Mutex mutex_;  // the writer's role; look-ups read the next four without it
   ReaderEpochs epochs_;
   PrefixTree tree_;
   WorkerNumbers numbers_;
+  BranchHints hints_;
   ExpectedPrompts expected_;
   std::vector<Stream> streams_ ABSL_GUARDED_BY(mutex_);  // by seat index
   std::vector<uint32_t> free_seats_ ABSL_GUARDED_BY(mutex_);

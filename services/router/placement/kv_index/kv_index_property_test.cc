@@ -133,7 +133,7 @@ class History {
       ASSERT_EQ(index_.blocks_of(worker.seat), worker.reported.size()) << "step " << step;
       some += depth > 0;
     }
-    ASSERT_EQ(matches_.seats().size(), some) << "step " << step;
+    ASSERT_EQ(matches_.num_seats(), some) << "step " << step;
   }
 
   void Empty() {

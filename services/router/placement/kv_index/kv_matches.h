@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -22,46 +23,46 @@ class KvMatches {
   // At least held().
   int32_t expected(const KvSeat& seat) const { return Of(seat).expected; }
   // Seats with at least one block, held or expected.
-  const std::vector<KvSeat>& seats() const { return seats_; }
+  size_t num_seats() const { return num_seats_; }
 
   void Clear() {
-    for (const KvSeat& seat : seats_) found_[seat.index] = {};
-    seats_.clear();
+    num_seats_ = 0;
+    if (++round_ == 0) found_.assign(found_.size(), {}), ++round_;
   }
-  void AddHeld(const KvSeat& seat, int32_t blocks) {
-    if (Found* found = At(seat)) {
-      found->held = std::max(found->held, blocks);
-      found->expected = std::max(found->expected, blocks);
-    }
-  }
-  void AddExpected(const KvSeat& seat, int32_t blocks) {
-    if (Found* found = At(seat)) found->expected = std::max(found->expected, blocks);
-  }
+  void AddHeld(const KvSeat& seat, int32_t blocks) { Add(seat, blocks, blocks); }
+  void AddExpected(const KvSeat& seat, int32_t blocks) { Add(seat, 0, blocks); }
 
  private:
   struct Found {
+    uint32_t round = 0;  // of another one: nothing
     uint32_t serial = 0;
     int32_t held = 0;
     int32_t expected = 0;
   };
   Found Of(const KvSeat& seat) const {
-    if (seat.index >= found_.size() || found_[seat.index].serial != seat.serial) return {};
-    return found_[seat.index];
+    if (seat.index >= found_.size()) return {};
+    const Found& found = found_[seat.index];
+    return found.round == round_ && found.serial == seat.serial ? found : Found();
   }
-  Found* At(const KvSeat& seat) {
-    if (seat.index >= found_.size()) found_.resize(seat.index + 1);
+  void Add(const KvSeat& seat, int32_t held, int32_t expected) {
+    if (seat.index >= found_.size()) [[unlikely]] {
+      found_.resize(seat.index + 1);
+    }
     Found& found = found_[seat.index];
-    if (found.serial == seat.serial) return &found;
+    const bool fresh = found.round != round_;
+    num_seats_ += fresh;
     // A seat that changed hands during the look-up: the newer owner counts.
-    if (found.serial > seat.serial) return nullptr;
-    if (found.serial != 0) std::erase(seats_, KvSeat{seat.index, found.serial});
-    seats_.push_back(seat);
-    found = {.serial = seat.serial};
-    return &found;
+    if (fresh || found.serial < seat.serial) {
+      found = {round_, seat.serial, held, expected};
+    } else if (found.serial == seat.serial) {
+      found.held = std::max(found.held, held);
+      found.expected = std::max(found.expected, expected);
+    }
   }
 
   std::vector<Found> found_;  // by seat index
-  std::vector<KvSeat> seats_;
+  uint32_t round_ = 1;
+  size_t num_seats_ = 0;
 };
 
 }  // namespace baton::router

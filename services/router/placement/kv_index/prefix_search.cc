@@ -18,21 +18,52 @@ class Search {
     for (int i = 0; i < words; ++i) alive_[i] = numbers_.alive_word(i);
   }
 
-  void Run() {
+  // The ends and both sides of the hint are looked up before any of them decides anything: four
+  // waits for memory at a time.
+  void Run(const BranchHints& hints) {
     const int32_t last = static_cast<int32_t>(prompt_.size()) - 1;
+    const int32_t hint = hints.Of(prompt_[0]);
+    const bool hinted = hint > 0 && hint <= last;
+    tree_.Prefetch(prompt_[0]);
     tree_.Prefetch(prompt_[last]);
-    const Mask first = Probe(0, alive_);
-    if (first == Mask{}) return;
-    const Mask end = Probe(last, first);
+    if (hinted) {
+      tree_.Prefetch(prompt_[hint - 1]);
+      tree_.Prefetch(prompt_[hint]);
+    }
+    const BlockRecord* const first_record = tree_.Find(prompt_[0]);
+    const BlockRecord* const last_record = tree_.Find(prompt_[last]);
+    const BlockRecord* const before = hinted ? tree_.Find(prompt_[hint - 1]) : nullptr;
+    const BlockRecord* const after = hinted ? tree_.Find(prompt_[hint]) : nullptr;
+    const Mask first = HoldersOf(first_record, alive_);
+    const Mask end = HoldersOf(last_record, first);
     Add(end, Mask{}, last + 1);
-    Between(0, first, last, end);
+    if (hinted) {
+      Mask right = HoldersOf(after, first);
+      Include(right, end);
+      Mask left = HoldersOf(before, first);
+      Include(left, right);
+      Between(0, first, hint - 1, left);
+      Between(hint - 1, left, hint, right);
+      Between(hint, right, last, end);
+    } else {
+      Between(0, first, last, end);
+    }
+    if (parted_ > 0) hints.Set(prompt_[0], parted_);
   }
 
  private:
+  static bool Equal(const Mask& a, const Mask& b) {
+    uint64_t different = 0;
+    for (int i = 0; i < kWords; ++i) different |= a[i] ^ b[i];
+    return different == 0;
+  }
+  // Who was seen further on was there then, whatever has happened since.
+  static void Include(Mask& mask, const Mask& further_on) {
+    for (int i = 0; i < kWords; ++i) mask[i] |= further_on[i];
+  }
   // Of `among`, those who hold the block and everything before it.
-  Mask Probe(int32_t block, const Mask& among) const {
+  static Mask HoldersOf(const BlockRecord* record, const Mask& among) {
     Mask mask{};
-    const BlockRecord* record = tree_.Find(prompt_[block]);
     if (record == nullptr) return mask;
     WorkerSets::LoadMembers<kWords>(record->holders, mask);
     for (int i = 0; i < kWords; ++i) mask[i] &= among[i];
@@ -41,17 +72,19 @@ class Search {
 
   // Finds the last block of everyone who is in `at_low`, but not in `at_high`.
   void Between(int32_t low, const Mask& at_low, int32_t high, const Mask& at_high) {
-    if (at_low == at_high) return;
-    if (high - low == 1) return Add(at_low, at_high, low + 1);
+    if (high == low || Equal(at_low, at_high)) return;
+    if (high - low == 1) {
+      if (parted_ == 0) parted_ = high;
+      return Add(at_low, at_high, high);
+    }
     const int32_t middle = low + (high - low) / 2;
     if (high - low >= 8) {
       // What comes next is one of these two; both are on their way while the middle is looked at.
       tree_.Prefetch(prompt_[low + (middle - low) / 2]);
       tree_.Prefetch(prompt_[middle + (high - middle) / 2]);
     }
-    Mask at_middle = Probe(middle, at_low);
-    // Who was seen at the end was there then, whatever has happened since.
-    for (int i = 0; i < kWords; ++i) at_middle[i] |= at_high[i];
+    Mask at_middle = HoldersOf(tree_.Find(prompt_[middle]), at_low);
+    Include(at_middle, at_high);
     Between(low, at_low, middle, at_middle);
     Between(middle, at_middle, high, at_high);
   }
@@ -70,19 +103,20 @@ class Search {
   const std::span<const kv::BlockHash> prompt_;
   KvMatches& matches_;
   Mask alive_{};
+  int32_t parted_ = 0;  // blocks before the first place where holders part; 0: nowhere
 };
 
 }  // namespace
 
-void SearchPrefix(const PrefixTree& tree, const WorkerNumbers& numbers,
+void SearchPrefix(const PrefixTree& tree, const WorkerNumbers& numbers, const BranchHints& hints,
                   std::span<const kv::BlockHash> prompt, KvMatches& matches) {
   if (prompt.empty()) return;
   const int words = numbers.words();
-  if (words <= 1) return Search<1>(tree, numbers, prompt, matches).Run();
-  if (words <= 4) return Search<4>(tree, numbers, prompt, matches).Run();
-  if (words <= 16) return Search<16>(tree, numbers, prompt, matches).Run();
-  if (words <= 32) return Search<32>(tree, numbers, prompt, matches).Run();
-  Search<kWorkerWordsMax>(tree, numbers, prompt, matches).Run();
+  if (words <= 1) return Search<1>(tree, numbers, prompt, matches).Run(hints);
+  if (words <= 4) return Search<4>(tree, numbers, prompt, matches).Run(hints);
+  if (words <= 16) return Search<16>(tree, numbers, prompt, matches).Run(hints);
+  if (words <= 32) return Search<32>(tree, numbers, prompt, matches).Run(hints);
+  Search<kWorkerWordsMax>(tree, numbers, prompt, matches).Run(hints);
 }
 
 }  // namespace baton::router

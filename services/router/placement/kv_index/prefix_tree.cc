@@ -24,15 +24,19 @@ void PrefixTree::Store(WorkerNumber worker, const kv::BlockHash& hash,
                        const kv::BlockHash& parent) {
   Holding& holding = HoldingOf(worker);
   if (!holding.orphans.empty() && holding.orphans.Has(hash)) return;
-  if (!TakeIn(worker, hash, parent)) return;
+  if (!TakeIn(worker, holding, hash, parent)) return;
   if (!holding.orphans.empty()) Adopt(worker, holding, hash);
 }
 
 // True: the worker holds it completely, and did not before.
-bool PrefixTree::TakeIn(WorkerNumber worker, const kv::BlockHash& hash,
+bool PrefixTree::TakeIn(WorkerNumber worker, Holding& holding, const kv::BlockHash& hash,
                         const kv::BlockHash& parent) {
-  Holding& holding = HoldingOf(worker);
-  RecordId id = map_.Find(hash);
+  BlockMap::Place place;
+  RecordId id = OnlyChildOfRecent(hash, parent);
+  if (id == 0) {
+    place = map_.Locate(hash);
+    id = place.id;
+  }
   if (id != 0 && WorkerSets::Holds(records_.at(id).holders, worker)) {
     recent_ = id;
     return false;
@@ -49,7 +53,7 @@ bool PrefixTree::TakeIn(WorkerNumber worker, const kv::BlockHash& hash,
   if (id == 0) {
     id = records_.Allocate(hash);
     if (id == 0) return ++refused_, false;
-    map_.Insert(id);
+    map_.Put(place, id);
   }
   BlockRecord& record = records_.at(id);
   if (unlinked) Link(id, parent_id);
@@ -69,6 +73,16 @@ void PrefixTree::Drop(WorkerNumber worker, const kv::BlockHash& hash) {
   }
   if (WorkerSets::Marked(records_.at(id).holders, worker)) OrphanDescendants(worker, holding, id);
   EraseHolder(worker, holding, id);
+}
+
+// A chain that another worker has stored already is followed link by link, past the map. 0: look
+// there.
+RecordId PrefixTree::OnlyChildOfRecent(const kv::BlockHash& hash,
+                                       const kv::BlockHash& parent) const {
+  if (recent_ == 0) return 0;
+  const BlockRecord& recent = records_.at(recent_);
+  if (recent.first_child == 0 || recent.hash != parent) return 0;
+  return records_.at(recent.first_child).hash == hash ? recent.first_child : 0;
 }
 
 RecordId PrefixTree::FindParent(const kv::BlockHash& parent) const {
@@ -95,7 +109,7 @@ void PrefixTree::Adopt(WorkerNumber worker, Holding& holding, const kv::BlockHas
     parents.pop_back();
     for (const kv::BlockHash& child : holding.orphans.TakeChildrenOf(next)) {
       --orphans_total_;
-      if (TakeIn(worker, child, next)) parents.push_back(child);
+      if (TakeIn(worker, holding, child, next)) parents.push_back(child);
     }
   }
 }
@@ -125,7 +139,7 @@ void PrefixTree::EraseHolder(WorkerNumber worker, Holding& holding, RecordId id)
   BlockRecord& record = records_.at(id);
   sets_.Erase(record.holders, worker);
   --holding.complete;
-  if (record.parent != 0) UncountChild(record.parent, worker);
+  if (record.parent != 0) UncountChild(record, worker);
   if (WorkerSets::Empty(record.holders)) FreeRecord(id);
 }
 
@@ -134,17 +148,20 @@ void PrefixTree::CountChild(RecordId parent, WorkerNumber worker) {
   if (WorkerSets::Marked(holders, worker)) {
     ++more_children_[ChildrenKey(parent, worker)];
   } else {
-    sets_.SetMark(holders, worker, true);
+    WorkerSets::SetMark(holders, worker, true);
   }
 }
 
-void PrefixTree::UncountChild(RecordId parent, WorkerNumber worker) {
-  auto more = more_children_.find(ChildrenKey(parent, worker));
-  if (more == more_children_.end()) {
-    sets_.SetMark(records_.at(parent).holders, worker, false);
-  } else if (--more->second == 0) {
-    more_children_.erase(more);
+void PrefixTree::UncountChild(const BlockRecord& child, WorkerNumber worker) {
+  const bool only_child = child.next == 0 && child.previous == 0;
+  if (!only_child) {
+    auto more = more_children_.find(ChildrenKey(child.parent, worker));
+    if (more != more_children_.end()) {
+      if (--more->second == 0) more_children_.erase(more);
+      return;
+    }
   }
+  WorkerSets::SetMark(records_.at(child.parent).holders, worker, false);
 }
 
 void PrefixTree::Link(RecordId child, RecordId parent) {
@@ -172,7 +189,7 @@ void PrefixTree::FreeRecord(RecordId id) {
     below.previous = 0;
     below.parent = kParentGone;
   }
-  map_.Erase(id);
+  map_.Erase(record.hash);
   records_.Free(id);
   if (recent_ == id) recent_ = 0;
 }
@@ -185,6 +202,7 @@ void PrefixTree::DropOrphans(WorkerNumber worker) {
 
 void PrefixTree::Sweep(const WorkerMask<kWorkerWordsMax>& gone, size_t budget, RecordId* next) {
   const RecordId end = records_.end();
+  if (*next == 0) *next = 1;  // there is no record 0, and no memory behind it in an empty index
   for (; budget > 0 && *next < end; --budget, ++*next) {
     if (!records_.live(*next)) continue;
     WorkerSet& holders = records_.at(*next).holders;
@@ -205,10 +223,9 @@ void PrefixTree::Reclaim() {
   sets_.Reclaim();
 }
 
-PrefixTree::Holding& PrefixTree::HoldingOf(WorkerNumber worker) {
+void PrefixTree::AddHolding(WorkerNumber worker) {
   if (worker >= holdings_.size()) holdings_.resize(worker + 1u);
-  if (holdings_[worker] == nullptr) holdings_[worker] = std::make_unique<Holding>();
-  return *holdings_[worker];
+  holdings_[worker] = std::make_unique<Holding>();
 }
 
 size_t PrefixTree::blocks_of(WorkerNumber worker) const {

@@ -27,6 +27,7 @@ class PrefixTree {
     return id == 0 ? nullptr : &records_.at(id);
   }
   void Prefetch(const kv::BlockHash& hash) const { map_.Prefetch(hash); }
+  void PrefetchRecord(const kv::BlockHash& hash) const { map_.PrefetchRecord(hash); }
 
   // The worker holds the block now, or no more. `parent` is all zero for a prompt's first block.
   // What is known already changes nothing.
@@ -40,6 +41,8 @@ class PrefixTree {
   void Sweep(const WorkerMask<kWorkerWordsMax>& gone, size_t budget, RecordId* next);
 
   void Reclaim();
+  // Things that wait for Reclaim.
+  size_t unlinked() const { return records_.unlinked() + map_.unlinked() + sets_.unlinked(); }
 
   size_t blocks_of(WorkerNumber worker) const;  // orphans included
   size_t num_blocks() const { return records_.size(); }
@@ -53,15 +56,21 @@ class PrefixTree {
     size_t complete = 0;
     Orphans orphans;
   };
-  Holding& HoldingOf(WorkerNumber worker);
-  bool TakeIn(WorkerNumber worker, const kv::BlockHash& hash, const kv::BlockHash& parent);
+  Holding& HoldingOf(WorkerNumber worker) {
+    if (worker >= holdings_.size() || holdings_[worker] == nullptr) AddHolding(worker);
+    return *holdings_[worker];
+  }
+  void AddHolding(WorkerNumber worker);
+  bool TakeIn(WorkerNumber worker, Holding& holding, const kv::BlockHash& hash,
+              const kv::BlockHash& parent);
   RecordId FindParent(const kv::BlockHash& parent) const;
+  RecordId OnlyChildOfRecent(const kv::BlockHash& hash, const kv::BlockHash& parent) const;
   void AddOrphan(Holding& holding, const kv::BlockHash& hash, const kv::BlockHash& parent);
   void Adopt(WorkerNumber worker, Holding& holding, const kv::BlockHash& parent);
   void OrphanDescendants(WorkerNumber worker, Holding& holding, RecordId id);
   void EraseHolder(WorkerNumber worker, Holding& holding, RecordId id);
   void CountChild(RecordId parent, WorkerNumber worker);
-  void UncountChild(RecordId parent, WorkerNumber worker);
+  void UncountChild(const BlockRecord& child, WorkerNumber worker);
   void Link(RecordId child, RecordId parent);
   void FreeRecord(RecordId id);
 

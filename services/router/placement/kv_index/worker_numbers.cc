@@ -6,11 +6,6 @@ namespace baton::router {
 
 WorkerNumbers::WorkerNumbers(ReaderEpochs& epochs) : epochs_(epochs) {}
 
-KvSeat WorkerNumbers::OwnerOf(WorkerNumber number) const {
-  const uint64_t owner = owners_[number].load(std::memory_order_acquire);
-  return {.index = static_cast<uint32_t>(owner >> 32), .serial = static_cast<uint32_t>(owner)};
-}
-
 std::optional<WorkerNumber> WorkerNumbers::TakeHidden(KvSeat owner) {
   WorkerNumber number = 0;
   if (!free_.empty()) {

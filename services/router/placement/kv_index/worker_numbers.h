@@ -22,7 +22,10 @@ class WorkerNumbers {
   // Words that hold every number in use.
   int words() const { return words_.load(std::memory_order_acquire); }
   uint64_t alive_word(int word) const { return alive_[word].load(std::memory_order_acquire); }
-  KvSeat OwnerOf(WorkerNumber number) const;
+  KvSeat OwnerOf(WorkerNumber number) const {
+    const uint64_t owner = owners_[number].load(std::memory_order_acquire);
+    return {.index = static_cast<uint32_t>(owner >> 32), .serial = static_cast<uint32_t>(owner)};
+  }
 
   // None left: nothing. Look-ups do not see it before Show.
   std::optional<WorkerNumber> TakeHidden(KvSeat owner);

@@ -14,39 +14,24 @@ WorkerSets::~WorkerSets() {
   for (Bitmaps* bitmaps : owned_) ::operator delete(bitmaps);
 }
 
-int WorkerSets::LaneOf(uint64_t word, WorkerNumber worker) {
-  for (int lane = 0; lane < kLanes; ++lane, word >>= 16) {
-    if ((word & kNumber) == worker + 1u) return lane;
-  }
-  return -1;
+bool WorkerSets::HoldsInBitmaps(uint64_t word, WorkerNumber worker) {
+  return BitmapsOf(word)->Get(0, worker);
 }
 
-bool WorkerSets::Holds(const WorkerSet& set, WorkerNumber worker) {
-  const uint64_t word = set.load(std::memory_order_acquire);
-  if (Bitmaps* bitmaps = BitmapsOf(word)) return bitmaps->Get(0, worker);
-  return LaneOf(word, worker) >= 0;
+bool WorkerSets::MarkedInBitmaps(uint64_t word, WorkerNumber worker) {
+  return BitmapsOf(word)->Get(1, worker);
 }
 
-bool WorkerSets::Marked(const WorkerSet& set, WorkerNumber worker) {
-  const uint64_t word = set.load(std::memory_order_relaxed);
-  if (Bitmaps* bitmaps = BitmapsOf(word)) return bitmaps->Get(1, worker);
-  const int lane = LaneOf(word, worker);
-  return lane >= 0 && (word >> (16 * lane) & kMark) != 0;
+void WorkerSets::SetMarkInBitmaps(uint64_t word, WorkerNumber worker, bool mark) {
+  BitmapsOf(word)->Put(1, worker, mark);
 }
 
-void WorkerSets::SetMark(WorkerSet& set, WorkerNumber worker, bool mark) {
-  const uint64_t word = set.load(std::memory_order_relaxed);
-  if (Bitmaps* bitmaps = BitmapsOf(word)) return bitmaps->Put(1, worker, mark);
-  const uint64_t bit = kMark << (16 * LaneOf(word, worker));
-  set.store(mark ? word | bit : word & ~bit, std::memory_order_release);
-}
-
-void WorkerSets::Insert(WorkerSet& set, WorkerNumber worker) {
+void WorkerSets::InsertBesideOthers(WorkerSet& set, WorkerNumber worker) {
   const uint64_t word = set.load(std::memory_order_relaxed);
   Bitmaps* bitmaps = BitmapsOf(word);
   if (bitmaps == nullptr) {
     for (int lane = 0; lane < kLanes; ++lane) {
-      if ((word >> (16 * lane) & 0xffff) != 0) continue;
+      if ((word >> (16 * lane) & kLane) != 0) continue;
       set.store(word | uint64_t{worker + 1u} << (16 * lane), std::memory_order_release);
       return;
     }
@@ -58,16 +43,12 @@ void WorkerSets::Insert(WorkerSet& set, WorkerNumber worker) {
   ++bitmaps->members;
 }
 
-void WorkerSets::Erase(WorkerSet& set, WorkerNumber worker) {
-  const uint64_t word = set.load(std::memory_order_relaxed);
-  if (Bitmaps* bitmaps = BitmapsOf(word)) {
-    bitmaps->Put(0, worker, false);
-    bitmaps->Put(1, worker, false);
-    --bitmaps->members;
-    return ShrinkIfSmall(set, bitmaps);
-  }
-  const uint64_t lane = uint64_t{0xffff} << (16 * LaneOf(word, worker));
-  set.store(word & ~lane, std::memory_order_release);
+void WorkerSets::EraseFromBitmaps(WorkerSet& set, WorkerNumber worker) {
+  Bitmaps* bitmaps = BitmapsOf(set.load(std::memory_order_relaxed));
+  bitmaps->Put(0, worker, false);
+  bitmaps->Put(1, worker, false);
+  --bitmaps->members;
+  ShrinkIfSmall(set, bitmaps);
 }
 
 std::vector<WorkerNumber> WorkerSets::Members(const WorkerSet& set) {

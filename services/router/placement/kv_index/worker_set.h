@@ -35,17 +35,47 @@ class WorkerSets {
   WorkerSets(const WorkerSets&) = delete;
   WorkerSets& operator=(const WorkerSets&) = delete;
 
-  static bool Holds(const WorkerSet& set, WorkerNumber worker);
+  static bool Holds(const WorkerSet& set, WorkerNumber worker) {
+    const uint64_t word = set.load(std::memory_order_acquire);
+    if ((word & kIsBitmaps) != 0) [[unlikely]] {
+      return HoldsInBitmaps(word, worker);
+    }
+    return LaneOf(word, worker) < kLanes;
+  }
   // Adds the members below 64 * kWords to `mask`.
   template <int kWords>
   static void LoadMembers(const WorkerSet& set, WorkerMask<kWords>& mask);
 
   // Requires that it is not a member.
-  void Insert(WorkerSet& set, WorkerNumber worker);
-  // Requires that it is. The mark goes with it.
-  void Erase(WorkerSet& set, WorkerNumber worker);
-  static bool Marked(const WorkerSet& set, WorkerNumber worker);
-  void SetMark(WorkerSet& set, WorkerNumber worker, bool mark);
+  void Insert(WorkerSet& set, WorkerNumber worker) {
+    if (set.load(std::memory_order_relaxed) == 0) {
+      return set.store(worker + 1u, std::memory_order_release);
+    }
+    InsertBesideOthers(set, worker);
+  }
+  // The rest requires that it is a member. Erase takes the mark with it.
+  void Erase(WorkerSet& set, WorkerNumber worker) {
+    const uint64_t word = set.load(std::memory_order_relaxed);
+    if ((word & kIsBitmaps) != 0) [[unlikely]] {
+      return EraseFromBitmaps(set, worker);
+    }
+    set.store(word & ~(kLane << (16 * LaneOf(word, worker))), std::memory_order_release);
+  }
+  static bool Marked(const WorkerSet& set, WorkerNumber worker) {
+    const uint64_t word = set.load(std::memory_order_relaxed);
+    if ((word & kIsBitmaps) != 0) [[unlikely]] {
+      return MarkedInBitmaps(word, worker);
+    }
+    return (word & kMark << (16 * LaneOf(word, worker))) != 0;
+  }
+  static void SetMark(WorkerSet& set, WorkerNumber worker, bool mark) {
+    const uint64_t word = set.load(std::memory_order_relaxed);
+    if ((word & kIsBitmaps) != 0) [[unlikely]] {
+      return SetMarkInBitmaps(word, worker, mark);
+    }
+    const uint64_t bit = kMark << (16 * LaneOf(word, worker));
+    set.store(mark ? word | bit : word & ~bit, std::memory_order_release);
+  }
   static std::vector<WorkerNumber> Members(const WorkerSet& set);
   // Is any member in `mask` (kWorkerWordsMax words)?
   static bool AnyOf(const WorkerSet& set, const WorkerMask<kWorkerWordsMax>& mask);
@@ -54,18 +84,33 @@ class WorkerSets {
   // Bitmaps that nobody looks at any more are used again.
   void Reclaim();
   size_t bytes() const { return bytes_; }
+  size_t unlinked() const { return unlinked_.size(); }
 
  private:
   struct Bitmaps;
   static constexpr uint64_t kIsBitmaps = uint64_t{1} << 63;
   static constexpr uint64_t kMark = 1 << 14;
   static constexpr uint64_t kNumber = kMark - 1;
+  static constexpr uint64_t kLane = 0xffff;
   static constexpr int kLanes = 4;
 
   static Bitmaps* BitmapsOf(uint64_t word) {
     return (word & kIsBitmaps) != 0 ? reinterpret_cast<Bitmaps*>(word & ~kIsBitmaps) : nullptr;
   }
-  static int LaneOf(uint64_t word, WorkerNumber worker);  // -1: none
+  // kLanes: it has none.
+  static int LaneOf(uint64_t word, WorkerNumber worker) {
+    int lane = 0;
+    while (lane < kLanes && (word & kNumber) != worker + 1u) {
+      word >>= 16;
+      ++lane;
+    }
+    return lane;
+  }
+  static bool HoldsInBitmaps(uint64_t word, WorkerNumber worker);
+  static bool MarkedInBitmaps(uint64_t word, WorkerNumber worker);
+  static void SetMarkInBitmaps(uint64_t word, WorkerNumber worker, bool mark);
+  void InsertBesideOthers(WorkerSet& set, WorkerNumber worker);
+  void EraseFromBitmaps(WorkerSet& set, WorkerNumber worker);
   Bitmaps* Allocate(uint32_t words);
   void Spill(WorkerSet& set, uint32_t words);
   void ShrinkIfSmall(WorkerSet& set, Bitmaps* bitmaps);
