@@ -3,6 +3,7 @@
 #include <grpcpp/generic/generic_stub.h>
 
 #include "absl/synchronization/notification.h"
+#include "common/base/check.h"
 #include "common/rpc/server.h"
 
 namespace baton::rpc {
@@ -13,10 +14,9 @@ namespace {
 // on in a completion queue that is gone: `prior > 0`, or worse. So one channel that they serve
 // stays for as long as the process; a call on it, cancelled before it begins, is what makes them
 // serve it.
-void KeepCallbackThreads() {
-  auto* kept = new std::shared_ptr<grpc::Channel>(
-      grpc::CreateChannel("unix:/never-dialled", grpc::InsecureChannelCredentials()));
-  grpc::GenericStub stub(*kept);
+std::shared_ptr<grpc::Channel> ChannelThatStays() {
+  auto channel = grpc::CreateChannel("unix:/never-dialled", grpc::InsecureChannelCredentials());
+  grpc::GenericStub stub(channel);
   grpc::ClientContext context;
   context.TryCancel();
   const grpc::Slice empty;
@@ -26,12 +26,15 @@ void KeepCallbackThreads() {
   stub.UnaryCall(&context, "/none", {}, &nothing, &reply,
                  [&done](const grpc::Status&) { done.Notify(); });
   done.WaitForNotification();
+  return channel;
 }
 
 }  // namespace
 
 std::shared_ptr<grpc::Channel> PeerChannel(const std::string& address) {
-  [[maybe_unused]] static const bool kept = (KeepCallbackThreads(), true);
+  // Never destroyed. That it is read makes the compiler keep it: out of reach it would be a leak.
+  static const auto& kept = *new std::shared_ptr<grpc::Channel>(ChannelThatStays());
+  CHECK(kept != nullptr);
   grpc::ChannelArguments args;
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMs);

@@ -18,11 +18,13 @@ DeviceBytes::~DeviceBytes() = default;
 std::byte* DeviceBytes::data() { return memory_->allocation.data(); }
 
 void DeviceBytes::CopyIn(const void* host, size_t bytes, size_t offset) {
+  if (bytes == 0) return;  // `host` may be null then
   std::memcpy(data() + offset, host, bytes);
   memory_->allocation.MarkWritten(offset, bytes);
 }
 
 void DeviceBytes::CopyOut(void* host, size_t bytes, size_t offset) {
+  if (bytes == 0) return;
   std::memcpy(host, data() + offset, bytes);
 }
 
