@@ -11,11 +11,10 @@ template <int kWords>
 class Search {
  public:
   using Mask = WorkerMask<kWords>;
-  Search(const PrefixTree& tree, const WorkerNumbers& numbers,
+  Search(const PrefixTree& tree, const WorkerNumbers& numbers, const WorkerNumbers::Alive& alive,
          std::span<const kv::BlockHash> prompt, KvMatches& matches)
       : tree_(tree), numbers_(numbers), prompt_(prompt), matches_(matches) {
-    const int words = std::min(kWords, numbers_.words());
-    for (int i = 0; i < words; ++i) alive_[i] = numbers_.alive_word(i);
+    std::copy_n(alive.mask.begin(), alive.words, alive_.begin());
   }
 
   // The ends and both sides of the hint are looked up before any of them decides anything: four
@@ -111,12 +110,16 @@ class Search {
 void SearchPrefix(const PrefixTree& tree, const WorkerNumbers& numbers, const BranchHints& hints,
                   std::span<const kv::BlockHash> prompt, KvMatches& matches) {
   if (prompt.empty()) return;
-  const int words = numbers.words();
-  if (words <= 1) return Search<1>(tree, numbers, prompt, matches).Run(hints);
-  if (words <= 4) return Search<4>(tree, numbers, prompt, matches).Run(hints);
-  if (words <= 16) return Search<16>(tree, numbers, prompt, matches).Run(hints);
-  if (words <= 32) return Search<32>(tree, numbers, prompt, matches).Run(hints);
-  Search<kWorkerWordsMax>(tree, numbers, prompt, matches).Run(hints);
+  WorkerNumbers::Alive alive;
+  numbers.ReadAlive(alive);
+  const auto search = [&]<int kWords>() {
+    Search<kWords>(tree, numbers, alive, prompt, matches).Run(hints);
+  };
+  if (alive.words <= 1) return search.template operator()<1>();
+  if (alive.words <= 4) return search.template operator()<4>();
+  if (alive.words <= 16) return search.template operator()<16>();
+  if (alive.words <= 32) return search.template operator()<32>();
+  search.template operator()<kWorkerWordsMax>();
 }
 
 }  // namespace baton::router

@@ -26,6 +26,7 @@ void WorkerNumbers::Show(WorkerNumber number) {
   std::atomic<uint64_t>& word = alive_[number / 64];
   word.store(word.load(std::memory_order_relaxed) | uint64_t{1} << (number % 64),
              std::memory_order_release);
+  shown_.store(shown_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 
 void WorkerNumbers::Retire(WorkerNumber number) {
@@ -33,6 +34,19 @@ void WorkerNumbers::Retire(WorkerNumber number) {
   word.store(word.load(std::memory_order_relaxed) & ~(uint64_t{1} << (number % 64)),
              std::memory_order_release);
   retired_.Add(number, epochs_);
+}
+
+// Words are read one by one. Who read one before a number was shown in it, and another after the
+// number that it replaces was retired there, sees that numbers were shown in between, since that is
+// written between the two, and reads again.
+void WorkerNumbers::ReadAlive(Alive& alive) const {
+  uint64_t shown = shown_.load(std::memory_order_acquire);
+  for (uint64_t before = shown + 1; before != shown;) {
+    before = shown;
+    alive.words = words_.load(std::memory_order_acquire);
+    for (int i = 0; i < alive.words; ++i) alive.mask[i] = alive_[i].load(std::memory_order_acquire);
+    shown = shown_.load(std::memory_order_acquire);
+  }
 }
 
 const WorkerMask<kWorkerWordsMax>* WorkerNumbers::Sweeping() {

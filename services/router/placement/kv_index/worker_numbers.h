@@ -19,9 +19,13 @@ class WorkerNumbers {
  public:
   explicit WorkerNumbers(ReaderEpochs& epochs);
 
-  // Words that hold every number in use.
-  int words() const { return words_.load(std::memory_order_acquire); }
-  uint64_t alive_word(int word) const { return alive_[word].load(std::memory_order_acquire); }
+  // Whose words count. A seat that is painted anew is in it under its old number, its new one or
+  // both, never under none.
+  struct Alive {
+    int words;                                   // that hold every number in use
+    std::array<uint64_t, kWorkerWordsMax> mask;  // of these words only
+  };
+  void ReadAlive(Alive& alive) const;
   KvSeat OwnerOf(WorkerNumber number) const {
     const uint64_t owner = owners_[number].load(std::memory_order_acquire);
     return {.index = static_cast<uint32_t>(owner >> 32), .serial = static_cast<uint32_t>(owner)};
@@ -29,6 +33,7 @@ class WorkerNumbers {
 
   // None left: nothing. Look-ups do not see it before Show.
   std::optional<WorkerNumber> TakeHidden(KvSeat owner);
+  // A number that another one replaces is retired after this.
   void Show(WorkerNumber number);
   void Retire(WorkerNumber number);
 
@@ -44,6 +49,7 @@ class WorkerNumbers {
   ReaderEpochs& epochs_;
   std::atomic<int> words_ = 1;
   std::array<std::atomic<uint64_t>, kWorkerWordsMax> alive_{};
+  std::atomic<uint64_t> shown_ = 0;                                // calls of Show
   std::array<std::atomic<uint64_t>, kWorkerNumbersMax> owners_{};  // index << 32 | serial
   int given_out_ = 0;  // numbers below are or were in use
   std::vector<WorkerNumber> free_;
