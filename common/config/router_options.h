@@ -31,6 +31,8 @@ struct RouterOptions {
   absl::Duration body_timeout = absl::Seconds(30);     // for a whole body
   absl::Duration send_timeout = absl::Seconds(30);     // a client that does not read
   absl::Duration request_timeout = absl::Minutes(10);  // whole request; 0: none
+  absl::Duration resume_timeout =
+      absl::Seconds(30);  // a running request whose worker died waits so long for another
   absl::Duration drain_timeout = absl::Seconds(30);
 
   int32_t http_threads = 2;

@@ -88,6 +88,10 @@ void RouterOptions::AddTo(OptionSet& set) {
           {.min = 0.1, .max = 3600, .help = "time a client may leave output unread"});
   set.Add("request_timeout", &request_timeout,
           {.min = 0.01, .max = 86400, .zero = "none", .help = "time for a whole request"});
+  set.Add("resume_timeout", &resume_timeout,
+          {.min = 0,
+           .max = 3600,
+           .help = "time a running request whose decode worker died waits for another one"});
   set.Add("drain_timeout", &drain_timeout,
           {.min = 0, .max = 86400, .help = "time for running requests after SIGTERM"});
   set.Add("http_threads", &http_threads,

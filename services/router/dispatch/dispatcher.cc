@@ -7,6 +7,7 @@
 #include "common/kv/block_hash.h"
 #include "common/rpc/convert.h"
 #include "common/telemetry/logging.h"
+#include "services/router/dispatch/continuation.h"
 #include "services/router/intake/field_error.h"
 
 namespace baton::router {
@@ -20,23 +21,6 @@ constexpr std::string_view kNothingToGenerate = "nothing_to_generate";
 std::string_view WhyLocal(const SamplingParams& sampling) {
   if (sampling.prompt_logprobs) return kPromptLogprobs;
   return sampling.max_tokens == 0 ? kNothingToGenerate : "";
-}
-
-v1::DecodeCommand SubmitCommand(const AcceptedRequest& request) {
-  v1::DecodeCommand command;
-  for (int32_t choice = 0; choice < request.n; ++choice) {
-    SequenceSpec spec{.id = {request.id, choice},
-                      .prompt = request.prompt,
-                      .sampling = request.sampling,
-                      .priority = request.priority,
-                      .deadline = request.deadline,
-                      .traceparent = request.traceparent};
-    spec.sampling.seed = *request.sampling.seed + static_cast<uint64_t>(choice);
-    spec.sampling.stop_strings.clear();                     // matched here, on text
-    if (choice > 0) spec.sampling.prompt_logprobs.reset();  // the first one's are everybody's
-    *command.mutable_submit()->add_sequences() = rpc::ToProto(spec);
-  }
-  return command;
 }
 
 }  // namespace
@@ -93,23 +77,27 @@ std::shared_ptr<Flight> Dispatcher::Start(AcceptedRequest request,
 // ---- placing -----------------------------------------------------------------------------------
 
 void Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why) {
-  for (;;) {
-    if (static_cast<int>(flight->failed_workers().size()) >= options_.attempts_max) {
+  while (!flight->over()) {
+    if (flight->losses() >= options_.attempts_max) {
       return flight->Fail(WithRetryAfter(why, options_.retry_after));
     }
+    if (static_cast<int>(flight->failed_workers().size()) >= options_.attempts_max) {
+      return FailOrStrand(flight, WithRetryAfter(why, options_.retry_after));
+    }
+    const std::vector<SequenceSpec> sequences = flight->Sequences();
     std::vector<kv::BlockHash> prompt;
-    absl::StatusOr<Decision> decision = Decide(*flight, why, &prompt);
-    if (!decision.ok()) return flight->Fail(decision.status());
+    absl::StatusOr<Decision> decision = Decide(*flight, sequences, why, &prompt);
+    if (!decision.ok()) return FailOrStrand(flight, decision.status());
     if (!flight->PlaceOn(*decision)) return;
-    AddPlacedLoad(flight->request(), *decision);
+    AddPlacedLoad(sequences, *decision);
     roster_.Expect(decision->prefill.empty() ? decision->decode : decision->prefill.front(),
                    prompt);
     const WorkerId worker = decision->decode;
-    const absl::Status sent = Submit(*flight, *decision);
+    const absl::Status sent = Submit(sequences, *decision);
     decisions_.Add(*std::move(decision));
     if (sent.ok()) {
       // It may have been cancelled between PlaceOn and Submit, ahead of its own submission.
-      if (flight->over()) CancelOnWorker(worker, flight->request().id, std::nullopt);
+      if (flight->over()) CancelOnWorker(worker, sequences.front().id.request, std::nullopt);
       return;
     }
     why = flight->OnWorkerLost(worker, sent);
@@ -118,19 +106,47 @@ void Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why) 
   }
 }
 
-absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight, const absl::Status& why,
+void Dispatcher::FailOrStrand(const std::shared_ptr<Flight>& flight, absl::Status why) {
+  if (!flight->admitted() || options_.resume_timeout <= absl::ZeroDuration()) {
+    return flight->Fail(why);
+  }
+  const absl::Duration now = clock_.Monotonic();
+  const absl::Duration until = flight->StrandedUntil(now + options_.resume_timeout);
+  stranded_.Add({.flight = flight,
+                 .why = std::move(why),
+                 .until = until,
+                 .try_at = now + options_.resume_pause});
+}
+
+void Dispatcher::RetryStranded() {
+  const absl::Duration now = clock_.Monotonic();
+  for (Stranded::Entry& entry : stranded_.TakeDue(now)) {
+    if (entry.flight->over()) continue;
+    if (now >= entry.until) {
+      entry.flight->Fail(entry.why);
+      continue;
+    }
+    entry.flight->ForgetFailures();
+    Place(entry.flight, std::move(entry.why));
+  }
+}
+
+absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight,
+                                            const std::vector<SequenceSpec>& sequences,
+                                            const absl::Status& why,
                                             std::vector<kv::BlockHash>* prompt) {
   const AcceptedRequest& request = flight.request();
+  const std::vector<int32_t>& tokens = sequences.front().prompt;
   const auto facts = roster_.Facts(request.model->name());
-  const std::string_view why_local = WhyLocal(request.sampling);
+  const std::string_view why_local = WhyLocal(sequences.front().sampling);
   // Filled again and again: from one request to the next most of it stays as it is.
   static thread_local PlacementSnapshot snapshot;
   snapshot.decode.resize(facts ? snapshot.decode.size() : 0);
   if (facts) {
-    *prompt = kv::HashBlocks(request.prompt, facts->block_tokens, facts->hash_salt);
+    *prompt = kv::HashBlocks(tokens, facts->block_tokens, facts->hash_salt);
     // A prompt that is scored finds nothing in a cache: its logits are wanted, too.
     std::span<const kv::BlockHash> findable;
-    if (!request.sampling.prompt_logprobs) findable = *prompt;
+    if (!sequences.front().sampling.prompt_logprobs) findable = *prompt;
     roster_.SnapshotFor(request.model->name(), findable, flight.failed_workers(), snapshot);
   }
   if (snapshot.decode.empty()) {
@@ -142,9 +158,9 @@ absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight, const absl::St
   }
   if (!why_local.empty()) snapshot.prefill.clear();
   const PlacementRequest wanted{.id = request.id,
-                                .prompt_tokens = static_cast<int32_t>(request.prompt.size()),
-                                .max_tokens = *request.sampling.max_tokens,
-                                .choices = request.n,
+                                .prompt_tokens = static_cast<int32_t>(tokens.size()),
+                                .max_tokens = *sequences.front().sampling.max_tokens,
+                                .choices = static_cast<int32_t>(sequences.size()),
                                 .priority = request.priority};
   Decision decision;
   {
@@ -157,10 +173,14 @@ absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight, const absl::St
   return decision;
 }
 
-absl::Status Dispatcher::Submit(const Flight& flight, const Decision& decision) {
+absl::Status Dispatcher::Submit(const std::vector<SequenceSpec>& sequences,
+                                const Decision& decision) {
   const std::shared_ptr<DecodeLink> link = LinkTo(decision.decode);
   if (link == nullptr) return Unavailable("no link to {}", decision.decode.value());
-  v1::DecodeCommand command = SubmitCommand(flight.request());
+  v1::DecodeCommand command;
+  for (const SequenceSpec& spec : sequences) {
+    *command.mutable_submit()->add_sequences() = rpc::ToProto(spec);
+  }
   for (const WorkerId& prefill : decision.prefill) {
     const std::optional<WorkerProfile> profile = roster_.ProfileOf(prefill);
     if (!profile) continue;  // left a moment ago
@@ -175,8 +195,9 @@ absl::Status Dispatcher::Submit(const Flight& flight, const Decision& decision) 
   return Unavailable("the link to {} is broken", decision.decode.value());
 }
 
-void Dispatcher::AddPlacedLoad(const AcceptedRequest& request, const Decision& decision) {
-  const auto prompt = static_cast<int64_t>(request.prompt.size());
+void Dispatcher::AddPlacedLoad(const std::vector<SequenceSpec>& sequences,
+                               const Decision& decision) {
+  const auto prompt = static_cast<int64_t>(sequences.front().prompt.size());
   int64_t cached_decode = 0;
   int64_t cached_prefill = 0;
   for (const Candidate& candidate : decision.candidates) {
@@ -187,7 +208,8 @@ void Dispatcher::AddPlacedLoad(const AcceptedRequest& request, const Decision& d
     }
   }
   const bool local = decision.prefill.empty();
-  roster_.AddPlaced(decision.decode, request.n, local ? prompt - cached_decode : 0);
+  roster_.AddPlaced(decision.decode, static_cast<int32_t>(sequences.size()),
+                    local ? prompt - cached_decode : 0);
   if (!local) roster_.AddPlaced(decision.prefill.front(), 1, prompt - cached_prefill);
 }
 
@@ -207,7 +229,7 @@ void Dispatcher::OnEvent(DecodeLink& link, const v1::DecodeEvent& event) {
     if (flight == nullptr) continue;  // over
     const absl::Status retry = flight->OnDeltas(link.worker(), std::move(deltas));
     if (retry.ok()) continue;
-    telemetry::LogInfo("dispatch", "request begins anew elsewhere",
+    telemetry::LogInfo("dispatch", "request goes on elsewhere",
                        {{"request", flight->request().id.value()},
                         {"worker", link.worker().value()},
                         {"why", MessageOf(retry)}},
@@ -308,6 +330,7 @@ void Dispatcher::TendLinks() {
 void Dispatcher::Tick() {
   TendLinks();
   EndOverdue();
+  RetryStranded();
   roster_.Tidy();
   int counts[2][2] = {};
   size_t blocks = 0;
@@ -350,7 +373,7 @@ void Dispatcher::Landed(const RequestId& request) {
 
 std::shared_ptr<Flight> Dispatcher::FlightOf(const std::string& request) const {
   absl::MutexLock lock(&mutex_);
-  auto found = flights_.find(request);
+  auto found = flights_.find(std::string(RequestOf(request)));
   return found == flights_.end() ? nullptr : found->second;
 }
 

@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "services/router/dispatch/decode_link.h"
 #include "services/router/dispatch/flight.h"
+#include "services/router/dispatch/stranded.h"
 #include "services/router/membership/roster.h"
 #include "services/router/placement/decision_log.h"
 #include "services/router/placement/policy.h"
@@ -19,14 +20,17 @@
 namespace baton::router {
 
 // Places requests, submits them to decode workers over one link each, brings the workers' news to
-// the flights, and places anew what a worker could not begin. Thread-safe.
+// the flights, and lets them go on elsewhere when a worker is lost. Thread-safe.
 //
 // Locks: a flight's lock may be held when mutex_ is taken, never the other way round.
 class Dispatcher : public RosterListener, public DecodeLinkListener, public FlightCrew {
  public:
   struct Options {
     int inflight_requests_max = 1024;
-    int attempts_max = 3;                           // workers tried before a request fails
+    int attempts_max = 3;  // workers tried, or lost in a row, before a request fails
+    // How long a request that was running waits for a worker when there is none to go on.
+    absl::Duration resume_timeout = absl::Seconds(30);
+    absl::Duration resume_pause = absl::Milliseconds(100);
     absl::Duration retry_after = absl::Seconds(1);  // told to those who are turned away
     absl::Duration reconnect_pause = absl::Milliseconds(100);
     int decisions_kept = 256;
@@ -69,10 +73,13 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   // Until it runs somewhere or has failed. `why`: what went wrong before, if anything.
   void Place(const std::shared_ptr<Flight>& flight, absl::Status why);
   // `prompt`: set to the hashes of its blocks.
-  absl::StatusOr<Decision> Decide(const Flight& flight, const absl::Status& why,
-                                  std::vector<kv::BlockHash>* prompt);
-  absl::Status Submit(const Flight& flight, const Decision& decision);
-  void AddPlacedLoad(const AcceptedRequest& request, const Decision& decision);
+  absl::StatusOr<Decision> Decide(const Flight& flight, const std::vector<SequenceSpec>& sequences,
+                                  const absl::Status& why, std::vector<kv::BlockHash>* prompt);
+  absl::Status Submit(const std::vector<SequenceSpec>& sequences, const Decision& decision);
+  void AddPlacedLoad(const std::vector<SequenceSpec>& sequences, const Decision& decision);
+  // Nobody can take it now: turned away, or, when it was running already, kept for a while.
+  void FailOrStrand(const std::shared_ptr<Flight>& flight, absl::Status why);
+  void RetryStranded();
   void OpenLink(const WorkerId& worker, const std::string& address);
   std::shared_ptr<DecodeLink> LinkTo(const WorkerId& worker) const;
   std::shared_ptr<Flight> FlightOf(const std::string& request) const;
@@ -86,6 +93,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   const Clock& clock_;
   const std::string policy_name_;
   DecisionLog decisions_;
+  Stranded stranded_;
   std::atomic<int> inflight_ = 0;
   std::atomic<bool> draining_ = false;
 

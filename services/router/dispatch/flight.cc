@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/rpc/convert.h"
+#include "services/router/dispatch/continuation.h"
 
 namespace baton::router {
 namespace {
@@ -37,7 +38,8 @@ Flight::Flight(AcceptedRequest request, std::shared_ptr<EventSink> sink, FlightC
       metrics_(metrics),
       clock_(clock),
       sink_(std::move(sink)),
-      open_choices_(request_.n) {
+      open_choices_(request_.n),
+      attempt_id_(request_.id) {
   choices_.resize(request_.n);
   for (Choice& choice : choices_) {
     choice.text = std::make_unique<ChoiceText>(request_.model->tokenizer(), request_.sampling,
@@ -45,11 +47,26 @@ Flight::Flight(AcceptedRequest request, std::shared_ptr<EventSink> sink, FlightC
   }
 }
 
+std::vector<SequenceSpec> Flight::Sequences() const {
+  absl::MutexLock lock(&mutex_);
+  std::vector<SequenceSpec> sequences;
+  for (int32_t i = 0; i < request_.n; ++i) {
+    if (choices_[i].ended) continue;
+    SequenceSpec& spec = sequences.emplace_back(ContinuationOf(request_, i, choices_[i].tokens));
+    spec.id.request = attempt_id_;
+    // The first one's are everybody's, and nobody needs them twice.
+    if (i > 0 || prompt_told_ == request_.prompt.size()) spec.sampling.prompt_logprobs.reset();
+  }
+  return sequences;
+}
+
 bool Flight::PlaceOn(const Decision& decision) {
   absl::MutexLock lock(&mutex_);
   if (sink_ == nullptr) return false;
   worker_ = decision.decode;
-  prompt_scored_ = 0;
+  if (prompt_told_ < request_.prompt.size()) prompt_scored_ = 0;
+  if (started_) return true;  // the client knows the rest already
+  started_ = true;
   std::vector<Event> events;
   events.push_back(
       Started{.request = request_.id,
@@ -57,7 +74,6 @@ bool Flight::PlaceOn(const Decision& decision) {
               .seed = *request_.sampling.seed,
               .decode = decision.decode,
               .prefill = decision.prefill.empty() ? WorkerId() : decision.prefill.front()});
-  if (!failed_workers_.empty()) return true;  // the client knows the rest already
   if (request_.echo && !EchoesTokens(request_)) {
     const std::string text = request_.model->tokenizer().Decode(request_.prompt, true);
     for (int32_t i = 0; i < request_.n; ++i) events.push_back(Piece{.choice = i, .text = text});
@@ -88,6 +104,8 @@ absl::Status Flight::OnDeltas(const WorkerId& worker,
 absl::Status Flight::OnWorkerLost(const WorkerId& worker, const absl::Status& why) {
   absl::MutexLock lock(&mutex_);
   if (sink_ == nullptr || worker != worker_) return absl::OkStatus();
+  admitted_ = true;
+  ++losses_;
   return FailOrRetry(Unavailable("the decode worker was lost ({}); try again", MessageOf(why)));
 }
 
@@ -106,6 +124,27 @@ std::vector<WorkerId> Flight::failed_workers() const {
   return failed_workers_;
 }
 
+void Flight::ForgetFailures() {
+  absl::MutexLock lock(&mutex_);
+  failed_workers_.clear();
+}
+
+int Flight::losses() const {
+  absl::MutexLock lock(&mutex_);
+  return losses_;
+}
+
+bool Flight::admitted() const {
+  absl::MutexLock lock(&mutex_);
+  return admitted_;
+}
+
+absl::Duration Flight::StrandedUntil(absl::Duration proposed) {
+  absl::MutexLock lock(&mutex_);
+  if (!stranded_until_) stranded_until_ = proposed;
+  return *stranded_until_;
+}
+
 WorkerId Flight::worker() const {
   absl::MutexLock lock(&mutex_);
   return worker_;
@@ -119,6 +158,7 @@ bool Flight::over() const {
 // ---- one delta ---------------------------------------------------------------------------------
 
 absl::Status Flight::Apply(const v1::SequenceDelta& delta, std::vector<Event>& events) {
+  if (delta.request_id() != attempt_id_.value()) return absl::OkStatus();  // of an earlier attempt
   if (delta.choice() < 0 || delta.choice() >= request_.n) {
     return Internal("the decode worker spoke of choice {} of {}", delta.choice(), request_.n);
   }
@@ -133,7 +173,10 @@ absl::Status Flight::Apply(const v1::SequenceDelta& delta, std::vector<Event>& e
   }
   RETURN_IF_ERROR(TakePrompt(delta, events));
   // The first choice's: the others find its prompt in the cache, which is no merit of the cache.
-  if (delta.has_times() && delta.choice() == 0) cached_tokens_ = delta.times().cached_tokens();
+  // Nor is what an earlier worker's output has left there.
+  if (delta.has_times() && delta.choice() == 0 && choice.tokens.empty()) {
+    cached_tokens_ = delta.times().cached_tokens();
+  }
   NoteTokenTime(choice, delta.tokens_size());
   // The token that ended it stands for no text.
   const bool hidden = finish == FinishReason::kStop && delta.tokens_size() > 0;
@@ -204,7 +247,7 @@ void Flight::TakeTokens(Choice& choice, const v1::SequenceDelta& delta, int num_
   if (!piece.text.empty() || !piece.tokens.empty()) events.push_back(std::move(piece));
   if (!stop) return;
   if (delta.finish() == v1::FINISH_REASON_UNSPECIFIED) {
-    crew_.CancelOnWorker(worker_, request_.id, delta.choice());
+    crew_.CancelOnWorker(worker_, attempt_id_, delta.choice());
   }
   EndChoice(choice, delta.choice(), FinishReason::kStop, *std::move(stop), events);
 }
@@ -218,6 +261,10 @@ void Flight::EndChoice(Choice& choice, int32_t index, FinishReason reason, std::
 
 void Flight::NoteTokenTime(Choice& choice, int tokens) {
   if (tokens == 0) return;
+  admitted_ = true;
+  losses_ = 0;
+  failed_workers_.clear();
+  stranded_until_.reset();
   const absl::Duration now = clock_.Monotonic();
   if (!ttft_) {
     ttft_ = now - request_.accepted_at;
@@ -242,21 +289,24 @@ void Flight::Complete(std::vector<Event> events) {
   Land();
 }
 
-// With nothing generated the request can begin anew elsewhere and nobody will know.
+// Another worker goes on from the tokens the client has, and nobody will know: a token depends on
+// those before it alone.
 absl::Status Flight::FailOrRetry(const absl::Status& status) {
-  if (!HasOutput() && MayRetry(status)) {
-    crew_.CancelOnWorker(worker_, request_.id, std::nullopt);
-    failed_workers_.push_back(worker_);
-    worker_ = WorkerId();
-    return status;
+  if (!MayRetry(status)) {
+    FailLocked(status);
+    return absl::OkStatus();
   }
-  FailLocked(status);
-  return absl::OkStatus();
+  if (absl::IsInternal(status)) ++losses_;
+  crew_.CancelOnWorker(worker_, attempt_id_, std::nullopt);
+  failed_workers_.push_back(worker_);
+  worker_ = WorkerId();
+  attempt_id_ = AttemptId(request_.id, ++attempt_);
+  return status;
 }
 
 void Flight::FailLocked(const absl::Status& status) {
   metrics_.RequestEnded("failed", clock_.Monotonic() - request_.accepted_at);
-  crew_.CancelOnWorker(worker_, request_.id, std::nullopt);
+  crew_.CancelOnWorker(worker_, attempt_id_, std::nullopt);
   std::vector<Event> events;
   events.push_back(Failed{status});
   (void)sink_->OnEvents(std::move(events));
@@ -265,7 +315,7 @@ void Flight::FailLocked(const absl::Status& status) {
 
 void Flight::CancelLocked() {
   metrics_.RequestEnded("cancelled", clock_.Monotonic() - request_.accepted_at);
-  crew_.CancelOnWorker(worker_, request_.id, std::nullopt);
+  crew_.CancelOnWorker(worker_, attempt_id_, std::nullopt);
   Land();
 }
 
@@ -276,11 +326,6 @@ void Flight::Tell(std::vector<Event> events) {
 void Flight::Land() {
   sink_ = nullptr;
   crew_.Landed(request_.id);
-}
-
-bool Flight::HasOutput() const {
-  return std::any_of(choices_.begin(), choices_.end(),
-                     [](const Choice& choice) { return choice.text->num_tokens() > 0; });
 }
 
 }  // namespace baton::router

@@ -40,11 +40,14 @@ class Flight {
 
   const AcceptedRequest& request() const { return request_; }
 
+  // What is left to run: every choice that has not ended, from where the client has it. In the name
+  // of this attempt; each placement is another one. Nothing changes it between two placements.
+  std::vector<SequenceSpec> Sequences() const;
   // Where it runs now; called before its sequences are submitted there. False: it is over already.
   bool PlaceOn(const Decision& decision);
   // News from `worker`; ignored when the flight is somewhere else by now, or over. When it cannot
-  // go on there but nothing has been generated yet, the flight stays up and the reason is returned:
-  // place it again or fail it.
+  // go on there but could on another worker, the flight stays up and the reason is returned: place
+  // it again or fail it.
   absl::Status OnDeltas(const WorkerId& worker,
                         const std::vector<const v1::SequenceDelta*>& deltas);
   // The worker is lost, or does not take it. As above: not OK when it may be placed again.
@@ -54,8 +57,17 @@ class Flight {
   // The client wants no more. Nothing is told to the door any more.
   void Cancel();
 
-  // Workers that failed it, newest last.
+  // Workers that could not go on with it since its last token, newest last; asked again only after
+  // ForgetFailures().
   std::vector<WorkerId> failed_workers() const;
+  void ForgetFailures();
+  // Workers that died or broke under it since its last token: is it the request that kills them?
+  int losses() const;
+  // A worker has had it: it is not turned away any more.
+  bool admitted() const;
+  // When nobody can take it: how long that has been put up with already decides. `proposed`, or
+  // what was proposed first since its last token.
+  absl::Duration StrandedUntil(absl::Duration proposed);
   WorkerId worker() const;
   bool over() const;
 
@@ -83,7 +95,6 @@ class Flight {
   void CancelLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Tell(std::vector<Event> events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Land() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool HasOutput() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const AcceptedRequest request_;
   FlightCrew& crew_;
@@ -93,7 +104,13 @@ class Flight {
   mutable absl::Mutex mutex_;
   std::shared_ptr<EventSink> sink_ ABSL_GUARDED_BY(mutex_);  // null: over
   WorkerId worker_ ABSL_GUARDED_BY(mutex_);                  // empty: between two placements
+  int attempt_ ABSL_GUARDED_BY(mutex_) = 1;
+  RequestId attempt_id_ ABSL_GUARDED_BY(mutex_);
   std::vector<WorkerId> failed_workers_ ABSL_GUARDED_BY(mutex_);
+  int losses_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool admitted_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<absl::Duration> stranded_until_ ABSL_GUARDED_BY(mutex_);
+  bool started_ ABSL_GUARDED_BY(mutex_) = false;  // the client has been told
   std::vector<Choice> choices_ ABSL_GUARDED_BY(mutex_);
   int32_t open_choices_ ABSL_GUARDED_BY(mutex_);
   // With prompt_logprobs: tokens of the prompt that this worker has scored, and that the client was

@@ -29,8 +29,7 @@ RouterMetrics::RouterMetrics()
       completion_tokens_(metrics_.AddCounter("baton_completion_tokens_total",
                                              "Tokens generated for completed requests")),
       resubmitted_(metrics_.AddCounter("baton_requests_resubmitted_total",
-                                       "Times a request went to another worker before its first "
-                                       "token")) {}
+                                       "Times a request went on on another decode worker")) {}
 
 void RouterMetrics::RequestEnded(std::string_view outcome, absl::Duration total) {
   metrics_

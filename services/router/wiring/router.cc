@@ -50,6 +50,7 @@ class WiredRouter : public Router {
       : model_(std::move(model)),
         roster_({}, clock),
         dispatcher_({.inflight_requests_max = options.inflight_requests_max,
+                     .resume_timeout = options.resume_timeout,
                      .decisions_kept = options.decisions_kept},
                     std::move(policy), roster_, metrics_, clock),
         intake_({}, *model_, roster_, clock),

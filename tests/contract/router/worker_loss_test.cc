@@ -7,6 +7,7 @@ namespace baton::router {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using Json = nlohmann::ordered_json;
 
 constexpr char kText[] = "/v1/completions";
@@ -34,11 +35,19 @@ TEST(WorkerLossTest, BeforeTheFirstTokenTheRequestBeginsAnewElsewhere) {
   ASSERT_TRUE(response.has_value());
   EXPECT_EQ(response->status, 200);
   EXPECT_EQ(SseData(response->body).back(), "[DONE]");
-  EXPECT_EQ(second.worker->WaitForSubmit().sequences(0).request_id(), id);
+  const v1::Sequence again = second.worker->WaitForSubmit().sequences(0);
+  EXPECT_EQ(again.request_id(), id + "~2") << "one name per attempt";
+  EXPECT_EQ(again.resumed_tokens(), 0);
 }
 
-TEST(WorkerLossTest, BeforeTheFirstByteAndWithNobodyElseItIs503) {
-  RouterCluster cluster;
+config::RouterOptions Impatient() {
+  config::RouterOptions options;
+  options.resume_timeout = absl::Milliseconds(200);
+  return options;
+}
+
+TEST(WorkerLossTest, BeforeTheFirstByteAndWithNobodyElseInTimeItIs503) {
+  RouterCluster cluster(Impatient());
   auto decode = cluster.AddDecode();
   RawHttp http(cluster.http());
   http.Write(RawRequest("POST", kText, kStream));
@@ -51,8 +60,8 @@ TEST(WorkerLossTest, BeforeTheFirstByteAndWithNobodyElseItIs503) {
   EXPECT_TRUE(cluster.WaitInflight(0));
 }
 
-TEST(WorkerLossTest, AfterTheFirstTokenTheStreamEndsInAnErrorEvent) {
-  RouterCluster cluster;
+TEST(WorkerLossTest, AfterTheFirstTokenAndWithNobodyElseInTimeTheStreamEndsInAnErrorEvent) {
+  RouterCluster cluster(Impatient());
   auto decode = cluster.AddDecode();
   RawHttp http(cluster.http());
   http.Write(RawRequest("POST", kText, kStream));
@@ -63,6 +72,71 @@ TEST(WorkerLossTest, AfterTheFirstTokenTheStreamEndsInAnErrorEvent) {
   const std::string rest = http.ReadUntil("data: [DONE]");
   EXPECT_THAT(rest, HasSubstr("decode worker was lost"));
   EXPECT_THAT(rest, HasSubstr("service_unavailable_error"));
+}
+
+TEST(WorkerLossTest, AfterTheFirstTokenTheRequestGoesOnElsewhereFromWhatTheClientHas) {
+  RouterCluster cluster;
+  auto first = cluster.AddDecode("decode-0");
+  RawHttp http(cluster.http());
+  http.Write(
+      RawRequest("POST", kText, R"({"prompt":"x","stream":true,"max_tokens":8,"seed":7,"n":2})"));
+  const v1::SubmitSequences begun = first.worker->WaitForSubmit();
+  const std::string id = begun.sequences(0).request_id();
+  const std::vector<int32_t> output = cluster.Tokens("abc");
+  const int sent = static_cast<int>(output.size());
+  first.worker->Tokens(id, 0, output);
+  first.worker->Tokens(id, 1, cluster.Tokens("z"), v1::FINISH_REASON_LENGTH);
+  const std::string head = http.ReadUntil("\"z\"");
+  auto second = cluster.AddDecode("decode-1");
+  first.worker->Die();
+
+  const v1::SubmitSequences rest = second.worker->WaitForSubmit();
+  ASSERT_EQ(rest.sequences_size(), 1) << "the second choice had ended";
+  const v1::Sequence& sequence = rest.sequences(0);
+  EXPECT_EQ(sequence.choice(), 0);
+  EXPECT_EQ(sequence.prompt_size(), begun.sequences(0).prompt_size() + sent);
+  EXPECT_EQ(sequence.resumed_tokens(), sent);
+  EXPECT_EQ(sequence.sampling().max_tokens(), 8 - sent);
+  EXPECT_EQ(sequence.sampling().seed(), 7u);
+  // What a worker still says about the attempt before is nobody's news.
+  second.worker->Tokens(id, 0, cluster.Tokens("?"));
+  second.worker->Tokens(sequence.request_id(), 0, cluster.Tokens("de"), v1::FINISH_REASON_LENGTH);
+  const std::string tail = http.ReadUntil("data: [DONE]");
+  EXPECT_THAT(head + tail, Not(HasSubstr("?")));
+  EXPECT_THAT(tail, HasSubstr("\"d"));
+  EXPECT_THAT(tail, Not(HasSubstr("error")));
+  EXPECT_TRUE(cluster.WaitInflight(0));
+}
+
+TEST(WorkerLossTest, ARunningRequestWaitsForAWorkerToComeBack) {
+  RouterCluster cluster;
+  auto decode = cluster.AddDecode("decode-0");
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  const std::string id = decode.worker->WaitForSubmit().sequences(0).request_id();
+  decode.worker->Tokens(id, 0, cluster.Tokens("wait "));
+  http.ReadUntil("data: ");
+  decode.worker->Die();
+  decode.attachment->Break();
+  ASSERT_TRUE(cluster.WaitReady(503));
+  auto again = cluster.AddDecode("decode-0-restarted");
+  again.worker->AnswerAll(cluster.Tokens("!"), v1::FINISH_REASON_LENGTH);
+  EXPECT_THAT(http.ReadUntil("data: [DONE]"), HasSubstr("\"!\""));
+}
+
+TEST(WorkerLossTest, ARequestThatBringsDownWorkerAfterWorkerIsGivenUp) {
+  RouterCluster cluster;
+  RawHttp http(cluster.http());
+  std::vector<RouterCluster::Decode> workers;
+  for (int i = 0; i < 3; ++i) {
+    workers.push_back(cluster.AddDecode("decode-" + std::to_string(i)));
+    if (i == 0) http.Write(RawRequest("POST", kText, kStream));
+    workers.back().worker->WaitForSubmit();
+    workers.back().worker->Die();
+  }
+  const auto response = http.Read();
+  ASSERT_TRUE(response.has_value());
+  EXPECT_EQ(response->status, 503);
 }
 
 TEST(WorkerLossTest, AFullWorkerMeansAnotherOneAndThen429) {
