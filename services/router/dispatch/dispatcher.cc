@@ -227,7 +227,7 @@ void Dispatcher::OnEvent(DecodeLink& link, const v1::DecodeEvent& event) {
   }
   for (auto& [flight, deltas] : news) {
     if (flight == nullptr) continue;  // over
-    const absl::Status retry = flight->OnDeltas(link.worker(), std::move(deltas));
+    const absl::Status retry = flight->OnDeltas(link.worker(), deltas);
     if (retry.ok()) continue;
     telemetry::LogInfo("dispatch", "request goes on elsewhere",
                        {{"request", flight->request().id.value()},
