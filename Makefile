@@ -5,6 +5,8 @@ MODEL ?= models/baton-demo
 JOBS ?= $(shell nproc)
 RUN_TARGETS := baton baton-router baton-prefill-worker baton-decode-worker
 QUESTION ?= What is disaggregated prefill?
+# Left to itself, Baton computes a prompt this short where its tokens are generated.
+UP_FLAGS ?= --placement always-remote
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test ci build binaries bench format lint clean

@@ -162,6 +162,23 @@ TEST_F(HandOverTest, OnlyTheMissingBlocksAreAskedFor) {
   EXPECT_EQ(needed.blocks.size(), 6u);
 }
 
+TEST_F(HandOverTest, APromptShorterThanABlockTravelsToo) {
+  const SequenceSpec spec = Spec("a", 3);
+  CHECK_OK(decode_.Post(Submit{spec, true}));
+  decode_.Step();
+  EXPECT_EQ(Needed().blocks.size(), 1u);
+}
+
+TEST_F(HandOverTest, WhatLittleACachedPrefixLeavesIsComputedHere) {
+  CHECK_OK(decode_.Post(Submit{Spec("a", 8)}));
+  StepUntilStill(decode_);
+  const SequenceSpec spec = Spec("b", 12);
+  CHECK_OK(decode_.Post(Submit{spec, true}));
+  StepUntilStill(decode_);
+  EXPECT_EQ(Ids(spec.id), Expected(spec));
+  EXPECT_FALSE(decode_.observer().told(spec.id).times.remote_prefill);
+}
+
 TEST_F(HandOverTest, AfterArrivalItIsAsIfItHadBeenPrefilledHere) {
   const SequenceSpec spec = Spec("a", 30);
   CHECK_OK(decode_.Post(Submit{spec, true}));

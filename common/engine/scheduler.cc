@@ -177,7 +177,9 @@ void Scheduler::Admit(Sequence& sequence, StepPlan& plan) {
   } else {
     sequence.num_computed = taken * space_.block_tokens;
   }
-  if (sequence.remote_prefill && sequence.pending_tokens() > space_.block_tokens) {
+  // What little a cached prefix leaves is not worth a trip.
+  const bool nearly_cached = taken > 0 && sequence.pending_tokens() <= space_.block_tokens;
+  if (sequence.remote_prefill && !nearly_cached) {
     sequence.state = SequenceState::kAwaitingKv;
     sequence.first_block = taken;
     ++num_awaiting_;

@@ -38,8 +38,8 @@ Flight::Flight(AcceptedRequest request, std::shared_ptr<EventSink> sink, FlightC
       metrics_(metrics),
       clock_(clock),
       sink_(std::move(sink)),
-      open_choices_(request_.n),
-      attempt_id_(request_.id) {
+      attempt_id_(request_.id),
+      open_choices_(request_.n) {
   choices_.resize(request_.n);
   for (Choice& choice : choices_) {
     choice.text = std::make_unique<ChoiceText>(request_.model->tokenizer(), request_.sampling,

@@ -16,7 +16,8 @@ constexpr size_t kCandidatesKept = 32;
 
 // Held, not just expected: else the engine would find the prompt missing and have nobody to ask.
 bool NearlyCached(const WorkerState& decode, const PlacementRequest& request) {
-  return request.prompt_tokens - decode.held_tokens() <= decode.profile.block_tokens;
+  const int32_t held = decode.held_tokens();
+  return held > 0 && request.prompt_tokens - held <= decode.profile.block_tokens;
 }
 
 }  // namespace
@@ -70,7 +71,8 @@ std::vector<CostPolicy::Option> CostPolicy::OptionsOf(const PlacementRequest& re
     const auto pool = std::find_if(pools.begin(), pools.end(), [&](const Pool& candidates) {
       return MayBePaired(decode, *candidates.partners.front().worker);
     });
-    // A block or less is computed where it is, whoever says otherwise: the engine does so too.
+    // What little a cached prefix leaves is computed beside it, whoever says otherwise: the engine
+    // does so too.
     const bool remote = pool != pools.end() && !NearlyCached(decode, request);
     if (where_ != Where::kRemote || !remote) {
       const Estimate local = model_.Local(decode, request.prompt_tokens, request.choices);

@@ -137,6 +137,7 @@ TEST(PolicyTest, AlwaysLocalAndAlwaysRemoteDoAsTheySay) {
   const PlacementSnapshot snapshot{{Decode()}, {Prefill()}};
   EXPECT_TRUE(Decide("always-local", Request(5000), snapshot).prefill.empty());
   EXPECT_THAT(Names(Decide("always-remote", Request(40), snapshot).prefill), ElementsAre("p0"));
+  EXPECT_THAT(Names(Decide("always-remote", Request(5), snapshot).prefill), ElementsAre("p0"));
   EXPECT_TRUE(Decide("always-remote", Request(40), {{Decode()}, {}}).prefill.empty());
 }
 
