@@ -28,8 +28,10 @@ struct RouterOptions {
 
   absl::Duration header_timeout =
       absl::Seconds(10);  // from connection (or last answer) to a whole header
-  absl::Duration body_timeout = absl::Seconds(30);     // for a whole body
-  absl::Duration send_timeout = absl::Seconds(30);     // a client that does not read
+  absl::Duration body_timeout = absl::Seconds(30);  // for a whole body
+  absl::Duration send_timeout = absl::Seconds(30);  // a client that does not read
+  absl::Duration stream_keepalive =
+      absl::Seconds(15);  // a silent stream gets a comment so often; 0: never
   absl::Duration request_timeout = absl::Minutes(10);  // whole request; 0: none
   absl::Duration resume_timeout =
       absl::Seconds(30);  // a running request whose worker died waits so long for another

@@ -86,6 +86,11 @@ void RouterOptions::AddTo(OptionSet& set) {
           {.min = 0.1, .max = 3600, .help = "time for a whole request body to arrive"});
   set.Add("send_timeout", &send_timeout,
           {.min = 0.1, .max = 3600, .help = "time a client may leave output unread"});
+  set.Add("stream_keepalive", &stream_keepalive,
+          {.min = 0.01,
+           .max = 3600,
+           .zero = "never",
+           .help = "a comment in an SSE stream after so long a silence, for proxies on the way"});
   set.Add("request_timeout", &request_timeout,
           {.min = 0.01, .max = 86400, .zero = "none", .help = "time for a whole request"});
   set.Add("resume_timeout", &resume_timeout,

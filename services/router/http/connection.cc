@@ -21,6 +21,7 @@
 #include <optional>
 
 #include "absl/time/time.h"
+#include "common/base/clock.h"
 #include "fmt/format.h"
 #include "services/router/http/http_head.h"
 
@@ -41,7 +42,8 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
       : state_(state),
         socket_(std::move(socket)),
         read_timer_(socket_.get_executor()),
-        write_timer_(socket_.get_executor()) {
+        write_timer_(socket_.get_executor()),
+        idle_timer_(socket_.get_executor()) {
     state_.handler->OnConnections(++state_.open_connections);
   }
   ~Connection() override { state_.handler->OnConnections(--state_.open_connections); }
@@ -81,12 +83,23 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
     unsent_bytes_ += bytes.size() - reserved;
     if (!bytes.empty()) out_.push_back(std::move(bytes));
     answer_ended_ = answer_ended_ || last;
-    if (last) on_gone_ = nullptr;
+    if (last) {
+      on_gone_ = nullptr;
+      ForgetIdle();
+    }
+    last_enqueued_ = Now();
     WriteNext();
   }
   void SetOnGone(std::function<void()> callback) {
     if (gone()) return callback();
     if (answering_ && !answer_ended_) on_gone_ = std::move(callback);
+  }
+  void SetOnIdle(absl::Duration silence, std::function<void()> callback) {
+    if (gone() || !answering_ || answer_ended_) return;
+    idle_after_ = silence;
+    on_idle_ = std::move(callback);
+    last_enqueued_ = Now();
+    Arm(idle_timer_, idle_after_, &Connection::MaybeIdle);
   }
   void Gone();
   bool keep_alive_ = true;  // after this answer
@@ -107,6 +120,9 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
   void Linger();
   void Arm(asio::steady_timer& timer, absl::Duration patience, void (Connection::*late)());
   void ReadIsLate();
+  static absl::Duration Now() { return Clock::Real().Monotonic(); }
+  void MaybeIdle();
+  void ForgetIdle();
   HttpRequest TakeRequest();
 
   HttpServerState& state_;
@@ -120,6 +136,9 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
   bool lingering_ = false;
   size_t lingered_bytes_ = 0;
   std::function<void()> on_gone_;
+  std::function<void()> on_idle_;
+  absl::Duration idle_after_;
+  absl::Duration last_enqueued_;
 
   std::deque<std::string> out_;      // not handed to the socket yet
   std::deque<std::string> writing_;  // the socket's
@@ -127,6 +146,7 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
   std::atomic<bool> gone_flag_ = false;
   asio::steady_timer read_timer_;
   asio::steady_timer write_timer_;
+  asio::steady_timer idle_timer_;
 };
 
 // ---- the writer
@@ -194,6 +214,12 @@ class ConnectionWriter : public ResponseWriter {
   void OnGone(std::function<void()> callback) override {
     connection_->Post([callback = std::move(callback)](Connection& c) mutable {
       c.SetOnGone(std::move(callback));
+    });
+  }
+
+  void OnIdle(absl::Duration silence, std::function<void()> callback) override {
+    connection_->Post([silence, callback = std::move(callback)](Connection& c) mutable {
+      c.SetOnIdle(silence, std::move(callback));
     });
   }
 
@@ -366,6 +392,22 @@ void Connection::OnWritten(error_code error, size_t bytes) {
   WriteNext();
 }
 
+// The timer is not moved with every write: it looks how long ago the last one was.
+void Connection::MaybeIdle() {
+  if (on_idle_ == nullptr) return;
+  const absl::Duration silence = Now() - last_enqueued_;
+  if (silence < idle_after_) {
+    return Arm(idle_timer_, idle_after_ - silence, &Connection::MaybeIdle);
+  }
+  on_idle_();
+  Arm(idle_timer_, idle_after_, &Connection::MaybeIdle);
+}
+
+void Connection::ForgetIdle() {
+  on_idle_ = nullptr;
+  idle_timer_.cancel();
+}
+
 void Connection::EndAnswer() {
   if (keep_alive_ && !state_.draining) return NextRequest();
   Linger();
@@ -385,6 +427,7 @@ void Connection::Gone() {
   if (gone_flag_.exchange(true)) return;
   read_timer_.cancel();
   write_timer_.cancel();
+  ForgetIdle();
   error_code ignored;
   socket_.shutdown(HttpSocket::shutdown_both, ignored);
   socket_.close(ignored);

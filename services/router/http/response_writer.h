@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
+
 namespace baton::router {
 
 struct HttpAnswer {
@@ -32,6 +34,8 @@ class ResponseWriter {
   // Called once if the client goes away before the end of the answer, on an I/O thread; at once if
   // it is gone already. Never after End().
   virtual void OnGone(std::function<void()> callback) = 0;
+  // Called whenever nothing was written for so long, on an I/O thread; never after the end.
+  virtual void OnIdle(absl::Duration silence, std::function<void()> callback) = 0;
   // A word for metrics: the pattern of the path, not the path.
   virtual void set_route(std::string_view route) = 0;
 };

@@ -36,9 +36,10 @@ openai::Api::Context ContextOf(const HttpRequest& request) {
 
 }  // namespace
 
-Routes::Routes(const openai::Api& api, const Roster& roster, const Dispatcher& dispatcher,
-               RouterMetrics& metrics, Spawn spawn)
-    : api_(api),
+Routes::Routes(const Options& options, const openai::Api& api, const Roster& roster,
+               const Dispatcher& dispatcher, RouterMetrics& metrics, Spawn spawn)
+    : options_(options),
+      api_(api),
       roster_(roster),
       dispatcher_(dispatcher),
       metrics_(metrics),
@@ -130,7 +131,7 @@ void Routes::OnAnswered(std::string_view route, int status) {
 std::shared_ptr<WebSocketListener> Routes::OnWebSocket(const HttpRequest& request,
                                                        std::weak_ptr<WebSocket> socket) {
   if (request.path != "/v1/ws") return nullptr;
-  return std::make_shared<WsCalls>(api_, std::move(socket), ContextOf(request));
+  return std::make_shared<WsCalls>(api_, spawn_, std::move(socket), ContextOf(request));
 }
 
 // ---- generation
@@ -152,13 +153,24 @@ void Routes::Generate(Endpoint endpoint, const HttpRequest& request,
   if (!call.ok()) return writer->Send(AnswerOf(call.status()));
   std::shared_ptr<openai::Outlet> outlet;
   if (call->stream) {
-    outlet = std::make_shared<SseOutlet>(writer);
+    outlet = StreamTo(writer);
   } else {
     outlet = std::make_shared<JsonOutlet>(writer);
   }
   auto running = std::make_shared<openai::RunningCall>();
   writer->OnGone([running] { running->Cancel(); });
   api_.Run(*std::move(call), ContextOf(request), std::move(outlet), *running);
+}
+
+std::shared_ptr<openai::Outlet> Routes::StreamTo(const std::shared_ptr<ResponseWriter>& writer) {
+  auto outlet = std::make_shared<SseOutlet>(writer);
+  if (options_.stream_keepalive > absl::ZeroDuration()) {
+    // Not kept alive by the connection, which would keep itself alive by it.
+    writer->OnIdle(options_.stream_keepalive, [weak = std::weak_ptr<SseOutlet>(outlet)] {
+      if (const auto stream = weak.lock()) stream->KeepAlive();
+    });
+  }
+  return outlet;
 }
 
 // ---- the rest

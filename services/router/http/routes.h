@@ -8,6 +8,7 @@
 
 #include "services/router/dispatch/dispatcher.h"
 #include "services/router/http/http_server.h"
+#include "services/router/http/spawn.h"
 #include "services/router/membership/roster.h"
 #include "services/router/openai/api.h"
 #include "services/router/telemetry/router_metrics.h"
@@ -18,11 +19,12 @@ namespace baton::router {
 // else on the I/O thread.
 class Routes : public HttpHandler {
  public:
-  // Runs a task on a thread that may be busy for a while; false: too many wait already.
-  using Spawn = std::function<bool(std::function<void()>)>;
+  struct Options {
+    absl::Duration stream_keepalive = absl::Seconds(15);  // 0: no comments in silent streams
+  };
   // Everything borrowed outlives the server that calls this.
-  Routes(const openai::Api& api, const Roster& roster, const Dispatcher& dispatcher,
-         RouterMetrics& metrics, Spawn spawn);
+  Routes(const Options& options, const openai::Api& api, const Roster& roster,
+         const Dispatcher& dispatcher, RouterMetrics& metrics, Spawn spawn);
 
   void OnRequest(HttpRequest request, std::shared_ptr<ResponseWriter> writer) override;
   std::shared_ptr<WebSocketListener> OnWebSocket(const HttpRequest& request,
@@ -49,6 +51,7 @@ class Routes : public HttpHandler {
   void Completion(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void Generate(openai::Endpoint endpoint, const HttpRequest& request,
                 std::shared_ptr<ResponseWriter> writer);
+  std::shared_ptr<openai::Outlet> StreamTo(const std::shared_ptr<ResponseWriter>& writer);
   void Models(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void OneModel(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void Tokenize(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
@@ -58,6 +61,7 @@ class Routes : public HttpHandler {
   void Metrics(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void DebugCluster(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
 
+  const Options options_;
   const openai::Api& api_;
   const Roster& roster_;
   const Dispatcher& dispatcher_;

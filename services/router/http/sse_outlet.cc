@@ -1,6 +1,7 @@
 #include "services/router/http/sse_outlet.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "services/router/intake/field_error.h"
 #include "services/router/openai/error_shape.h"
@@ -19,21 +20,47 @@ HttpAnswer AnswerOf(const absl::Status& status) {
 }
 
 bool SseOutlet::Send(std::string json) {
-  if (!begun_) {
-    begun_ = true;
-    writer_->Begin({.content_type = "text/event-stream; charset=utf-8",
-                    .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
-  }
-  return writer_->Write("data: " + json + "\n\n");
+  absl::MutexLock lock(&mutex_);
+  return SendLocked(std::move(json));
 }
 
 void SseOutlet::End() {
-  if (Send("[DONE]")) writer_->End();
+  absl::MutexLock lock(&mutex_);
+  EndLocked();
 }
 
 void SseOutlet::Fail(const absl::Status& status) {
-  if (!begun_) return writer_->Send(AnswerOf(status));
-  if (Send(openai::Dump(openai::ErrorJson(status)))) End();
+  absl::MutexLock lock(&mutex_);
+  if (begun_) {
+    if (SendLocked(openai::Dump(openai::ErrorJson(status)))) EndLocked();
+    return;
+  }
+  ended_ = true;
+  writer_->Send(AnswerOf(status));
+}
+
+void SseOutlet::KeepAlive() {
+  absl::MutexLock lock(&mutex_);
+  if (ended_) return;
+  BeginOnce();
+  (void)writer_->Write(": waiting\n\n");  // a client that is gone cancels by itself
+}
+
+void SseOutlet::BeginOnce() {
+  if (std::exchange(begun_, true)) return;
+  writer_->Begin({.content_type = "text/event-stream; charset=utf-8",
+                  .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
+}
+
+bool SseOutlet::SendLocked(std::string json) {
+  BeginOnce();
+  return writer_->Write("data: " + json + "\n\n");
+}
+
+void SseOutlet::EndLocked() {
+  if (!SendLocked("[DONE]")) return;
+  ended_ = true;
+  writer_->End();
 }
 
 bool JsonOutlet::Send(std::string json) {

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/base/status.h"
 #include "services/router/intake/field_error.h"
 #include "services/router/openai/error_shape.h"
 
@@ -10,6 +11,11 @@ namespace baton::router {
 using openai::Dump;
 using openai::Endpoint;
 using openai::Json;
+
+namespace {
+// A client sends one call and perhaps a cancel; more than this is no conversation.
+constexpr size_t kTextsWaitingMax = 16;
+}  // namespace
 
 class WsCalls::CallOutlet : public openai::Outlet {
  public:
@@ -32,20 +38,49 @@ class WsCalls::CallOutlet : public openai::Outlet {
 };
 
 void WsCalls::OnText(std::string text) {
-  auto body = api_.ParseBody(text);
-  if (!body.ok()) return Refuse(body.status());
-  if (body->value("type", Json()) == "cancel") {
-    std::shared_ptr<openai::RunningCall> running;
+  const auto take = [&] {
+    absl::MutexLock lock(&mutex_);
+    if (texts_.size() >= kTextsWaitingMax) return false;
+    texts_.push_back(std::move(text));
+    if (std::exchange(handling_, true)) return true;
+    if (spawn_([self = shared_from_this()] { self->HandleTexts(); })) return true;
+    handling_ = false;
+    texts_.clear();
+    return false;
+  };
+  if (!take()) Refuse(ResourceExhausted("too many requests wait to be tokenized; try again"));
+}
+
+void WsCalls::HandleTexts() {
+  for (;;) {
+    std::string text;
     {
       absl::MutexLock lock(&mutex_);
-      running = std::exchange(running_, nullptr);
+      handling_ = !texts_.empty();
+      if (!handling_) return;
+      text = std::move(texts_.front());
+      texts_.pop_front();
     }
-    if (running == nullptr) return;
-    running->Cancel();
-    (void)Send(R"({"type":"cancelled"})");
-    return;
+    Handle(text);
   }
-  Begin(*body);
+}
+
+void WsCalls::Handle(const std::string& text) {
+  auto body = api_.ParseBody(text);
+  if (!body.ok()) return Refuse(body.status());
+  if (body->value("type", Json()) != "cancel") return Begin(*body);
+  if (CancelRunning()) (void)Send(R"({"type":"cancelled"})");
+}
+
+bool WsCalls::CancelRunning() {
+  std::shared_ptr<openai::RunningCall> running;
+  {
+    absl::MutexLock lock(&mutex_);
+    running = std::exchange(running_, nullptr);
+  }
+  if (running == nullptr) return false;
+  running->Cancel();
+  return true;
 }
 
 void WsCalls::Begin(const Json& body) {
@@ -64,6 +99,7 @@ void WsCalls::Begin(const Json& body) {
   auto running = std::make_shared<openai::RunningCall>();
   {
     absl::MutexLock lock(&mutex_);
+    if (closed_) return;
     if (running_ != nullptr) {
       return Refuse(absl::FailedPreconditionError("a call is under way on this WebSocket already"));
     }
@@ -79,12 +115,12 @@ void WsCalls::Ended(const openai::RunningCall* call) {
 }
 
 void WsCalls::OnClosed() {
-  std::shared_ptr<openai::RunningCall> running;
   {
     absl::MutexLock lock(&mutex_);
-    running = std::exchange(running_, nullptr);
+    closed_ = true;
+    texts_.clear();
   }
-  if (running != nullptr) running->Cancel();
+  CancelRunning();
 }
 
 void WsCalls::Refuse(const absl::Status& status) { (void)Send(Dump(openai::ErrorJson(status))); }

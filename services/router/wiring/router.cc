@@ -62,9 +62,9 @@ class WiredRouter : public Router {
                     .request_timeout = TimeoutOf(options)},
                    intake_, dispatcher_, roster_),
         text_threads_(TextThreadsOf(options), kTextTasksWaitingMax),
-        routes_(api_, roster_, dispatcher_, metrics_, [this](std::function<void()> task) {
-          return text_threads_.Spawn(std::move(task));
-        }) {}
+        routes_(
+            {.stream_keepalive = options.stream_keepalive}, api_, roster_, dispatcher_, metrics_,
+            [this](std::function<void()> task) { return text_threads_.Spawn(std::move(task)); }) {}
   ~WiredRouter() override;
 
   absl::Status Listen(const config::RouterOptions& options);

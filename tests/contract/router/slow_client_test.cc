@@ -1,9 +1,13 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tests/contract/router/router_cluster.h"
 
 namespace baton::router {
 namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kStream[] = R"({"prompt":"x","stream":true})";
 
@@ -39,6 +43,40 @@ TEST(SlowClientTest, LeavingAWholeAnswerFreesItsWorkToo) {
   EXPECT_TRUE(Cancelled(*decode.worker, one));
   EXPECT_TRUE(Cancelled(*decode.worker, two));
   EXPECT_TRUE(cluster.WaitInflight(0));
+}
+
+// Through a proxy that cuts what is silent for long, a prompt may take its time.
+TEST(SlowClientTest, ASilentStreamGetsCommentsUntilItEnds) {
+  config::RouterOptions options;
+  options.stream_keepalive = absl::Milliseconds(20);
+  RouterCluster cluster(options);
+  auto decode = cluster.AddDecode();
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", "/v1/completions", kStream));
+  const std::string id = decode.worker->WaitForSubmit().sequences(0).request_id();
+  EXPECT_THAT(http.ReadUntil(": waiting\n\n"), HasSubstr("text/event-stream"));
+  http.ReadUntil(": waiting\n\n");
+  decode.worker->Tokens(id, 0, cluster.Tokens("a"));
+  EXPECT_THAT(http.ReadUntil("data: "), Not(HasSubstr("[DONE]")));
+  http.ReadUntil(": waiting\n\n");
+  decode.worker->Error(id, 0, static_cast<int>(absl::StatusCode::kInvalidArgument), "broken");
+  EXPECT_THAT(http.ReadUntil("[DONE]\n\n"), HasSubstr("broken"));
+  // The connection serves the next request, and no comment gets into its answer.
+  http.ReadUntil("0\r\n\r\n");
+  http.Write(RawRequest("GET", "/health/live", ""));
+  EXPECT_THAT(http.ReadUntil("}"), Not(HasSubstr("waiting")));
+}
+
+TEST(SlowClientTest, WithoutKeepaliveAFailureKeepsItsStatus) {
+  config::RouterOptions options;
+  options.stream_keepalive = absl::ZeroDuration();
+  RouterCluster cluster(options);
+  auto decode = cluster.AddDecode();
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", "/v1/completions", kStream));
+  const std::string id = decode.worker->WaitForSubmit().sequences(0).request_id();
+  decode.worker->Error(id, 0, static_cast<int>(absl::StatusCode::kInvalidArgument), "broken");
+  EXPECT_THAT(http.ReadUntil("\r\n"), HasSubstr("400"));
 }
 
 TEST(SlowClientTest, AClientThatDoesNotReadIsCutOffAtTheBoundAndOthersGoOn) {
