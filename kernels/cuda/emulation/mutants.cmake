@@ -3,7 +3,7 @@
 #   kernels_cuda_mutant(LaunchWithoutBarrier SOURCE attention/paged_decode.cu
 #                       REPLACE "SyncBlock();" WITH "" )
 # gives a library source whose launcher, Launch() of the source's header, is called as the mutant is.
-# The first place that reads REPLACE is changed; that there is none stops the configuration.
+# The first place that reads REPLACE is changed; that there is none stops the build of the mutants.
 set(BATON_MUTANTS "")
 function(kernels_cuda_mutant name)
   cmake_parse_arguments(PARSE_ARGV 1 A "" "SOURCE;REPLACE;WITH" "")
@@ -12,14 +12,16 @@ function(kernels_cuda_mutant name)
   file(READ ${source} text)
   string(FIND "${text}" "${A_REPLACE}" at)
   if(at EQUAL -1)
-    message(FATAL_ERROR "mutant ${name}: ${A_SOURCE} does not read '${A_REPLACE}' any more")
+    set(text "#error mutant ${name}: ${A_SOURCE} does not read '${A_REPLACE}' any more")
+  else()
+    string(LENGTH "${A_REPLACE}" length)
+    math(EXPR end "${at} + ${length}")
+    string(SUBSTRING "${text}" 0 ${at} before)
+    string(SUBSTRING "${text}" ${end} -1 after)
+    set(text "${before}${A_WITH}${after}")
   endif()
-  string(LENGTH "${A_REPLACE}" length)
-  math(EXPR end "${at} + ${length}")
-  string(SUBSTRING "${text}" 0 ${at} before)
-  string(SUBSTRING "${text}" ${end} -1 after)
   set(mutant ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}.cu)
-  file(GENERATE OUTPUT ${mutant} CONTENT "${before}${A_WITH}${after}")
+  file(GENERATE OUTPUT ${mutant} CONTENT "${text}")
   set_source_files_properties(${mutant} PROPERTIES
     GENERATED ON LANGUAGE CXX COMPILE_DEFINITIONS Launch=${name} COMPILE_OPTIONS -O0)
   set(BATON_MUTANTS ${BATON_MUTANTS} ${mutant} PARENT_SCOPE)

@@ -9,7 +9,9 @@
 #if defined(__CUDACC__)
 #define BATON_ON_DEVICE 1
 #define BATON_DEVICE __device__ __forceinline__
-#define BATON_KERNEL(max_threads) __global__ __launch_bounds__(max_threads)
+// One block at a time is enough: asked for nothing, the compiler saves registers for a second or
+// third one and spills a few bytes for it.
+#define BATON_KERNEL(max_threads) __global__ __launch_bounds__(max_threads, 1)
 #define BATON_UNROLL _Pragma("unroll")
 #define BATON_UNROLL_BY_8 _Pragma("unroll 8")
 #else
