@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/activation/silu_mul.h"
 #include "kernels/cuda/attention/paged_decode.h"
+#include "kernels/cuda/attention/paged_prefill.h"
 #include "kernels/cuda/embedding/embed.h"
 #include "kernels/cuda/kv/block_checksum.h"
 #include "kernels/cuda/kv/block_copy.h"
@@ -59,6 +60,11 @@ Error CheckPool(const KvView& kv) {
                   CheckMultiple("kv.head_dim", kv.head_dim, 8)});
 }
 
+Error CheckHeadDim(int32_t dim) {
+  if (dim == 64 || dim == 96 || dim == 128 || dim == 256) return std::nullopt;
+  return Refuse("kv.head_dim", dim, "64, 96, 128 or 256 is needed");
+}
+
 Error CheckHeads(int32_t num_q_heads, const KvView& kv) {
   if (num_q_heads > 0 && num_q_heads % kv.num_kv_heads == 0) return std::nullopt;
   return Refuse(
@@ -106,11 +112,8 @@ Error Check(const QkNormRopeKvArgs& args) {
 }
 
 Error Check(const PagedDecodeArgs& args) {
-  const int32_t dim = args.kv.head_dim;
   if (Error error = CheckPool(args.kv)) return error;
-  if (dim != 64 && dim != 96 && dim != 128 && dim != 256) {
-    return Refuse("kv.head_dim", dim, "64, 96, 128 or 256 is needed");
-  }
+  if (Error error = CheckHeadDim(args.kv.head_dim)) return error;
   if (Error error = CheckHeads(args.num_q_heads, args.kv)) return error;
   const int64_t tokens_max = int64_t{args.blocks_max} * args.kv.block_tokens;
   return FirstOf({CheckPointer("q", args.q), CheckPointer("context_tokens", args.context_tokens),
@@ -123,6 +126,29 @@ Error Check(const PagedDecodeArgs& args) {
                   PagedDecodeWorkspaceBytes(args) == 0
                       ? std::nullopt
                       : CheckPointer("workspace", args.workspace)});
+}
+
+Error Check(const PagedPrefillArgs& args) {
+  if (Error error = CheckPool(args.kv)) return error;
+  if (Error error = CheckHeadDim(args.kv.head_dim)) return error;
+  if (Error error = CheckHeads(args.num_q_heads, args.kv)) return error;
+  if (args.kv.dtype != DType::kBF16) {
+    return "kv.dtype is " + std::string(NameOf(args.kv.dtype)) + ": bf16 is needed";
+  }
+  if (!(args.scale > 0)) {
+    return "scale is " + std::to_string(args.scale) + ": a positive one is needed";
+  }
+  return FirstOf({CheckPointer("q", args.q), CheckPointer("query_begin", args.query_begin),
+                  CheckPointer("query_tokens", args.query_tokens),
+                  CheckPointer("context_tokens", args.context_tokens),
+                  CheckPointer("block_tables", args.block_tables), CheckPointer("out", args.out),
+                  CheckDType("out_dtype", args.out_dtype),
+                  CheckRange("layer", args.layer, 0, args.kv.num_layers - 1),
+                  CheckRange("batch", args.batch, 1, kGridYzMax),
+                  CheckRange("window", args.window, 0, kGridXMax),
+                  CheckRange("blocks_max", args.blocks_max, 1, kGridXMax),
+                  CheckRange("query_tokens_max", args.query_tokens_max, 1,
+                             int64_t{args.blocks_max} * args.kv.block_tokens)});
 }
 
 Error Check(const KvBlockCopyArgs& args) {

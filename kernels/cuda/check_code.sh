@@ -1,7 +1,8 @@
 #!/bin/sh
 # Looks at what nvcc has made of the kernels, with no GPU needed:
 #   - no kernel spills registers or keeps arrays in local memory
-#   - decode attention copies 16 bytes at a time to shared memory, prefill runs on tensor cores
+#   - decode attention copies 16 bytes at a time to shared memory, as prefill attention
+#     does, which multiplies on tensor cores
 #   - every architecture asked for is there
 #
 #   check_code.sh libkernels_cuda.a FOLDER-OF-CUOBJDUMP [ARCHITECTURE …]
@@ -51,6 +52,9 @@ must_have() {
 }
 must_have DecodeSplitKernel LDGSTS.E.BYPASS.128 "16-byte copies to shared memory"
 must_have DecodeSplitKernel LDS.128 "16-byte loads from shared memory"
+must_have PrefillKernel HMMA.16816.F32.BF16 "products on tensor cores"
+must_have PrefillKernel LDSM.16.MT88.4 "values transposed on the way from shared memory"
+must_have PrefillKernel LDGSTS.E.BYPASS.128 "16-byte copies to shared memory"
 must_have BlockCopyKernel LDG.E.128 "16-byte loads"
 
 awk '{ kernels[$4]; archs[$1] } END { printf "%d kernels, %d architectures", length(kernels), length(archs) }' "$folder/usage"

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "kernels/cuda/attention/paged_decode.h"
+#include "kernels/cuda/attention/paged_prefill.h"
 #include "kernels/cuda/kv/block_checksum.h"
 #include "kernels/cuda/kv/block_copy.h"
 #include "kernels/cuda/norm/rms_norm.h"
@@ -39,6 +40,21 @@ class CudaCheckTest : public ::testing::Test {
             .num_q_heads = 4,
             .out = floats_.data()};
   }
+  PagedPrefillArgs Prefill() {
+    PagedPrefillArgs args = {.q = floats_.data(),
+                             .kv = Decode().kv,
+                             .query_begin = ints_.data(),
+                             .query_tokens = ints_.data(),
+                             .context_tokens = ints_.data(),
+                             .block_tables = ints_.data(),
+                             .blocks_max = 4,
+                             .query_tokens_max = 64,
+                             .batch = 1,
+                             .num_q_heads = 4,
+                             .out = floats_.data()};
+    args.kv.dtype = DType::kBF16;
+    return args;
+  }
 
   DeviceArray<float> floats_;
   DeviceArray<int32_t> ints_;
@@ -47,6 +63,7 @@ class CudaCheckTest : public ::testing::Test {
 TEST_F(CudaCheckTest, WhatIsPossiblePasses) {
   EXPECT_EQ(Check(Norm()), std::nullopt);
   EXPECT_EQ(Check(Decode()), std::nullopt);
+  EXPECT_EQ(Check(Prefill()), std::nullopt);
 }
 
 TEST_F(CudaCheckTest, RefusalsNameTheFieldItsValueAndTheLimit) {
@@ -104,6 +121,32 @@ TEST_F(CudaCheckTest, EveryDecodeShapeFitsTheSmallestDevice) {
         EXPECT_LE(plan.split.shared_bytes, kSmallestDevice.shared_bytes_per_block);
         EXPECT_GE(plan.heads_per_block * plan.head_groups, group);
       }
+    }
+  }
+}
+
+TEST_F(CudaCheckTest, PrefillNeedsABf16PoolAndAPositiveScale) {
+  PagedPrefillArgs args = Prefill();
+  args.kv.dtype = DType::kF32;
+  EXPECT_THAT(Check(args), Optional(HasSubstr("kv.dtype is f32: bf16 is needed")));
+  args = Prefill();
+  args.scale = 0;
+  EXPECT_THAT(Check(args), Optional(HasSubstr("scale is 0")));
+  args = Prefill();
+  args.query_tokens_max = 65;
+  EXPECT_THAT(Check(args), Optional(HasSubstr("query_tokens_max is 65: from 1 to 64")));
+}
+
+TEST_F(CudaCheckTest, EveryPrefillShapeFitsTheSmallestDeviceAndHasAllRows) {
+  for (const int32_t head_dim : {64, 96, 128, 256}) {
+    for (const int32_t group : {1, 2, 3, 7, 8, 12}) {
+      PagedPrefillArgs args = Prefill();
+      args.kv.head_dim = head_dim;
+      args.num_q_heads = 2 * group;
+      const LaunchShape shape = Choose(args, kSmallestDevice);
+      EXPECT_LE(shape.shared_bytes, kSmallestDevice.shared_bytes_per_block);
+      EXPECT_GE(int32_t(shape.grid_x) * 64, 64 * group);
+      EXPECT_EQ(shape.grid_y, 2u);
     }
   }
 }

@@ -3,6 +3,8 @@
 #include "kernels/cuda/activation/silu_mul.h"
 #include "kernels/cuda/attention/paged_decode.h"
 #include "kernels/cuda/attention/paged_decode_shape.h"
+#include "kernels/cuda/attention/paged_prefill.h"
+#include "kernels/cuda/attention/paged_prefill_shape.h"
 #include "kernels/cuda/embedding/embed.h"
 #include "kernels/cuda/kv/block_checksum.h"
 #include "kernels/cuda/kv/block_copy.h"
@@ -82,6 +84,15 @@ size_t PagedDecodeWorkspaceBytes(const PagedDecodeArgs& args) {
   if (splits == 1) return 0;
   return size_t(args.batch) * size_t(args.num_q_heads) * size_t(splits) *
          size_t(args.kv.head_dim + 2) * sizeof(float);
+}
+
+LaunchShape Choose(const PagedPrefillArgs& args, const DeviceTraits&) {
+  const int64_t rows = int64_t{args.query_tokens_max} * (args.num_q_heads / args.kv.num_kv_heads);
+  return {.grid_x = uint32_t(CeilDivide<int64_t>(rows, PagedPrefillShape::kRows)),
+          .grid_y = uint32_t(args.kv.num_kv_heads),
+          .grid_z = uint32_t(args.batch),
+          .threads = PagedPrefillShape::kThreads,
+          .shared_bytes = PagedPrefillShape{args.kv.head_dim}.SharedBytes()};
 }
 
 LaunchShape Choose(const KvBlockCopyArgs& args, const DeviceTraits&) {

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+
+namespace baton::kernels::cuda {
+
+// The sizes that paged_prefill.cu is compiled with, so that choose.cc counts the same shared
+// memory.
+struct PagedPrefillShape {
+  static constexpr int kThreads = 128;
+  static constexpr int kRows = 64;  // query rows of a block of threads: 16 per warp
+
+  int head_dim;
+
+  // Tokens of K and V that lie in shared memory together, at absolute positions.
+  constexpr int tile_tokens() const { return head_dim <= 128 ? 64 : 32; }
+  constexpr int chunks() const { return head_dim / 8; }  // 16 bytes each, per row
+  // q, and twice K and V.
+  constexpr size_t SharedBytes() const {
+    return size_t(kRows + 4 * tile_tokens()) * size_t(head_dim) * 2;
+  }
+};
+
+}  // namespace baton::kernels::cuda

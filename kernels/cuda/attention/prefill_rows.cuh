@@ -1,0 +1,72 @@
+#pragma once
+
+#include "kernels/cuda/kv/kv_layer.cuh"
+#include "kernels/cuda/primitives/bf16.cuh"
+#include "kernels/cuda/primitives/memory.cuh"
+
+namespace baton::kernels::cuda {
+
+// What the prefill kernel is given. PagedPrefillArgs says what the arrays are.
+struct PrefillKernelArgs {
+  const float* q;
+  KvLayer<const Bf16> kv;
+  const int32_t* query_begin;
+  const int32_t* query_tokens;
+  const int32_t* context_tokens;
+  const int32_t* block_tables;
+  uint32_t blocks_max;
+  uint32_t num_q_heads;
+  uint32_t group;  // query heads per KV head
+  float scale;     // times log2(e)
+  int32_t window;
+  bool out_is_bf16;
+  void* out;
+};
+
+// The query rows of one sequence and one KV head, of which a block of threads takes kRows: row r is
+// query head r % group of query token r / group, so that the heads that share K and V share their
+// loads. Says where a row lies in memory and which positions it sees; travels in registers.
+template <uint32_t kRows>
+class PrefillRows {
+ public:
+  // The longest rows come first, so that they do not end last.
+  BATON_DEVICE explicit PrefillRows(const PrefillKernelArgs& args) : args_(args) {
+    const Global<const int32_t> begin(args.query_begin), tokens(args.query_tokens),
+        context(args.context_tokens);
+    query_begin_ = uint32_t(int32_t(begin[BlockZ()]));
+    const int32_t query_tokens = tokens[BlockZ()];
+    end_row_ = uint32_t(query_tokens) * args.group;
+    first_row_ = (GridX() - 1 - BlockX()) * kRows;
+    first_position_ = int32_t(context[BlockZ()]) - query_tokens;
+  }
+
+  // Sequences with fewer rows than the longest leave blocks of threads without any.
+  BATON_DEVICE bool IsEmpty() const { return first_row_ >= end_row_; }
+  // Rows are counted from the block's first one.
+  BATON_DEVICE bool IsRow(uint32_t row) const { return first_row_ + row < end_row_; }
+
+  // Where q and the result of a row begin, in elements.
+  BATON_DEVICE size_t At(uint32_t row) const {
+    const uint32_t of_sequence = first_row_ + row;
+    const size_t token = size_t{query_begin_} + of_sequence / args_.group;
+    const uint32_t head = BlockY() * args_.group + of_sequence % args_.group;
+    return (token * args_.num_q_heads + head) * args_.kv.head_dim;
+  }
+
+  // A row's position, and the first one that it sees. Rows past the end are as the last one.
+  BATON_DEVICE int32_t Position(uint32_t row) const {
+    const uint32_t of_sequence = IsRow(row) ? first_row_ + row : end_row_ - 1;
+    return first_position_ + int32_t(of_sequence / args_.group);
+  }
+  BATON_DEVICE int32_t FirstSeen(int32_t position) const {
+    return args_.window > 0 && position >= args_.window ? position - args_.window + 1 : 0;
+  }
+
+ private:
+  const PrefillKernelArgs& args_;
+  uint32_t query_begin_;          // of the sequence, in q
+  uint32_t first_row_, end_row_;  // the block's first one; the sequence's end
+  int32_t first_position_;        // of the sequence's first query token
+};
+
+}  // namespace baton::kernels::cuda
