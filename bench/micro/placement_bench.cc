@@ -9,7 +9,7 @@
 #include "common/base/check.h"
 #include "common/base/clock.h"
 #include "services/router/membership/roster.h"
-#include "services/router/placement/policy.h"
+#include "services/router/placement/policies.h"
 
 namespace baton::router {
 namespace {

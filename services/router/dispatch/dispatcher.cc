@@ -9,6 +9,7 @@
 #include "common/telemetry/logging.h"
 #include "services/router/dispatch/continuation.h"
 #include "services/router/intake/field_error.h"
+#include "services/router/placement/session_key.h"
 
 namespace baton::router {
 namespace {
@@ -161,7 +162,8 @@ absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight,
                                 .prompt_tokens = static_cast<int32_t>(tokens.size()),
                                 .max_tokens = *sequences.front().sampling.max_tokens,
                                 .choices = static_cast<int32_t>(sequences.size()),
-                                .priority = request.priority};
+                                .priority = request.priority,
+                                .session = SessionKeyOf(request.user, *prompt, tokens)};
   Decision decision;
   {
     absl::MutexLock lock(&policy_mutex_);

@@ -5,11 +5,6 @@
 namespace baton::router {
 namespace {
 
-int32_t Uncached(const WorkerState& worker, int32_t prompt_tokens) {
-  // The last token is always computed: its logits are the answer.
-  return std::max(1, prompt_tokens - std::min(worker.cached_tokens(), prompt_tokens - 1));
-}
-
 void Sum(Estimate& estimate) {
   estimate.ttft_ms = estimate.queue_ms + estimate.prefill_ms;
   estimate.total_ms =
@@ -58,7 +53,7 @@ void CostModel::AddDecodeSide(const WorkerState& decode, int32_t prompt_tokens, 
 
   const int32_t too_many = decode.sequences() + choices - batch_max;
   const int32_t P = std::max(1, decode.profile.block_tokens);
-  const int32_t needed = (Uncached(decode, prompt_tokens) + P) / P + choices;
+  const int32_t needed = (decode.uncached_tokens(prompt_tokens) + P) / P + choices;
   const engine::LoadReport& load = decode.load.engine;
   const int32_t missing =
       load.blocks_total > 0 ? needed - load.blocks_free - load.blocks_cached : 0;
@@ -68,7 +63,7 @@ void CostModel::AddDecodeSide(const WorkerState& decode, int32_t prompt_tokens, 
 }
 
 Estimate CostModel::Local(const WorkerState& decode, int32_t prompt_tokens, int32_t choices) const {
-  const int32_t tokens = Uncached(decode, prompt_tokens);
+  const int32_t tokens = decode.uncached_tokens(prompt_tokens);
   Estimate estimate;
   estimate.queue_ms = ComputeMs(decode, FitOf(decode), decode.queued_tokens());
   estimate.prefill_ms = ComputeMs(decode, FitOf(decode), tokens);
@@ -91,7 +86,7 @@ CostModel::PrefillHalf CostModel::PrefillHalfOf(const WorkerState& prefill,
                                                 int32_t prompt_tokens) const {
   const engine::StepFit& fit = FitOf(Measured(prefill) ? prefill : decode);
   return {.queue_ms = ComputeMs(prefill, fit, prefill.queued_tokens()),
-          .compute_ms = ComputeMs(prefill, fit, Uncached(prefill, prompt_tokens)),
+          .compute_ms = ComputeMs(prefill, fit, prefill.uncached_tokens(prompt_tokens)),
           .bytes_per_ms = TransferBytesPerMs(prefill)};
 }
 
@@ -100,7 +95,7 @@ CostModel::DecodeHalf CostModel::DecodeHalfOf(const WorkerState& decode, int32_t
   DecodeHalf half;
   AddDecodeSide(decode, prompt_tokens, choices, half.estimate);
   // Only what the decode worker misses travels.
-  half.kv_bytes = static_cast<double>(Uncached(decode, prompt_tokens)) *
+  half.kv_bytes = static_cast<double>(decode.uncached_tokens(prompt_tokens)) *
                   static_cast<double>(decode.profile.kv_bytes_per_token);
   // It joins the decode worker's batch at the next step: on average half a step away.
   half.join_ms = 0.5 * StepMs(FitOf(decode), decode.load.engine.running);

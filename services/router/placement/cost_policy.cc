@@ -14,12 +14,6 @@ constexpr size_t kPrefillTargetsMax = 2;
 constexpr size_t kPlausiblePartners = 8;
 constexpr size_t kCandidatesKept = 32;
 
-// Held, not just expected: else the engine would find the prompt missing and have nobody to ask.
-bool NearlyCached(const WorkerState& decode, const PlacementRequest& request) {
-  const int32_t held = decode.held_tokens();
-  return held > 0 && request.prompt_tokens - held <= decode.profile.block_tokens;
-}
-
 }  // namespace
 
 // Each pool cut down to those that would have the whole prompt computed and sent first, in their
@@ -29,6 +23,7 @@ std::vector<CostPolicy::Pool> CostPolicy::PoolsOf(const PlacementRequest& reques
   std::vector<Pool> pools;
   if (where_ == Where::kLocal) return pools;
   for (const WorkerState& prefill : snapshot.prefill) {
+    if (Full(prefill, 1, request.prompt_tokens)) continue;
     auto pool = std::find_if(pools.begin(), pools.end(), [&](const Pool& other) {
       return MayBePaired(*other.partners.front().worker, prefill);
     });
@@ -67,12 +62,11 @@ std::vector<CostPolicy::Option> CostPolicy::OptionsOf(const PlacementRequest& re
                                                       const std::vector<Pool>& pools) const {
   std::vector<Option> options;
   options.reserve(snapshot.decode.size() * (kPlausiblePartners + 1));
-  for (const WorkerState& decode : snapshot.decode) {
+  for (const WorkerState* taker : DecodeTakers(request, snapshot)) {
+    const WorkerState& decode = *taker;
     const auto pool = std::find_if(pools.begin(), pools.end(), [&](const Pool& candidates) {
       return MayBePaired(decode, *candidates.partners.front().worker);
     });
-    // What little a cached prefix leaves is computed beside it, whoever says otherwise: the engine
-    // does so too.
     const bool remote = pool != pools.end() && !NearlyCached(decode, request);
     if (where_ != Where::kRemote || !remote) {
       const Estimate local = model_.Local(decode, request.prompt_tokens, request.choices);

@@ -1,45 +1,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
-
 #include "services/router/placement/decision_log.h"
-#include "services/router/placement/policy.h"
+#include "services/router/placement/policies.h"
+#include "services/router/placement/testing/workers.h"
 
 namespace baton::router {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-WorkerState Worker(WorkerRole role, const std::string& id) {
-  WorkerState state;
-  state.profile = {.id = WorkerId(id),
-                   .role = role,
-                   .model = "m",
-                   .fingerprint = "f",
-                   .block_tokens = 16,
-                   .num_blocks = 1000,
-                   .batch_sequences_max = 8,
-                   .kv_bytes_per_token = 1000,
-                   .step_tokens_max = 512};
-  state.load.engine.blocks_total = 1000;
-  state.load.engine.blocks_free = 1000;
-  state.load.engine.fit = {
-      .base_ms = 1, .per_prefill_token_ms = 0.1, .per_decode_ms = 0.5, .samples = 100};
-  return state;
-}
-WorkerState Decode(const std::string& id = "d0") { return Worker(WorkerRole::kDecode, id); }
-WorkerState Prefill(const std::string& id = "p0") { return Worker(WorkerRole::kPrefill, id); }
-
-PlacementRequest Request(int32_t prompt_tokens, int32_t choices = 1) {
-  return {.id = RequestId("r"), .prompt_tokens = prompt_tokens, .choices = choices};
-}
-
-Decision Decide(std::string_view policy, const PlacementRequest& request,
-                const PlacementSnapshot& snapshot) {
-  return (*MakePolicy(policy, {}))->Decide(request, snapshot);
-}
 
 std::vector<std::string> Names(const std::vector<WorkerId>& ids) {
   std::vector<std::string> names;
@@ -139,34 +109,6 @@ TEST(PolicyTest, AlwaysLocalAndAlwaysRemoteDoAsTheySay) {
   EXPECT_THAT(Names(Decide("always-remote", Request(40), snapshot).prefill), ElementsAre("p0"));
   EXPECT_THAT(Names(Decide("always-remote", Request(5), snapshot).prefill), ElementsAre("p0"));
   EXPECT_TRUE(Decide("always-remote", Request(40), {{Decode()}, {}}).prefill.empty());
-}
-
-TEST(PolicyTest, RoundRobinTakesTurns) {
-  auto policy = *MakePolicy("round-robin", {});
-  const PlacementSnapshot snapshot{{Decode("d0"), Decode("d1")}, {}};
-  std::vector<std::string> order;
-  for (int i = 0; i < 4; ++i) {
-    order.push_back(policy->Decide(Request(10), snapshot).decode.value());
-  }
-  EXPECT_THAT(order, ElementsAre("d0", "d1", "d0", "d1"));
-}
-
-TEST(PolicyTest, LeastQueuedTakesTheEmptierAndKvAwareTheBetterCached) {
-  PlacementSnapshot snapshot{{Decode("d0"), Decode("d1")}, {}};
-  snapshot.decode[0].load.engine.running = 3;
-  snapshot.decode[0].cached_blocks = 4;
-  EXPECT_EQ(Decide("least-queued", Request(100), snapshot).decode.value(), "d1");
-  EXPECT_EQ(Decide("kv-aware", Request(100), snapshot).decode.value(), "d0");
-  EXPECT_EQ(Decide("power-of-two", Request(100), snapshot).decode.value(), "d1");
-}
-
-TEST(PolicyTest, RandomReachesEveryWorker) {
-  auto policy = *MakePolicy("random", {});
-  const PlacementSnapshot snapshot{{Decode("d0"), Decode("d1"), Decode("d2")}, {}};
-  std::map<std::string, int> hits;
-  for (int i = 0; i < 300; ++i) ++hits[policy->Decide(Request(10), snapshot).decode.value()];
-  EXPECT_EQ(hits.size(), 3u);
-  for (const auto& [worker, count] : hits) EXPECT_GT(count, 50) << worker;
 }
 
 TEST(PolicyTest, AnUnknownNameIsAnsweredWithTheKnownOnes) {

@@ -20,6 +20,7 @@ struct PlacementRequest {
   int32_t max_tokens = 0;
   int32_t choices = 1;
   int32_t priority = 0;
+  uint64_t session = 0;  // SessionKeyOf: equal ones want the same worker
 };
 
 // Who may take it: workers of the request's model that are reachable and not draining.
@@ -67,20 +68,23 @@ class Policy {
   virtual Decision Decide(const PlacementRequest& request, const PlacementSnapshot& snapshot) = 0;
 };
 
-struct PolicyOptions {
-  CostOptions cost;
-  uint64_t seed = 1;  // of the dice of `random` and `power-of-two`
-};
+// ---- what every policy respects ----
 
-// By its name: INVALID_ARGUMENT lists the names there are.
-absl::StatusOr<std::unique_ptr<Policy>> MakePolicy(std::string_view name,
-                                                   const PolicyOptions& options);
-std::vector<std::string_view> PolicyNames();
+using Workers = std::vector<const WorkerState*>;  // into a snapshot
 
 // May these two hand KV over? Same model, fingerprint and block size.
 bool MayBePaired(const WorkerState& decode, const WorkerState& prefill);
-// Prefill workers that may be paired with `decode`.
-std::vector<const WorkerState*> PartnersOf(const WorkerState& decode,
-                                           const std::vector<WorkerState>& prefill);
+// Would it turn `sequences` with such a prompt away: do they exceed its batch and its queue? Going
+// by its last report; a worker that states no limits is never full.
+bool Full(const WorkerState& worker, int32_t sequences, int32_t prompt_tokens);
+// Decode workers that are not full; when all are, all of them: theirs is the last word.
+Workers DecodeTakers(const PlacementRequest& request, const PlacementSnapshot& snapshot);
+// Prefill workers that may be paired with `decode` and are not full.
+Workers PrefillTakers(const PlacementRequest& request, const WorkerState& decode,
+                      const PlacementSnapshot& snapshot);
+// About a block of the prompt is missing on `decode`: computed there, whoever says otherwise; the
+// engine does so too. Held, not just expected: else the engine would find the prompt missing and
+// have nobody to ask.
+bool NearlyCached(const WorkerState& decode, const PlacementRequest& request);
 
 }  // namespace baton::router

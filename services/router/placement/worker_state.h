@@ -68,6 +68,10 @@ struct WorkerState {
   int32_t cached_tokens() const {
     return std::max(cached_blocks, expected_blocks) * profile.block_tokens;
   }
+  // Of the prompt, to be computed here. The last token always is: its logits are the answer.
+  int32_t uncached_tokens(int32_t prompt_tokens) const {
+    return std::max(1, prompt_tokens - std::min(cached_tokens(), prompt_tokens - 1));
+  }
   int32_t sequences() const { return load.engine.running + load.engine.waiting + added_sequences; }
   int64_t queued_tokens() const { return load.engine.waiting_tokens + added_tokens; }
 };

@@ -11,6 +11,7 @@
 #include "services/router/http/routes.h"
 #include "services/router/intake/text_threads.h"
 #include "services/router/membership/attach_service.h"
+#include "services/router/placement/policies.h"
 
 namespace baton::router {
 namespace {
@@ -128,7 +129,8 @@ WiredRouter::~WiredRouter() {
 absl::StatusOr<std::unique_ptr<Router>> Router::Start(const config::RouterOptions& options,
                                                       std::unique_ptr<ServedModel> model,
                                                       const Clock& clock) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Policy> policy, MakePolicy(options.placement, {}));
+  ASSIGN_OR_RETURN(std::unique_ptr<Policy> policy,
+                   MakePolicy(options.placement, {.seed = std::random_device()()}));
   auto router = std::make_unique<WiredRouter>(options, std::move(model), std::move(policy), clock);
   RETURN_IF_ERROR(router->Listen(options));
   return router;
