@@ -17,10 +17,26 @@ constexpr size_t kErrorsShown = 20;
 
 using Kind = YamlNode::Kind;
 
-// The value as flags would have it: a scalar, or a list joined by commas.
+// A map as flags would have it. Commas would make another map of it.
+absl::StatusOr<std::string> MapTextOf(const YamlNode& map) {
+  std::string text;
+  for (size_t i = 0; i + 1 < map.children.size(); i += 2) {
+    const YamlNode& name = map.children[i];
+    const YamlNode& value = map.children[i + 1];
+    for (const YamlNode* node : {&name, &value}) {
+      if (node->kind == Kind::kScalar && node->text.find(',') == std::string::npos) continue;
+      return InvalidArgument("must be a map of single words without commas");
+    }
+    text += fmt::format("{}{}={}", text.empty() ? "" : ",", name.text, value.text);
+  }
+  return text;
+}
+
+// The value as flags would have it: a scalar, or a list or a map joined by commas.
 absl::StatusOr<std::string> TextOf(const Option& option, const YamlNode& value) {
   if (value.kind == Kind::kScalar) return value.text;
   if (value.kind == Kind::kNull) return InvalidArgument("has no value");
+  if (option.map && value.kind == Kind::kMap) return MapTextOf(value);
   if (!option.list || value.kind != Kind::kSequence) {
     return InvalidArgument("must be a single value, got a {}",
                            value.kind == Kind::kMap ? "map" : "list");

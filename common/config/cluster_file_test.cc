@@ -48,6 +48,26 @@ up:
   EXPECT_EQ(options.up.decode, 3);
 }
 
+TEST(ClusterFileTest, NamesWithAValueEachAreAMapOrWhatFlagsTake) {
+  for (const char* text : {"router: {model_placement: {org/a: kv-aware, b=c: random}}",
+                           "router: {model_placement: 'org/a=kv-aware, b=c=random'}"}) {
+    ClusterOptions options;
+    ASSERT_EQ(ReadClusterText(text, "cluster.yaml", options.schema()), absl::OkStatus());
+    EXPECT_EQ(options.router.model_placement,
+              (std::map<std::string, std::string>{{"org/a", "kv-aware"}, {"b=c", "random"}}));
+    EXPECT_EQ(options.section("router").Find("model_placement")->format(),
+              "b=c=random,org/a=kv-aware");
+  }
+  EXPECT_THAT(ErrorOf("router: {model_placement: qwen}"),
+              HasSubstr("router.model_placement must be NAME=VALUE, got 'qwen'"));
+  EXPECT_THAT(ErrorOf("router: {model_placement: 'a=cost,a=random'}"), HasSubstr("'a' twice"));
+  EXPECT_THAT(ErrorOf("router:\n  model_placement: {a: [cost]}"),
+              HasSubstr("cluster.yaml:2: router.model_placement must be a map of single words"));
+  EXPECT_THAT(ErrorOf("router: {model_placement: {a: 'cost,b=random'}}"), HasSubstr("commas"));
+  EXPECT_THAT(ErrorOf("router: {model_placement: [a=cost]}"), HasSubstr("got a list"));
+  EXPECT_THAT(ErrorOf("router: {placement: {a: cost}}"), HasSubstr("got a map"));
+}
+
 TEST(ClusterFileTest, MistakesAreNamedWithTheirLine) {
   EXPECT_EQ(ErrorOf("decode:\n  batch_sequences_max: 0\n"),
             "cluster.yaml:2: decode.batch_sequences_max must be between 1 and 4096, got 0");

@@ -63,19 +63,42 @@ Option WholeOption(Int* field, const Spec& spec) {
   return option;
 }
 
-absl::StatusOr<std::vector<Address>> ParseAddresses(std::string_view text) {
-  std::vector<Address> addresses;
+// What stands between commas, without blanks around it; nothing for nothing.
+std::vector<std::string_view> SplitList(std::string_view text) {
+  std::vector<std::string_view> items;
   while (!text.empty()) {
     const size_t comma = text.find(',');
     std::string_view one = text.substr(0, comma);
     text = comma == std::string_view::npos ? "" : text.substr(comma + 1);
     while (one.starts_with(' ')) one.remove_prefix(1);
     while (one.ends_with(' ')) one.remove_suffix(1);
-    if (one.empty()) continue;
+    if (!one.empty()) items.push_back(one);
+  }
+  return items;
+}
+
+absl::StatusOr<std::vector<Address>> ParseAddresses(std::string_view text) {
+  std::vector<Address> addresses;
+  for (const std::string_view one : SplitList(text)) {
     ASSIGN_OR_RETURN(Address address, ParseAddress(one));
     addresses.push_back(std::move(address));
   }
   return addresses;
+}
+
+absl::StatusOr<std::map<std::string, std::string>> ParseMap(std::string_view text) {
+  std::map<std::string, std::string> map;
+  for (const std::string_view one : SplitList(text)) {
+    const size_t equals = one.rfind('=');
+    if (equals == std::string_view::npos || equals == 0 || equals + 1 == one.size()) {
+      return InvalidArgument("must be NAME=VALUE, got '{}'", one);
+    }
+    const std::string name(one.substr(0, equals));
+    if (!map.emplace(name, one.substr(equals + 1)).second) {
+      return InvalidArgument("gives '{}' twice", name);
+    }
+  }
+  return map;
 }
 
 }  // namespace
@@ -240,6 +263,28 @@ void OptionSet::Add(std::string key, std::vector<Address>* field, Spec spec) {
   option.format = [field, zero = spec.zero]() -> std::string {
     std::string text;
     for (const Address& address : *field) text += (text.empty() ? "" : ",") + address.text();
+    return text.empty() ? zero : text;
+  };
+  Insert(std::move(key), std::move(spec), std::move(option));
+}
+
+void OptionSet::Add(std::string key, std::map<std::string, std::string>* field, Spec spec) {
+  Option option;
+  option.type = "NAME=VALUE[,…]";
+  option.map = true;
+  option.parse = [field, spec](std::string_view text) -> absl::Status {
+    std::map<std::string, std::string> value;
+    if (!IsZeroWord(spec, text)) {
+      ASSIGN_OR_RETURN(value, ParseMap(text));
+    }
+    *field = std::move(value);
+    return absl::OkStatus();
+  };
+  option.format = [field, zero = spec.zero]() -> std::string {
+    std::string text;
+    for (const auto& [name, value] : *field) {
+      text += fmt::format("{}{}={}", text.empty() ? "" : ",", name, value);
+    }
     return text.empty() ? zero : text;
   };
   Insert(std::move(key), std::move(spec), std::move(option));

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,6 +38,7 @@ struct Option {
   Spec spec;
   std::string type;  // "BYTES", "DURATION", "N", "on|off", "cost|random", …
   bool list = false;
+  bool map = false;  // names with a value each: a map in a cluster file
   Source source = Source::kDefault;
   std::string origin;  // "--max-batch-size", "MAX_BATCH_SIZE", "cluster.yaml:12"
   std::string default_text;
@@ -71,6 +73,8 @@ class OptionSet {
   void Add(std::string key, Bytes* field, Spec spec);
   void Add(std::string key, Address* field, Spec spec);  // "" = none when spec.zero is set
   void Add(std::string key, std::vector<Address>* field, Spec spec);  // comma-separated
+  // "name=value,name=value", each name once; names may hold '='.
+  void Add(std::string key, std::map<std::string, std::string>* field, Spec spec);
   // By name: {{"auto", Mode::kAuto}, {"swap", Mode::kSwap}}.
   template <typename E>
   void Add(std::string key, E* field, const std::vector<std::pair<std::string, E>>& names,

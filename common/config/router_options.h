@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "absl/time/time.h"
@@ -16,6 +17,7 @@ struct RouterOptions {
   Address http{"127.0.0.1", 8000};
   Address grpc{"127.0.0.1", 9000};  // clients' gRPC and the workers' registration
   std::string placement = "cost";   // a policy's name
+  std::map<std::string, std::string> model_placement;  // model: its own policy
 
   // Limits. Beyond them: 413, 429, 431 or 503 at once.
   Bytes body_bytes_max = MiB(8);

@@ -61,7 +61,11 @@ void RouterOptions::AddTo(OptionSet& set) {
   set.Add("http", &http, {.help = "listen here for HTTP (OpenAI API, health, metrics)"});
   set.Add("grpc", &grpc, {.help = "listen here for gRPC: clients, and workers that register"});
   set.Add("placement", &placement,
-          {.help = "policy that picks workers: cost, always-local, always-remote, …"});
+          {.help = "policy that picks workers: cost, lowest-latency, kv-aware, "
+                   "fewest-computed-tokens, least-queued, least-kv, power-of-two, round-robin, "
+                   "random, session-affinity, always-local or always-remote"});
+  set.Add("model_placement", &model_placement,
+          {.zero = "none", .help = "models with a policy of their own, such as qwen=kv-aware"});
   set.Add("body_bytes_max", &body_bytes_max,
           {.flag = "--max-body", .min = 1024, .max = 1 << 30, .help = "largest request body"});
   set.Add("header_bytes_max", &header_bytes_max,

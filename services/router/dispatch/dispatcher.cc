@@ -26,15 +26,14 @@ std::string_view WhyLocal(const SamplingParams& sampling) {
 
 }  // namespace
 
-Dispatcher::Dispatcher(const Options& options, std::unique_ptr<Policy> policy, Roster& roster,
+Dispatcher::Dispatcher(const Options& options, PolicyTable& policies, Roster& roster,
                        RouterMetrics& metrics, const Clock& clock)
     : options_(options),
+      policies_(policies),
       roster_(roster),
       metrics_(metrics),
       clock_(clock),
-      policy_name_(policy->name()),
-      decisions_(static_cast<size_t>(options.decisions_kept)),
-      policy_(std::move(policy)) {
+      decisions_(static_cast<size_t>(options.decisions_kept)) {
   roster_.set_listener(this);
 }
 
@@ -164,11 +163,7 @@ absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight,
                                 .choices = static_cast<int32_t>(sequences.size()),
                                 .priority = request.priority,
                                 .session = SessionKeyOf(request.user, *prompt, tokens)};
-  Decision decision;
-  {
-    absl::MutexLock lock(&policy_mutex_);
-    decision = policy_->Decide(wanted, snapshot);
-  }
+  Decision decision = policies_.Decide(request.model->name(), wanted, snapshot);
   if (!why_local.empty()) decision.reason = why_local;
   decision.at = clock_.Wall();
   metrics_.Placed(decision.reason);

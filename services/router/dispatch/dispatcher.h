@@ -14,7 +14,7 @@
 #include "services/router/dispatch/stranded.h"
 #include "services/router/membership/roster.h"
 #include "services/router/placement/decision_log.h"
-#include "services/router/placement/policy.h"
+#include "services/router/placement/policy_table.h"
 #include "services/router/telemetry/router_metrics.h"
 
 namespace baton::router {
@@ -36,8 +36,8 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
     int decisions_kept = 256;
   };
   // Registers itself as the roster's listener. Everything borrowed outlives this.
-  Dispatcher(const Options& options, std::unique_ptr<Policy> policy, Roster& roster,
-             RouterMetrics& metrics, const Clock& clock);
+  Dispatcher(const Options& options, PolicyTable& policies, Roster& roster, RouterMetrics& metrics,
+             const Clock& clock);
   // After Shutdown().
   ~Dispatcher() override;
 
@@ -56,7 +56,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   bool ready() const;
   int inflight() const { return inflight_.load(std::memory_order_relaxed); }
   const DecisionLog& decisions() const { return decisions_; }
-  std::string_view policy_name() const { return policy_name_; }
+  const PolicyTable& policies() const { return policies_; }
 
   // Fails what is still in flight, closes every link and waits for the last callback.
   void Shutdown();
@@ -88,17 +88,14 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   void EndOverdue();
 
   const Options options_;
+  PolicyTable& policies_;
   Roster& roster_;
   RouterMetrics& metrics_;
   const Clock& clock_;
-  const std::string policy_name_;
   DecisionLog decisions_;
   Stranded stranded_;
   std::atomic<int> inflight_ = 0;
   std::atomic<bool> draining_ = false;
-
-  absl::Mutex policy_mutex_;
-  const std::unique_ptr<Policy> policy_ ABSL_PT_GUARDED_BY(policy_mutex_);
 
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<std::string, std::shared_ptr<Flight>> flights_ ABSL_GUARDED_BY(mutex_);

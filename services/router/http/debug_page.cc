@@ -106,9 +106,11 @@ Json DecisionJson(const Decision& decision) {
 }  // namespace
 
 std::string DebugClusterJson(const Roster& roster, const Dispatcher& dispatcher) {
+  const PolicyTable::Setting placement = dispatcher.policies().setting();
   Json json;
   json["router"] = Json{{"ready", dispatcher.ready()},
-                        {"placement", dispatcher.policy_name()},
+                        {"placement", placement.policy},
+                        {"model_placement", placement.models},
                         {"inflight_requests", dispatcher.inflight()}};
   json["workers"] = Json::array();
   for (const Roster::Entry& entry : roster.List()) json["workers"].push_back(WorkerJson(entry));

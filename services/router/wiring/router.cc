@@ -6,12 +6,13 @@
 #include <thread>
 
 #include "common/rpc/server.h"
+#include "common/telemetry/logging.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "services/router/grpc/inference_service.h"
 #include "services/router/http/routes.h"
 #include "services/router/intake/text_threads.h"
 #include "services/router/membership/attach_service.h"
-#include "services/router/placement/policies.h"
+#include "services/router/placement/policy_table.h"
 
 namespace baton::router {
 namespace {
@@ -47,13 +48,14 @@ HttpServerOptions HttpOptionsOf(const config::RouterOptions& options) {
 class WiredRouter : public Router {
  public:
   WiredRouter(const config::RouterOptions& options, std::unique_ptr<ServedModel> model,
-              std::unique_ptr<Policy> policy, const Clock& clock)
+              std::unique_ptr<PolicyTable> policies, const Clock& clock)
       : model_(std::move(model)),
+        policies_(std::move(policies)),
         roster_({}, clock),
         dispatcher_({.inflight_requests_max = options.inflight_requests_max,
                      .resume_timeout = options.resume_timeout,
                      .decisions_kept = options.decisions_kept},
-                    std::move(policy), roster_, metrics_, clock),
+                    *policies_, roster_, metrics_, clock),
         intake_({}, *model_, roster_, clock),
         api_({.json_depth_max = static_cast<size_t>(options.json_depth_max),
               .request_timeout = TimeoutOf(options)},
@@ -78,6 +80,7 @@ class WiredRouter : public Router {
  private:
   RouterMetrics metrics_;
   const std::unique_ptr<ServedModel> model_;
+  const std::unique_ptr<PolicyTable> policies_;
   Roster roster_;
   Dispatcher dispatcher_;
   Intake intake_;
@@ -129,9 +132,16 @@ WiredRouter::~WiredRouter() {
 absl::StatusOr<std::unique_ptr<Router>> Router::Start(const config::RouterOptions& options,
                                                       std::unique_ptr<ServedModel> model,
                                                       const Clock& clock) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Policy> policy,
-                   MakePolicy(options.placement, {.seed = std::random_device()()}));
-  auto router = std::make_unique<WiredRouter>(options, std::move(model), std::move(policy), clock);
+  auto policies = PolicyTable::Make(options.placement, options.model_placement,
+                                    {.seed = std::random_device()()});
+  if (!policies.ok()) return Annotate(policies.status(), "placement");
+  for (const auto& [name, policy] : options.model_placement) {
+    if (name == model->name()) continue;
+    telemetry::LogWarning("router", "model_placement names a model that is not served here",
+                          {{"model", name}});
+  }
+  auto router =
+      std::make_unique<WiredRouter>(options, std::move(model), *std::move(policies), clock);
   RETURN_IF_ERROR(router->Listen(options));
   return router;
 }
