@@ -12,12 +12,16 @@
 
 namespace baton::config {
 
+// Who may use the router's admin API: callers on the same machine, everybody, nobody.
+enum class AdminAccess : uint8_t { kLoopback, kAny, kOff };
+
 // Section `router`: the front door.
 struct RouterOptions {
   Address http{"127.0.0.1", 8000};
   Address grpc{"127.0.0.1", 9000};  // clients' gRPC and the workers' registration
   std::string placement = "cost";   // a policy's name
   std::map<std::string, std::string> model_placement;  // model: its own policy
+  AdminAccess admin = AdminAccess::kLoopback;
 
   // Limits. Beyond them: 413, 429, 431 or 503 at once.
   Bytes body_bytes_max = MiB(8);

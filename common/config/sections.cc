@@ -66,6 +66,11 @@ void RouterOptions::AddTo(OptionSet& set) {
                    "random, session-affinity, always-local or always-remote"});
   set.Add("model_placement", &model_placement,
           {.zero = "none", .help = "models with a policy of their own, such as qwen=kv-aware"});
+  set.Add("admin", &admin,
+          {{"loopback", AdminAccess::kLoopback},
+           {"any", AdminAccess::kAny},
+           {"off", AdminAccess::kOff}},
+          {.help = "who may use the admin API: callers on this machine, everybody, nobody"});
   set.Add("body_bytes_max", &body_bytes_max,
           {.flag = "--max-body", .min = 1024, .max = 1 << 30, .help = "largest request body"});
   set.Add("header_bytes_max", &header_bytes_max,

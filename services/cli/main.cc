@@ -11,6 +11,7 @@
 #include "services/cli/check_command.h"
 #include "services/cli/models_command.h"
 #include "services/cli/up/up_command.h"
+#include "services/cli/why_command.h"
 
 namespace {
 
@@ -24,6 +25,7 @@ constexpr Command kCommands[] = {
     {"up", "start a whole cluster on this machine", baton::cli::UpCommand},
     {"chat", "talk to a model, or ask one question", baton::cli::ChatCommand},
     {"models", "list the models that are served", baton::cli::ModelsCommand},
+    {"why", "tell where a request ran, and why there", baton::cli::WhyCommand},
     {"check", "show a configuration and what it implies", baton::cli::CheckCommand},
     {"bench", "measure latency and throughput under load", baton::cli::BenchCommand},
 };

@@ -33,7 +33,8 @@ Dispatcher::Dispatcher(const Options& options, PolicyTable& policies, Roster& ro
       roster_(roster),
       metrics_(metrics),
       clock_(clock),
-      decisions_(static_cast<size_t>(options.decisions_kept)) {
+      decisions_(static_cast<size_t>(options.decisions_kept)),
+      requests_(static_cast<size_t>(options.decisions_kept)) {
   roster_.set_listener(this);
 }
 
@@ -362,10 +363,32 @@ bool Dispatcher::ready() const {
   return std::any_of(models.begin(), models.end(), [](const auto& model) { return model.ready; });
 }
 
-void Dispatcher::Landed(const RequestId& request) {
-  absl::MutexLock lock(&mutex_);
-  flights_.erase(request.value());
-  metrics_.Inflight(--inflight_);
+void Dispatcher::Landed(FlightReport report) {
+  {
+    absl::MutexLock lock(&mutex_);
+    flights_.erase(report.request.value());
+    metrics_.Inflight(--inflight_);
+  }
+  requests_.Add(std::move(report));
+}
+
+std::optional<FlightReport> Dispatcher::ReportOn(std::string_view request) const {
+  for (const std::shared_ptr<Flight>& flight : Flights()) {
+    if (IsNamed(flight->request().id, request)) return flight->Report();
+  }
+  return requests_.Find(request);
+}
+
+std::vector<FlightReport> Dispatcher::Reports(size_t limit) const {
+  std::vector<FlightReport> reports;
+  for (const std::shared_ptr<Flight>& flight : Flights()) {
+    if (reports.size() == limit) return reports;
+    reports.push_back(flight->Report());
+  }
+  for (FlightReport& report : requests_.Recent(limit - reports.size())) {
+    reports.push_back(std::move(report));
+  }
+  return reports;
 }
 
 std::shared_ptr<Flight> Dispatcher::FlightOf(const std::string& request) const {

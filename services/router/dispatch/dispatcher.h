@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "services/router/dispatch/decode_link.h"
 #include "services/router/dispatch/flight.h"
+#include "services/router/dispatch/request_log.h"
 #include "services/router/dispatch/stranded.h"
 #include "services/router/membership/roster.h"
 #include "services/router/placement/decision_log.h"
@@ -56,6 +57,10 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   bool ready() const;
   int inflight() const { return inflight_.load(std::memory_order_relaxed); }
   const DecisionLog& decisions() const { return decisions_; }
+  // Of a request in flight, or of one that ended not long ago.
+  std::optional<FlightReport> ReportOn(std::string_view request) const;
+  // In flight first, then the latest that have ended; at most `limit`.
+  std::vector<FlightReport> Reports(size_t limit) const;
   const PolicyTable& policies() const { return policies_; }
 
   // Fails what is still in flight, closes every link and waits for the last callback.
@@ -67,7 +72,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   void OnBroken(DecodeLink& link, const absl::Status& why) override;
   void CancelOnWorker(const WorkerId& worker, const RequestId& request,
                       std::optional<int32_t> choice) override;
-  void Landed(const RequestId& request) override;
+  void Landed(FlightReport report) override;
 
  private:
   // Until it runs somewhere or has failed. `why`: what went wrong before, if anything.
@@ -93,6 +98,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   RouterMetrics& metrics_;
   const Clock& clock_;
   DecisionLog decisions_;
+  RequestLog requests_;
   Stranded stranded_;
   std::atomic<int> inflight_ = 0;
   std::atomic<bool> draining_ = false;

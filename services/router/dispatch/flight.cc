@@ -40,6 +40,10 @@ Flight::Flight(AcceptedRequest request, std::shared_ptr<EventSink> sink, FlightC
       sink_(std::move(sink)),
       attempt_id_(request_.id),
       open_choices_(request_.n) {
+  report_.request = request_.id;
+  report_.model = request_.model->name();
+  report_.accepted_at = clock_.Wall() - (clock_.Monotonic() - request_.accepted_at);
+  report_.prompt_tokens = static_cast<int32_t>(request_.prompt.size());
   choices_.resize(request_.n);
   for (Choice& choice : choices_) {
     choice.text = std::make_unique<ChoiceText>(request_.model->tokenizer(), request_.sampling,
@@ -64,6 +68,7 @@ bool Flight::PlaceOn(const Decision& decision) {
   absl::MutexLock lock(&mutex_);
   if (sink_ == nullptr) return false;
   worker_ = decision.decode;
+  report_.AddPlacement(decision, clock_.Monotonic() - request_.accepted_at);
   if (prompt_told_ < request_.prompt.size()) prompt_scored_ = 0;
   if (started_) return true;  // the client knows the rest already
   started_ = true;
@@ -174,8 +179,9 @@ absl::Status Flight::Apply(const v1::SequenceDelta& delta, std::vector<Event>& e
   RETURN_IF_ERROR(TakePrompt(delta, events));
   // The first choice's: the others find its prompt in the cache, which is no merit of the cache.
   // Nor is what an earlier worker's output has left there.
-  if (delta.has_times() && delta.choice() == 0 && choice.tokens.empty()) {
-    cached_tokens_ = delta.times().cached_tokens();
+  if (delta.has_times() && delta.choice() == 0) {
+    report_.placements.back().measured = delta.times();
+    if (choice.tokens.empty()) cached_tokens_ = delta.times().cached_tokens();
   }
   NoteTokenTime(choice, delta.tokens_size());
   // The token that ended it stands for no text.
@@ -269,6 +275,7 @@ void Flight::NoteTokenTime(Choice& choice, int tokens) {
   if (!ttft_) {
     ttft_ = now - request_.accepted_at;
     metrics_.FirstToken(*ttft_);
+    NotePredictionError();
   }
   if (choice.last_token) metrics_.TokenGap((now - *choice.last_token) / tokens);
   choice.last_token = now;
@@ -286,7 +293,7 @@ void Flight::Complete(std::vector<Event> events) {
   metrics_.RequestEnded("completed", done.total);
   events.push_back(done);
   (void)sink_->OnEvents(std::move(events));  // over, whatever the door thinks of it
-  Land();
+  Land("completed");
 }
 
 // Another worker goes on from the tokens the client has, and nobody will know: a token depends on
@@ -299,6 +306,7 @@ absl::Status Flight::FailOrRetry(const absl::Status& status) {
   if (absl::IsInternal(status)) ++losses_;
   crew_.CancelOnWorker(worker_, attempt_id_, std::nullopt);
   failed_workers_.push_back(worker_);
+  report_.placements.back().left_because = MessageOf(status);
   worker_ = WorkerId();
   attempt_id_ = AttemptId(request_.id, ++attempt_);
   return status;
@@ -310,22 +318,49 @@ void Flight::FailLocked(const absl::Status& status) {
   std::vector<Event> events;
   events.push_back(Failed{status});
   (void)sink_->OnEvents(std::move(events));
-  Land();
+  report_.error = MessageOf(status);
+  Land("failed");
 }
 
 void Flight::CancelLocked() {
   metrics_.RequestEnded("cancelled", clock_.Monotonic() - request_.accepted_at);
   crew_.CancelOnWorker(worker_, attempt_id_, std::nullopt);
-  Land();
+  Land("cancelled");
 }
 
 void Flight::Tell(std::vector<Event> events) {
   if (!sink_->OnEvents(std::move(events))) CancelLocked();
 }
 
-void Flight::Land() {
+void Flight::Land(std::string_view state) {
   sink_ = nullptr;
-  crew_.Landed(request_.id);
+  report_.state = state;
+  report_.total = clock_.Monotonic() - request_.accepted_at;
+  crew_.Landed(ReportLocked());
+}
+
+// ---- the report --------------------------------------------------------------------------------
+
+FlightReport Flight::Report() const {
+  absl::MutexLock lock(&mutex_);
+  return ReportLocked();
+}
+
+FlightReport Flight::ReportLocked() const {
+  FlightReport report = report_;
+  report.ttft = ttft_;
+  if (sink_ != nullptr) report.total = clock_.Monotonic() - request_.accepted_at;
+  for (const Choice& choice : choices_) report.completion_tokens += choice.text->num_tokens();
+  return report;
+}
+
+// Of the first placement: what comes after a loss was not foreseen by anyone.
+void Flight::NotePredictionError() {
+  if (report_.placements_total != 1) return;
+  const FlightReport::Placement& placement = report_.placements.front();
+  const Candidate* chosen = ChosenOf(placement.decision);
+  if (chosen == nullptr) return;
+  metrics_.TtftPredicted(absl::Milliseconds(chosen->estimate.ttft_ms), *ttft_ - placement.after);
 }
 
 }  // namespace baton::router

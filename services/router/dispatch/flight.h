@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "services/router/dispatch/choice_text.h"
 #include "services/router/dispatch/event.h"
+#include "services/router/dispatch/flight_report.h"
 #include "services/router/intake/client_request.h"
 #include "services/router/intake/served_model.h"
 #include "services/router/placement/policy.h"
@@ -27,7 +28,7 @@ class FlightCrew {
   virtual void CancelOnWorker(const WorkerId& worker, const RequestId& request,
                               std::optional<int32_t> choice) = 0;
   // Nothing more will be asked for this flight; called once.
-  virtual void Landed(const RequestId& request) = 0;
+  virtual void Landed(FlightReport report) = 0;
 };
 
 // One request in flight: from its placement to its last event. Turns a decode worker's deltas into
@@ -70,6 +71,8 @@ class Flight {
   absl::Duration StrandedUntil(absl::Duration proposed);
   WorkerId worker() const;
   bool over() const;
+  // What has happened so far.
+  FlightReport Report() const;
 
  private:
   struct Choice {
@@ -94,7 +97,9 @@ class Flight {
   void FailLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CancelLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Tell(std::vector<Event> events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Land() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Land(std::string_view state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  FlightReport ReportLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NotePredictionError() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const AcceptedRequest request_;
   FlightCrew& crew_;
@@ -111,6 +116,7 @@ class Flight {
   bool admitted_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Duration> stranded_until_ ABSL_GUARDED_BY(mutex_);
   bool started_ ABSL_GUARDED_BY(mutex_) = false;  // the client has been told
+  FlightReport report_ ABSL_GUARDED_BY(mutex_);   // but for what is counted anew in Report()
   std::vector<Choice> choices_ ABSL_GUARDED_BY(mutex_);
   int32_t open_choices_ ABSL_GUARDED_BY(mutex_);
   // With prompt_logprobs: tokens of the prompt that this worker has scored, and that the client was

@@ -17,6 +17,8 @@ struct HttpRequest {
   std::string request_id;  // the client's X-Request-Id if it is usable, else drawn; goes back with
                            // the answer
 
+  bool from_this_machine = false;  // the other end of the connection is a loopback address
+
   // Empty when absent. `name` in lower case.
   std::string_view Header(std::string_view name) const {
     for (const auto& [key, value] : headers) {

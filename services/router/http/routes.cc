@@ -4,8 +4,10 @@
 #include <set>
 #include <utility>
 
+#include "fmt/ranges.h"
 #include "services/router/http/debug_page.h"
 #include "services/router/http/http_head.h"
+#include "services/router/http/request_page.h"
 #include "services/router/http/sse_outlet.h"
 #include "services/router/http/ws_calls.h"
 #include "services/router/intake/field_error.h"
@@ -20,6 +22,7 @@ using openai::Endpoint;
 using openai::Json;
 
 constexpr std::string_view kModelPrefix = "/v1/models/";
+constexpr std::string_view kRequestPrefix = "/debug/requests/";
 
 Json ModelJson(const ModelFacts& facts) {
   return Json{{"id", facts.name},
@@ -37,11 +40,12 @@ openai::Api::Context ContextOf(const HttpRequest& request) {
 }  // namespace
 
 Routes::Routes(const Options& options, const openai::Api& api, const Roster& roster,
-               const Dispatcher& dispatcher, RouterMetrics& metrics, Spawn spawn)
+               const Dispatcher& dispatcher, AdminApi& admin, RouterMetrics& metrics, Spawn spawn)
     : options_(options),
       api_(api),
       roster_(roster),
       dispatcher_(dispatcher),
+      admin_(admin),
       metrics_(metrics),
       spawn_(std::move(spawn)) {}
 
@@ -57,16 +61,22 @@ const std::vector<Routes::Route>& Routes::Table() {
       {"GET", "/health/ready", &Routes::Ready, false},
       {"GET", "/metrics", &Routes::Metrics, false},
       {"GET", "/debug/cluster", &Routes::DebugCluster, false},
+      {"GET", "/admin/placement", &Routes::AdminPlacement, false},
+      {"PUT", "/admin/placement", &Routes::AdminPlacement, true},
+      {"GET", "/debug/requests", &Routes::DebugRequests, false},
+      {"GET", "/debug/requests/{id}", &Routes::DebugRequest, false},
   };
   return table;
 }
 
 namespace {
 
+constexpr std::string_view kId = "{id}";
+
 bool Matches(std::string_view pattern, std::string_view path) {
-  if (pattern == path) return true;
-  return pattern == "/v1/models/{id}" && path.size() > kModelPrefix.size() &&
-         path.substr(0, kModelPrefix.size()) == kModelPrefix;
+  if (!pattern.ends_with(kId)) return pattern == path;
+  pattern.remove_suffix(kId.size());
+  return path.size() > pattern.size() && path.starts_with(pattern);
 }
 
 }  // namespace
@@ -107,7 +117,7 @@ void Routes::NoSuchRoute(const HttpRequest& request, ResponseWriter& writer) {
     return writer.Send(
         ErrorAnswer(404, fmt::format("there is no {}", request.path.substr(0, 256)), "not_found"));
   }
-  const std::string allowed = fmt::format("{}, OPTIONS", *methods.begin());
+  const std::string allowed = fmt::format("{}, OPTIONS", fmt::join(methods, ", "));
   if (request.method == "OPTIONS") {
     return writer.Send(
         {.status = 204,
@@ -231,8 +241,32 @@ void Routes::Metrics(const HttpRequest& request, std::shared_ptr<ResponseWriter>
       {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics_.Render()});
 }
 
+void Routes::AdminPlacement(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
+  writer->Send(admin_.Placement(request));
+}
+
 void Routes::DebugCluster(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
   writer->Send({.body = DebugClusterJson(roster_, dispatcher_)});
+}
+
+void Routes::DebugRequests(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
+  writer->Send({.body = DebugRequestsJson(dispatcher_)});
+}
+
+void Routes::DebugRequest(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
+  std::string_view id = std::string_view(request.path).substr(kRequestPrefix.size());
+  // As the answer's "id" has it.
+  for (const std::string_view prefix : {"chatcmpl-", "cmpl-"}) {
+    if (id.starts_with(prefix)) id.remove_prefix(prefix.size());
+  }
+  if (const auto report = dispatcher_.ReportOn(id)) {
+    return writer->Send({.body = DebugRequestJson(*report)});
+  }
+  writer->Send(ErrorAnswer(
+      404,
+      fmt::format("no request \"{}\" is in flight or among the last that ended (decisions_kept)",
+                  id.substr(0, 256)),
+      "not_found"));
 }
 
 }  // namespace baton::router

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "services/router/dispatch/dispatcher.h"
+#include "services/router/http/admin_api.h"
 #include "services/router/http/http_server.h"
 #include "services/router/http/spawn.h"
 #include "services/router/membership/roster.h"
@@ -24,7 +25,7 @@ class Routes : public HttpHandler {
   };
   // Everything borrowed outlives the server that calls this.
   Routes(const Options& options, const openai::Api& api, const Roster& roster,
-         const Dispatcher& dispatcher, RouterMetrics& metrics, Spawn spawn);
+         const Dispatcher& dispatcher, AdminApi& admin, RouterMetrics& metrics, Spawn spawn);
 
   void OnRequest(HttpRequest request, std::shared_ptr<ResponseWriter> writer) override;
   std::shared_ptr<WebSocketListener> OnWebSocket(const HttpRequest& request,
@@ -59,12 +60,16 @@ class Routes : public HttpHandler {
   void Live(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void Ready(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void Metrics(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
+  void AdminPlacement(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void DebugCluster(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
+  void DebugRequests(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
+  void DebugRequest(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
 
   const Options options_;
   const openai::Api& api_;
   const Roster& roster_;
   const Dispatcher& dispatcher_;
+  AdminApi& admin_;
   RouterMetrics& metrics_;
   const Spawn spawn_;
   std::atomic<bool> draining_ = false;

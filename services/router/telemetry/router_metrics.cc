@@ -39,6 +39,15 @@ void RouterMetrics::RequestEnded(std::string_view outcome, absl::Duration total)
   if (outcome == "completed") duration_.Observe(absl::ToDoubleSeconds(total));
 }
 
+void RouterMetrics::TtftPredicted(absl::Duration expected, absl::Duration actual) {
+  const absl::Duration error = actual - expected;
+  metrics_
+      .AddHistogram("baton_placement_ttft_error_seconds",
+                    "By how much the first token came later or earlier than the placement expected",
+                    TtftBuckets(), {{"came", error >= absl::ZeroDuration() ? "later" : "earlier"}})
+      .Observe(absl::ToDoubleSeconds(absl::AbsDuration(error)));
+}
+
 void RouterMetrics::Tokens(int prompt, int cached, int completion) {
   prompt_tokens_.Increment(prompt);
   cached_tokens_.Increment(cached);

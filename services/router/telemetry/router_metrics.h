@@ -17,6 +17,8 @@ class RouterMetrics {
   void RequestEnded(std::string_view outcome, absl::Duration total);
   void Inflight(int requests) { inflight_.Set(requests); }
   void FirstToken(absl::Duration ttft) { ttft_.Observe(absl::ToDoubleSeconds(ttft)); }
+  // What was expected when it was placed, and what it took from then on.
+  void TtftPredicted(absl::Duration expected, absl::Duration actual);
   void TokenGap(absl::Duration gap) { itl_.Observe(absl::ToDoubleSeconds(gap)); }
   void Tokens(int prompt, int cached, int completion);
   void Placed(std::string_view reason);

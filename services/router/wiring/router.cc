@@ -9,6 +9,7 @@
 #include "common/telemetry/logging.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "services/router/grpc/inference_service.h"
+#include "services/router/http/admin_api.h"
 #include "services/router/http/routes.h"
 #include "services/router/intake/text_threads.h"
 #include "services/router/membership/attach_service.h"
@@ -64,10 +65,12 @@ class WiredRouter : public Router {
         inference_({.stream_bytes_max = static_cast<size_t>(options.stream_buffer_bytes_max.count),
                     .request_timeout = TimeoutOf(options)},
                    intake_, dispatcher_, roster_),
+        admin_(options.admin, api_, *policies_),
         text_threads_(TextThreadsOf(options), kTextTasksWaitingMax),
-        routes_(
-            {.stream_keepalive = options.stream_keepalive}, api_, roster_, dispatcher_, metrics_,
-            [this](std::function<void()> task) { return text_threads_.Spawn(std::move(task)); }) {}
+        routes_({.stream_keepalive = options.stream_keepalive}, api_, roster_, dispatcher_, admin_,
+                metrics_, [this](std::function<void()> task) {
+                  return text_threads_.Spawn(std::move(task));
+                }) {}
   ~WiredRouter() override;
 
   absl::Status Listen(const config::RouterOptions& options);
@@ -87,6 +90,7 @@ class WiredRouter : public Router {
   openai::Api api_;
   AttachService attach_;
   InferenceService inference_;
+  AdminApi admin_;
   TextThreads text_threads_;
   Routes routes_;
   rpc::Server grpc_;

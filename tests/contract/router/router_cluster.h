@@ -39,6 +39,7 @@ class RouterCluster {
 
   // Token ids of a text, one per character or so.
   std::vector<int32_t> Tokens(const std::string& text) const;
+  RawResponse Get(const std::string& path) { return Call(http(), "GET", path); }
   RawResponse Post(const std::string& path, const std::string& body) {
     return Call(http(), "POST", path, body);
   }

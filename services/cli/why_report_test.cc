@@ -1,0 +1,62 @@
+#include "services/cli/why_report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace baton::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr char kCandidate[] =
+    R"({"decode":"d0","prefill":"%","cached_tokens_decode":16,"cached_tokens_prefill":0,
+        "queue_ms":1.5,"prefill_ms":20,"transfer_ms":0,"decode_ms":3,"harm_ms":0,"crowding_ms":0,
+        "ttft_ms":21.5,"total_ms":24.5})";
+
+std::string Candidate(const std::string& prefill) {
+  std::string text = kCandidate;
+  return text.replace(text.find('%'), 1, prefill);
+}
+
+std::string Request(const std::string& candidates, const std::string& measured,
+                    const std::string& left_because = "", int total = 1) {
+  return R"({"request":"r1","state":"completed","model":"m","prompt_tokens":64,
+             "completion_tokens":8,"ttft_ms":30,"total_ms":60,"placements_total":)" +
+         std::to_string(total) +
+         R"(,"placements":[{"after_ms":0.2,"expected_ttft_ms":21.5,"left_because":")" +
+         left_because + R"(","measured":)" + measured +
+         R"(,"decision":{"policy":"cost","reason":"remote_cheaper","decode":"d0",
+             "prefill":["p0"],"candidates":[)" +
+         candidates + "]}}]}";
+}
+
+TEST(WhyReportTest, MarksTheChosenCandidateAndComparesIt) {
+  const auto text = WhyText(Request(Candidate("p0") + "," + Candidate(""),
+                                    R"({"queued_ms":2.5,"prefill_ms":25,"prefill_worker":"p0",
+                                        "prompt_tokens":64,"cached_tokens":16,"kv_bytes":2097152,
+                                        "kv_exposed_ms":0.5,"preemptions":0})"));
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_THAT(*text, HasSubstr("* d0"));
+  EXPECT_THAT(*text, HasSubstr("(the same)"));
+  EXPECT_THAT(*text, HasSubstr("2.0 MiB of KV"));
+  EXPECT_THAT(*text, HasSubstr("16 tokens were cached"));
+  EXPECT_THAT(*text, HasSubstr("21.5"));
+}
+
+TEST(WhyReportTest, APolicyWithoutEstimatesSaysSo) {
+  const auto text = WhyText(Request("", "null", "the decode worker was lost", 9));
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_THAT(*text, HasSubstr("compares no estimates"));
+  EXPECT_THAT(*text, HasSubstr("has not spoken"));
+  EXPECT_THAT(*text, HasSubstr("went on elsewhere: the decode worker was lost"));
+  EXPECT_THAT(*text, HasSubstr("8 placements that are not kept"));
+}
+
+TEST(WhyReportTest, WhatIsNoReportIsRefused) {
+  EXPECT_FALSE(WhyText("{}").ok());
+  EXPECT_FALSE(WhyText("<html>").ok());
+}
+
+}  // namespace
+}  // namespace baton::cli

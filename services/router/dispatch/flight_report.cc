@@ -1,0 +1,27 @@
+#include "services/router/dispatch/flight_report.h"
+
+#include <algorithm>
+
+namespace baton::router {
+
+void FlightReport::AddPlacement(const Decision& decision, absl::Duration after) {
+  ++placements_total;
+  if (placements.size() == kPlacementsMax) placements.erase(placements.begin() + 1);
+  placements.push_back({.decision = decision, .after = after});
+}
+
+bool IsNamed(const RequestId& request, std::string_view name) {
+  const std::string_view id = request.value();
+  return id.starts_with(name) && (id.size() == name.size() || id[name.size()] == '-');
+}
+
+const Candidate* ChosenOf(const Decision& decision) {
+  const WorkerId prefill = decision.prefill.empty() ? WorkerId() : decision.prefill.front();
+  const auto chosen = std::find_if(
+      decision.candidates.begin(), decision.candidates.end(), [&](const Candidate& candidate) {
+        return candidate.decode == decision.decode && candidate.prefill == prefill;
+      });
+  return chosen == decision.candidates.end() ? nullptr : &*chosen;
+}
+
+}  // namespace baton::router
