@@ -9,6 +9,7 @@
 #include "kernels/cuda/kv/block_copy.h"
 #include "kernels/cuda/norm/rms_norm.h"
 #include "kernels/cuda/rope/qk_norm_rope_kv.h"
+#include "kernels/cuda/sampling/sample_tokens.h"
 
 // What every kernel here can and cannot do, said before anything is launched.
 namespace baton::kernels::cuda {
@@ -171,6 +172,13 @@ Error Check(const BlockChecksumArgs& args) {
                   CheckPointer("sums", args.sums),
                   CheckMultiple("piece_bytes", int64_t(args.piece_bytes), 16),
                   CheckRange("num_pieces", args.num_pieces, 1, kGridXMax)});
+}
+
+Error Check(const SampleTokensArgs& args) {
+  return FirstOf({CheckPointer("logits", args.logits), CheckPointer("rows", args.rows),
+                  CheckPointer("tokens", args.tokens),
+                  CheckRange("vocabulary", args.vocabulary, 1, kGridXMax),
+                  CheckRange("batch", args.batch, 1, kGridXMax)});
 }
 
 }  // namespace baton::kernels::cuda

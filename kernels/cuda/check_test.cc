@@ -5,6 +5,7 @@
 #include "kernels/cuda/kv/block_checksum.h"
 #include "kernels/cuda/kv/block_copy.h"
 #include "kernels/cuda/norm/rms_norm.h"
+#include "kernels/cuda/sampling/sample_tokens.h"
 #include "kernels/cuda/testing/device_array.h"
 
 namespace baton::kernels::cuda {
@@ -149,6 +150,19 @@ TEST_F(CudaCheckTest, EveryPrefillShapeFitsTheSmallestDeviceAndHasAllRows) {
       EXPECT_EQ(shape.grid_y, 2u);
     }
   }
+}
+
+TEST_F(CudaCheckTest, SamplesNeedRowsAndAVocabulary) {
+  SampleTokensArgs args = {.logits = floats_.data(),
+                           .rows = reinterpret_cast<const SampleRow*>(floats_.data()),
+                           .vocabulary = 0,
+                           .batch = 1,
+                           .tokens = ints_.data()};
+  EXPECT_THAT(Check(args), Optional(HasSubstr("vocabulary is 0: from 1 to ")));
+  args.vocabulary = 100;
+  EXPECT_EQ(Check(args), std::nullopt);
+  args.rows = nullptr;
+  EXPECT_THAT(Check(args), Optional(HasSubstr("rows is null")));
 }
 
 TEST_F(CudaCheckTest, ChecksumsOfShortPiecesAreRefused) {

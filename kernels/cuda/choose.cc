@@ -10,6 +10,8 @@
 #include "kernels/cuda/kv/block_copy.h"
 #include "kernels/cuda/norm/rms_norm.h"
 #include "kernels/cuda/rope/qk_norm_rope_kv.h"
+#include "kernels/cuda/sampling/sample_tokens.h"
+#include "kernels/cuda/sampling/sample_tokens_shape.h"
 
 // How every launch is shaped. What decides the order of a row's additions (threads per row, tokens
 // per split) depends on the row's own size only, never on the batch or the device.
@@ -111,6 +113,14 @@ LaunchShape Choose(const BlockChecksumArgs& args, const DeviceTraits&) {
   return {.grid_x = uint32_t(args.num_pieces),
           .threads = kChecksumThreads,
           .shared_bytes = ChecksumSharedBytes()};
+}
+
+// A row's token does not depend on the number of threads: whoever comes, sums are of integers.
+LaunchShape Choose(const SampleTokensArgs& args, const DeviceTraits&) {
+  const uint32_t warps = uint32_t(CeilDivide<int64_t>(args.vocabulary, 32 * 16));
+  return {.grid_x = uint32_t(args.batch),
+          .threads = std::min(32 * warps, SampleTokensShape::kThreadsMax),
+          .shared_bytes = SampleTokensShape::kSharedBytes};
 }
 
 }  // namespace baton::kernels::cuda

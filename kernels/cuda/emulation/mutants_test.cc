@@ -1,9 +1,8 @@
 #include <gtest/gtest.h>
 
 #include "kernels/cuda/attention/paged_decode_world.h"
-#include "kernels/cuda/attention/paged_prefill_world.h"
 #include "kernels/cuda/emulation/grid.h"
-#include "kernels/cuda/emulation/violations.h"
+#include "kernels/cuda/emulation/mutant_outcome.h"
 #include "kernels/cuda/kv/block_checksum.h"
 #include "kernels/cuda/kv/block_copy.h"
 #include "kernels/cuda/testing/kv_pool.h"
@@ -22,19 +21,6 @@ BATON_DECODE_MUTANT(LaunchWithValueTooMany);
 BATON_DECODE_MUTANT(LaunchWithTokenTooMany);
 BATON_DECODE_MUTANT(LaunchWithWindowTooLong);
 BATON_DECODE_MUTANT(LaunchWithKeysUnswizzled);
-#define BATON_PREFILL_MUTANT(name) \
-  Error name(const PagedPrefillArgs& args, const LaunchShape& shape, Stream stream)
-BATON_PREFILL_MUTANT(PrefillWithoutBarrierBeforeTile);
-BATON_PREFILL_MUTANT(PrefillWithoutBarrierAfterTile);
-BATON_PREFILL_MUTANT(PrefillWithoutWaiting);
-BATON_PREFILL_MUTANT(PrefillWithCopiesLeft);
-BATON_PREFILL_MUTANT(PrefillWithTheFuture);
-BATON_PREFILL_MUTANT(PrefillWithWindowTooLong);
-BATON_PREFILL_MUTANT(PrefillWithoutEdgeOfMask);
-BATON_PREFILL_MUTANT(PrefillWithoutZeros);
-BATON_PREFILL_MUTANT(PrefillWithoutRescaling);
-BATON_PREFILL_MUTANT(PrefillWithKeysUnswizzled);
-BATON_PREFILL_MUTANT(PrefillWithValuesUnswizzled);
 Error LaunchWithBlocksOffByOne(const KvBlockCopyArgs& args, const LaunchShape& shape, Stream);
 Error LaunchWithoutBarrierBetweenRounds(const BlockChecksumArgs& args, const LaunchShape& shape,
                                         Stream);
@@ -42,22 +28,11 @@ Error LaunchWithoutBarrierBetweenRounds(const BlockChecksumArgs& args, const Lau
 namespace {
 
 using emulation::TakeViolations;
-using emulation::Violation;
 using emulation::ViolationKind;
 using kernels::testing::RelativeError;
 using testing::DecodeShape;
 using testing::DecodeWorld;
-using testing::PrefillWorld;
-
-struct Outcome {
-  std::vector<Violation> violations;
-  double error = 0;  // against the reference
-
-  bool Has(ViolationKind kind) const {
-    return std::any_of(violations.begin(), violations.end(),
-                       [&](const Violation& v) { return v.kind == kind; });
-  }
-};
+using testing::Outcome;
 
 using DecodeLauncher = Error (*)(const PagedDecodeArgs&, const PagedDecodePlan&, Stream);
 
@@ -121,48 +96,6 @@ TEST(CudaMutantsTest, AWrongSwizzleDiffersFromTheReference) {
   for (const uint64_t order : {0, 1, 2}) {
     EXPECT_GT(Decode(LaunchWithKeysUnswizzled, order).error, 1e-2);
   }
-}
-
-using PrefillLauncher = Error (*)(const PagedPrefillArgs&, const LaunchShape&, Stream);
-
-// Two blocks of threads; rows that see four tiles and rows that see part of the first.
-Outcome Prefill(PrefillLauncher launch, uint64_t order, int32_t window = 0) {
-  emulation::SetOrder(order);
-  PrefillWorld world({.num_q_heads = 2, .num_kv_heads = 1, .window = window}, {250, 20}, 9);
-  const std::vector<testing::PrefillChunk> chunks = {{0, 200, 250}, {1, 0, 20}};
-  const PagedPrefillArgs args = world.Args(chunks);
-  EXPECT_EQ(launch(args, Choose(args, kSmallestDevice), {}), std::nullopt);
-  Outcome outcome = {.violations = TakeViolations()};
-  outcome.error = RelativeError(world.Result(), world.Want(chunks));
-  return outcome;
-}
-
-TEST(CudaPrefillMutantsTest, WithoutAMistakeNothingIsFound) {
-  for (const uint64_t order : {0, 1, 2, 3}) {
-    const Outcome outcome = Prefill(Launch, order, 100);
-    EXPECT_EQ(emulation::Describe(outcome.violations), "");
-    EXPECT_LT(outcome.error, 4e-3);
-  }
-}
-
-TEST(CudaPrefillMutantsTest, MissingBarriersAndWaitsAreFoundInEveryOrder) {
-  for (const uint64_t order : {0, 1, 2, 3}) {
-    for (const PrefillLauncher launch :
-         {PrefillWithoutBarrierBeforeTile, PrefillWithoutBarrierAfterTile, PrefillWithoutWaiting}) {
-      EXPECT_TRUE(Prefill(launch, order).Has(ViolationKind::kRace)) << "order " << order;
-    }
-    EXPECT_TRUE(Prefill(PrefillWithCopiesLeft, order).Has(ViolationKind::kResources));
-    EXPECT_TRUE(Prefill(PrefillWithoutZeros, order).Has(ViolationKind::kUninitialised));
-  }
-}
-
-TEST(CudaPrefillMutantsTest, WrongMasksAndSwizzlesDifferFromTheReference) {
-  EXPECT_GT(Prefill(PrefillWithTheFuture, 0).error, 1e-2);
-  EXPECT_GT(Prefill(PrefillWithWindowTooLong, 0, 100).error, 1e-2);
-  EXPECT_GT(Prefill(PrefillWithoutEdgeOfMask, 0).error, 1e-2);
-  EXPECT_GT(Prefill(PrefillWithoutRescaling, 0).error, 1e-2);
-  EXPECT_GT(Prefill(PrefillWithKeysUnswizzled, 0).error, 1e-1);
-  EXPECT_GT(Prefill(PrefillWithValuesUnswizzled, 0).error, 1e-1);
 }
 
 TEST(CudaMutantsTest, ABlockBeyondThePoolIsOutOfBounds) {

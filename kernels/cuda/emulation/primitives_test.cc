@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 #include <set>
 
@@ -10,6 +11,10 @@
 #include "kernels/cuda/primitives/block_reduce.cuh"
 #include "kernels/cuda/primitives/mma.cuh"
 #include "kernels/cuda/primitives/swizzle.cuh"
+#include "kernels/cuda/sampling/mass.cuh"
+#include "kernels/cuda/sampling/philox.cuh"
+#include "kernels/sampling.h"
+#include "kernels/sampling/mass.h"
 
 namespace baton::kernels::cuda {
 namespace {
@@ -126,6 +131,21 @@ TEST(CudaPrimitivesTest, SwizzledRowsHaveNoBankConflicts) {
   ExpectGoodSwizzle<24>();
   ExpectGoodSwizzle<32>();
   ExpectGoodSwizzle<64>();
+}
+
+TEST(CudaSamplingArithmeticTest, MassesSharesAndDrawsHaveTheHostsBits) {
+  for (float x = -29; x <= 0; x += 0.00037f) {
+    ASSERT_EQ(MassOf(x), kernels::MassOf(x)) << x;
+  }
+  EXPECT_EQ(MassOf(0), kernels::MassOf(0));
+  EXPECT_EQ(MassOf(std::nanf("")), 0u);
+  std::mt19937_64 random(5);
+  for (int i = 0; i < 1000; ++i) {
+    const uint64_t seed = random(), draw = random();
+    const float share = UniformAt(seed, draw);
+    ASSERT_EQ(share, kernels::UniformAt(seed, draw));
+    ASSERT_EQ(ShareOf(seed >> 7, share), kernels::ShareOf(seed >> 7, share));
+  }
 }
 
 }  // namespace
