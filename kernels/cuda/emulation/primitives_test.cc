@@ -7,6 +7,7 @@
 #include "kernels/convert.h"
 #include "kernels/cuda/emulation/grid.h"
 #include "kernels/cuda/emulation/violations.h"
+#include "kernels/cuda/primitives/async_copy.cuh"
 #include "kernels/cuda/primitives/bf16.cuh"
 #include "kernels/cuda/primitives/block_reduce.cuh"
 #include "kernels/cuda/primitives/mma.cuh"
@@ -101,6 +102,24 @@ TEST(CudaPrimitivesTest, TilesAreLoadedStraightAndTransposed) {
       EXPECT_EQ(HighToFloat(straight[m]), float(m * 64 + row * 8 + pair + 1));
       EXPECT_EQ(LowToFloat(transposed[m]), float(m * 64 + pair * 8 + row));
       EXPECT_EQ(HighToFloat(transposed[m]), float(m * 64 + (pair + 1) * 8 + row));
+    }
+  });
+}
+
+TEST(CudaPrimitivesTest, ACopyOfNothingIsZerosAndReadsNothing) {
+  emulation::Allocation memory(16 * 4);  // the last chunk is never written
+  for (int i = 0; i < 12; ++i) reinterpret_cast<uint32_t*>(memory.data())[i] = uint32_t(i + 1);
+  memory.MarkWritten(0, 48);
+  RunClean({.threads = 32, .shared_bytes = 32 * 16}, [&] {
+    SharedArena arena;
+    const Shared<uint32_t> to = arena.Take<uint32_t>(32 * 4);
+    const Global<const uint32_t> from(reinterpret_cast<const uint32_t*>(memory.data()));
+    const uint32_t lane = LaneIndex(), chunk = lane % 4;
+    CopyAsync16OrZero(to, lane * 4, from, chunk * 4, chunk < 3);
+    CommitCopies();
+    WaitCopies<0>();
+    for (uint32_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(uint32_t(to[lane * 4 + i]), chunk < 3 ? chunk * 4 + i + 1 : 0);
     }
   });
 }

@@ -10,7 +10,7 @@ namespace baton::kernels::cuda {
 // How one row of logits becomes one token: SampleArgs of kernels/sampling.h without log
 // probabilities, as a device reads it. Its part of each list goes from its begin to the next row's.
 struct alignas(64) SampleRow {
-  int32_t row = 0;  // of the logits matrix; no two have the same
+  int32_t row = 0;  // of the logits matrix; two samples may share one that neither changes
   int32_t top_k = 0;
   float temperature = 1;
   float top_p = 1;

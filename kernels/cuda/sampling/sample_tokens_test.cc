@@ -112,6 +112,14 @@ TEST(CudaSampleTokensTest, RowsOfTheMatrixMayComeInAnyOrder) {
   ExpectTheHostsTokens(world);
 }
 
+TEST(CudaSampleTokensTest, SamplesWithoutPenaltiesMayShareARow) {
+  Random random(5);
+  SampleWorld world(200);
+  world.Add(random.Floats(200, 1), {});
+  for (uint64_t draw = 1; draw < 8; ++draw) world.AddToFirstRow({.draw = draw});
+  ExpectTheHostsTokens(world);
+}
+
 TEST(CudaSampleTokensTest, WhatTheDeviceDoesNotDoIsKnown) {
   EXPECT_TRUE(IsForDevice({}));
   EXPECT_FALSE(IsForDevice({.given = 3}));

@@ -27,6 +27,7 @@ class SampleWorld {
     sample.args.num_logprobs = -1;
     Add(kernels::testing::RandomLogits(random, vocabulary_), std::move(sample));
   }
+  void AddToFirstRow(const SampleArgs& args) { samples_.push_back({.args = args}); }
   // The last row's sample first.
   void Reverse() { std::reverse(samples_.begin(), samples_.end()); }
 
