@@ -94,9 +94,9 @@ void Snapshot(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(&cluster.Snapshot());
 }
 
-void Decide(benchmark::State& state) {
+void Decide(benchmark::State& state, const char* name) {
   Cluster cluster(static_cast<int>(state.range(0)));
-  const auto policy = *MakePolicy("cost", {});
+  const auto policy = *MakePolicy(name, {});
   const PlacementSnapshot& snapshot = cluster.Snapshot();
   const PlacementRequest request = Cluster::Request();
   for (auto _ : state) benchmark::DoNotOptimize(policy->Decide(request, snapshot));
@@ -118,7 +118,10 @@ void WholeDecision(benchmark::State& state) {
 
 BENCHMARK(Facts)->Arg(64)->Arg(1000);
 BENCHMARK(Snapshot)->Arg(64)->Arg(1000);
-BENCHMARK(Decide)->Arg(64)->Arg(1000);
+BENCHMARK_CAPTURE(Decide, cost, "cost")->Arg(64)->Arg(1000);
+BENCHMARK_CAPTURE(Decide, kv_aware, "kv-aware")->Arg(64)->Arg(1000);
+BENCHMARK_CAPTURE(Decide, power_of_two, "power-of-two")->Arg(64)->Arg(1000);
+BENCHMARK_CAPTURE(Decide, session_affinity, "session-affinity")->Arg(64)->Arg(1000);
 BENCHMARK(WholeDecision)->Arg(64)->Arg(1000);
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "services/router/placement/policies.h"
+
 namespace baton::router {
 namespace {
 
@@ -53,6 +55,31 @@ TEST_F(RosterTest, ADrainingWorkerGetsNoNewWork) {
   roster_.Drain(WorkerId("d"), stay);
   EXPECT_EQ(NumDecode(), 0u);
   EXPECT_EQ(roster_.List().size(), 1u);
+}
+
+TEST_F(RosterTest, NoPolicyPicksAWorkerThatDrainsHoweverGoodItLooks) {
+  WorkerProfile decode = Profile("d0");
+  WorkerProfile prefill = Profile("p0", WorkerRole::kPrefill);
+  for (WorkerProfile* profile : {&decode, &prefill}) profile->batch_sequences_max = 8;
+  const auto draining_decode = Join(decode);
+  const auto draining_prefill = Join(prefill);
+  decode.id = WorkerId("d1");
+  prefill.id = WorkerId("p1");
+  const auto busy_decode = Join(decode);
+  const auto busy_prefill = Join(prefill);
+  roster_.Report(decode.id, busy_decode, {.engine = {.running = 8, .waiting_tokens = 500}});
+  roster_.Report(prefill.id, busy_prefill, {.engine = {.running = 8, .waiting_tokens = 500}});
+  roster_.Drain(WorkerId("d0"), draining_decode);
+  roster_.Drain(WorkerId("p0"), draining_prefill);
+  for (const std::string_view name : PolicyNames()) {
+    auto policy = *MakePolicy(name, {});
+    for (uint64_t session = 0; session < 20; ++session) {
+      const Decision decision = policy->Decide({.prompt_tokens = 3000, .session = session},
+                                               roster_.SnapshotFor("m", {}, {}));
+      ASSERT_EQ(decision.decode.value(), "d1") << name;
+      for (const WorkerId& id : decision.prefill) ASSERT_EQ(id.value(), "p1") << name;
+    }
+  }
 }
 
 TEST_F(RosterTest, NewsOfAnEarlierStayIsIgnored) {
