@@ -21,7 +21,7 @@ HttpAnswer AnswerOf(const absl::Status& status) {
 
 bool SseOutlet::Send(std::string json) {
   absl::MutexLock lock(&mutex_);
-  return SendLocked(std::move(json));
+  return SendLocked(json);
 }
 
 void SseOutlet::End() {
@@ -52,7 +52,7 @@ void SseOutlet::BeginOnce() {
                   .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
 }
 
-bool SseOutlet::SendLocked(std::string json) {
+bool SseOutlet::SendLocked(const std::string& json) {
   BeginOnce();
   return writer_->Write("data: " + json + "\n\n");
 }

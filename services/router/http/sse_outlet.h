@@ -26,7 +26,7 @@ class SseOutlet : public openai::Outlet {
 
  private:
   void BeginOnce() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool SendLocked(std::string json) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool SendLocked(const std::string& json) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::shared_ptr<ResponseWriter> writer_;
