@@ -36,11 +36,20 @@ constexpr size_t kReadBytes = 16 << 10;
 constexpr size_t kLingerBytes = 4 << 20;
 constexpr absl::Duration kLinger = absl::Seconds(2);
 
+bool FromThisMachine(const HttpSocket& socket) {
+  error_code error;
+  const asio::ip::address address = socket.remote_endpoint(error).address();
+  if (error) return false;  // gone already
+  if (!address.is_v6() || !address.to_v6().is_v4_mapped()) return address.is_loopback();
+  return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback();
+}
+
 class Connection : public HttpPeer, public std::enable_shared_from_this<Connection> {
  public:
   Connection(HttpSocket socket, HttpServerState& state)
       : state_(state),
         socket_(std::move(socket)),
+        from_this_machine_(FromThisMachine(socket_)),
         read_timer_(socket_.get_executor()),
         write_timer_(socket_.get_executor()),
         idle_timer_(socket_.get_executor()) {
@@ -127,6 +136,7 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
 
   HttpServerState& state_;
   HttpSocket socket_;
+  const bool from_this_machine_;
   boost::beast::flat_buffer in_;
   std::optional<http::request_parser<http::string_body>> parser_;
   bool reading_ = false;
@@ -330,6 +340,7 @@ HttpRequest Connection::TakeRequest() {
                                  std::string(field.value()));
   }
   request.body = std::move(message.body());
+  request.from_this_machine = from_this_machine_;
   request.request_id = RequestIdOf(request.Header("x-request-id"), state_.next_request++);
   return request;
 }

@@ -23,8 +23,10 @@ class HttpPeer {
   virtual void Cut() = 0;
 };
 
-// What all connections of one server share; outlives them.
-struct HttpServerShared {
+// Of one server; outlives its connections.
+struct HttpServerState {
+  HttpServerOptions options;
+  HttpHandler* handler = nullptr;
   std::atomic<int> open_connections = 0;
   std::atomic<bool> draining = false;
   std::atomic<uint64_t> next_request = 0;
@@ -36,28 +38,6 @@ struct HttpServerShared {
   absl::Mutex mutex;
   std::vector<std::weak_ptr<HttpPeer>> peers ABSL_GUARDED_BY(mutex);
   size_t sweep_at ABSL_GUARDED_BY(mutex) = 64;  // entries at which the dead ones are dropped
-};
-
-// The server as connections from one side meet it: from this machine or from others, which have
-// handlers of their own. Outlives its connections.
-struct HttpServerState {
-  HttpServerState(const HttpServerOptions& options, HttpHandler& handler, HttpServerShared& shared)
-      : options(options),
-        handler(&handler),
-        open_connections(shared.open_connections),
-        draining(shared.draining),
-        next_request(shared.next_request),
-        shared_(shared) {}
-  void Register(std::weak_ptr<HttpPeer> peer) { shared_.Register(std::move(peer)); }
-
-  const HttpServerOptions& options;
-  HttpHandler* const handler;
-  std::atomic<int>& open_connections;
-  std::atomic<bool>& draining;
-  std::atomic<uint64_t>& next_request;
-
- private:
-  HttpServerShared& shared_;
 };
 
 using HttpSocket = boost::asio::ip::tcp::socket;

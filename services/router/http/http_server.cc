@@ -22,7 +22,7 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using boost::system::error_code;
 
-void HttpServerShared::Register(std::weak_ptr<HttpPeer> peer) {
+void HttpServerState::Register(std::weak_ptr<HttpPeer> peer) {
   absl::MutexLock lock(&mutex);
   if (peers.size() >= sweep_at) {
     std::erase_if(peers, [](const auto& known) { return known.expired(); });
@@ -31,7 +31,7 @@ void HttpServerShared::Register(std::weak_ptr<HttpPeer> peer) {
   peers.push_back(std::move(peer));
 }
 
-std::vector<std::shared_ptr<HttpPeer>> HttpServerShared::Peers() {
+std::vector<std::shared_ptr<HttpPeer>> HttpServerState::Peers() {
   absl::MutexLock lock(&mutex);
   std::vector<std::shared_ptr<HttpPeer>> alive;
   for (const auto& peer : peers) {
@@ -42,65 +42,26 @@ std::vector<std::shared_ptr<HttpPeer>> HttpServerShared::Peers() {
 
 namespace {
 
-// Marks what comes from this machine and passes it on.
-class LocalCallers : public HttpHandler {
- public:
-  explicit LocalCallers(HttpHandler& handler) : handler_(handler) {}
-
-  void OnRequest(HttpRequest request, std::shared_ptr<ResponseWriter> writer) override {
-    request.from_this_machine = true;
-    handler_.OnRequest(std::move(request), std::move(writer));
-  }
-  std::shared_ptr<WebSocketListener> OnWebSocket(const HttpRequest& request,
-                                                 std::weak_ptr<WebSocket> socket) override {
-    HttpRequest marked = request;
-    marked.from_this_machine = true;
-    return handler_.OnWebSocket(marked, std::move(socket));
-  }
-  void OnAnswered(std::string_view route, int status) override {
-    handler_.OnAnswered(route, status);
-  }
-  void OnConnections(int open) override { handler_.OnConnections(open); }
-
- private:
-  HttpHandler& handler_;
-};
-
-bool FromLoopback(const tcp::socket& socket) {
-  error_code error;
-  const asio::ip::address address = socket.remote_endpoint(error).address();
-  if (error) return false;  // gone already
-  if (!address.is_v6() || !address.to_v6().is_v4_mapped()) return address.is_loopback();
-  return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback();
-}
-
 class AsioHttpServer : public HttpServer {
  public:
   AsioHttpServer(const HttpServerOptions& options, HttpHandler& handler)
-      : options_(options),
-        local_handler_(handler),
-        local_(options_, local_handler_, shared_),
-        others_(options_, handler, shared_),
-        work_(asio::make_work_guard(io_)),
-        acceptor_(io_),
-        pause_(io_) {}
+      : work_(asio::make_work_guard(io_)), acceptor_(io_), pause_(io_) {
+    state_.options = options;
+    state_.handler = &handler;
+  }
   ~AsioHttpServer() override;
 
   absl::Status Listen();
   std::string address() const override { return address_; }
   void Drain() override;
-  int open_connections() const override { return shared_.open_connections; }
+  int open_connections() const override { return state_.open_connections; }
 
  private:
   void Accept();
   void OnAccepted(error_code error, tcp::socket socket);
   void TurnAway(tcp::socket socket);
 
-  const HttpServerOptions options_;
-  HttpServerShared shared_;
-  LocalCallers local_handler_;
-  HttpServerState local_;   // connections from this machine
-  HttpServerState others_;  // from elsewhere
+  HttpServerState state_;
   asio::io_context io_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   tcp::acceptor acceptor_;
@@ -110,7 +71,7 @@ class AsioHttpServer : public HttpServer {
 };
 
 absl::Status AsioHttpServer::Listen() {
-  const HttpServerOptions& options = options_;
+  const HttpServerOptions& options = state_.options;
   error_code error;
   tcp::resolver resolver(io_);
   const auto found =
@@ -145,7 +106,7 @@ void AsioHttpServer::Accept() {
 }
 
 void AsioHttpServer::OnAccepted(error_code error, tcp::socket socket) {
-  if (error == asio::error::operation_aborted || shared_.draining) return;
+  if (error == asio::error::operation_aborted || state_.draining) return;
   if (error) {
     // Out of descriptors, most likely: some will come free.
     telemetry::LogWarning("http", "accept failed", {{"why", error.message()}});
@@ -157,20 +118,19 @@ void AsioHttpServer::OnAccepted(error_code error, tcp::socket socket) {
   }
   error_code ignored;
   socket.set_option(tcp::no_delay(true), ignored);
-  if (shared_.open_connections >= options_.connections_max) {
+  if (state_.open_connections >= state_.options.connections_max) {
     TurnAway(std::move(socket));
   } else {
-    HttpServerState& state = FromLoopback(socket) ? local_ : others_;
-    state.Register(ServeHttp(std::move(socket), state));
+    state_.Register(ServeHttp(std::move(socket), state_));
   }
   Accept();
 }
 
 void AsioHttpServer::TurnAway(tcp::socket socket) {
-  others_.handler->OnAnswered("", 503);
+  state_.handler->OnAnswered("", 503);
   HttpAnswer answer = ErrorAnswer(503, "too many connections; try again", "too_many_connections");
   answer.headers.emplace_back("Retry-After", "1");
-  const std::string id = RequestIdOf("", shared_.next_request++);
+  const std::string id = RequestIdOf("", state_.next_request++);
   HeadOptions head{.request_id = id, .keep_alive = false, .content_length = answer.body.size()};
   const std::string bytes = FormatHead(answer, head) + answer.body;
   // It fits into the fresh socket's buffer; whoever does not take it gets nothing.
@@ -181,24 +141,24 @@ void AsioHttpServer::TurnAway(tcp::socket socket) {
 }
 
 void AsioHttpServer::Drain() {
-  shared_.draining = true;
+  state_.draining = true;
   asio::post(io_, [this] {
     error_code ignored;
     acceptor_.close(ignored);
     pause_.cancel();
   });
-  for (const auto& peer : shared_.Peers()) peer->CloseWhenIdle();
+  for (const auto& peer : state_.Peers()) peer->CloseWhenIdle();
 }
 
 AsioHttpServer::~AsioHttpServer() {
-  shared_.draining = true;
+  state_.draining = true;
   // Connections end on their strands, and only then do the threads run out of work.
   asio::post(io_, [this] {
     error_code ignored;
     acceptor_.close(ignored);
     pause_.cancel();
   });
-  for (const auto& peer : shared_.Peers()) peer->Cut();
+  for (const auto& peer : state_.Peers()) peer->Cut();
   work_.reset();
   for (std::thread& thread : threads_) thread.join();
 }
