@@ -50,6 +50,10 @@ class ThreadedEngine : public Engine {
     absl::MutexLock lock(&load_mutex_);
     return load_;
   }
+  absl::Duration step_age() const override {
+    const absl::Duration began = absl::Nanoseconds(step_began_ns_.load());
+    return began == absl::ZeroDuration() ? began : clock_.Monotonic() - began;
+  }
   std::vector<StepRecord> timeline() const override { return core_.timeline().Snapshot(); }
 
  private:
@@ -73,6 +77,7 @@ class ThreadedEngine : public Engine {
   absl::Duration last_report_;  // engine thread only
   // Nothing has happened since the last load report, which said that the engine is idle.
   std::atomic<bool> quiet_ = true;
+  std::atomic<int64_t> step_began_ns_ = 0;  // 0: the engine waits for work
   mutable absl::Mutex load_mutex_;
   LoadReport load_ ABSL_GUARDED_BY(load_mutex_);
   std::thread thread_;  // last: it uses all of the above
@@ -105,9 +110,12 @@ void ThreadedEngine::Run() {
   pthread_setname_np(pthread_self(), "engine");
   bool busy = false;
   while (!mailbox_.closed()) {
-    HandleAll(busy ? mailbox_.Drain() : mailbox_.WaitAndDrain(Patience()));
+    std::vector<Posted> posted = busy ? mailbox_.Drain() : mailbox_.WaitAndDrain(Patience());
+    step_began_ns_.store(absl::ToInt64Nanoseconds(clock_.Monotonic()));
+    HandleAll(std::move(posted));
     busy = core_.Step();
     ReportLoad(busy);
+    step_began_ns_.store(0);
   }
   HandleAll(mailbox_.Drain());
   core_.Shutdown();

@@ -65,6 +65,8 @@ class Engine {
   virtual bool idle() const = 0;
   // The last LoadReport; fresh whenever the engine is idle.
   virtual LoadReport load() const = 0;
+  // For how long the step under way has gone on; zero while the engine waits for work.
+  virtual absl::Duration step_age() const { return absl::ZeroDuration(); }
   // The last steps, oldest first.
   virtual std::vector<StepRecord> timeline() const { return {}; }
 };

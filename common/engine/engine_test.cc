@@ -5,6 +5,7 @@
 
 #include <numeric>
 
+#include "absl/synchronization/notification.h"
 #include "common/engine/testing/chain_runner.h"
 #include "common/engine/testing/recording_observer.h"
 
@@ -114,6 +115,39 @@ TEST_F(EngineTest, DrainingAcceptsNothingNewAndFinishesTheRest) {
   ASSERT_TRUE(observer_.WaitForFinish(spec.id));
   EXPECT_EQ(Ids(observer_.told(spec.id).tokens), Expected(spec));
   ExpectNothingLeaks();
+}
+
+// Its step lasts for as long as the test wants.
+class HangingRunner : public ChainRunner {
+ public:
+  model::StepResult Execute(const model::StepBatch& batch) override {
+    in_step.Notify();
+    go_on.WaitForNotification();
+    return ChainRunner::Execute(batch);
+  }
+  absl::Notification in_step;
+  absl::Notification go_on;
+};
+
+TEST(EngineStepAgeTest, GrowsForAsLongAsAStepHangsAndIsZeroWithoutOne) {
+  HangingRunner runner;
+  runner.AllocateKv(8, 16);
+  RecordingObserver observer;
+  auto engine = Engine::Start({.num_blocks = 8}, runner, observer, Clock::Real());
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  EXPECT_EQ((*engine)->step_age(), absl::ZeroDuration());
+  ASSERT_TRUE((*engine)->Post(Submit{Spec("a", 4, 1)}).ok());
+  runner.in_step.WaitForNotification();
+  const absl::Duration earlier = (*engine)->step_age();
+  EXPECT_GT(earlier, absl::ZeroDuration());
+  EXPECT_GT((*engine)->step_age(), earlier);
+  runner.go_on.Notify();
+  ASSERT_TRUE(observer.WaitForFinish(Id("a")));
+  const absl::Time patience = absl::Now() + absl::Seconds(60);
+  while ((*engine)->step_age() > absl::ZeroDuration() && absl::Now() < patience) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  EXPECT_EQ((*engine)->step_age(), absl::ZeroDuration());
 }
 
 TEST_F(EngineTest, StoppingEndsEverythingAsCancelled) {

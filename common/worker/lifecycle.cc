@@ -10,12 +10,15 @@
 #include "common/base/check.h"
 #include "common/rpc/server.h"
 #include "common/telemetry/logging.h"
+#include "common/worker/stall_watch.h"
 #include "nlohmann/json.hpp"
 
 namespace baton::worker {
 namespace {
 
 constexpr std::chrono::milliseconds kReasonsArriveWithin(500);
+// As grpc.health.v1 is asked for it: does the engine make progress? Also true while draining.
+constexpr char kLiveness[] = "liveness";
 
 // Under another name first, so that whoever waits for the file never reads half of it.
 absl::Status WritePortsFile(const std::string& path, const std::string& grpc_address) {
@@ -39,6 +42,7 @@ absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options, const S
   ASSIGN_OR_RETURN(rpc::Server server,
                    rpc::StartServer({.listen = options.grpc.text()}, {surface.service}));
   SetServing(server, surface, true);
+  server.server->GetHealthCheckService()->SetServingStatus(kLiveness, true);
   telemetry::LogInfo("worker", "listening", {{"grpc", server.address}});
   if (!options.ports_file.empty()) {
     RETURN_IF_ERROR(WritePortsFile(options.ports_file, server.address));
@@ -118,8 +122,13 @@ absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
       runtime.Describe(AdvertisedAddress(options, server), metrics->address()),
       [&runtime] { CHECK_OK(runtime.engine().Post(engine::SendSnapshot{})); }, Clock::Real());
   surface.set_links(&links);
-
-  stop.Wait();
+  {
+    const StallWatch watch({}, runtime.engine_options(), runtime.engine(), [&](bool stalled) {
+      links.SetStalled(stalled);
+      server.server->GetHealthCheckService()->SetServingStatus(kLiveness, !stalled);
+    });
+    stop.Wait();
+  }
   SetServing(server, surface, false);
   const bool drained = Drain(options, links, runtime.engine());
   // Calls first, then what they began, then the links: nobody speaks to somebody who is gone.

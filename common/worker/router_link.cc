@@ -69,6 +69,13 @@ void RouterLink::SendDraining() {
   WriteNext();
 }
 
+void RouterLink::SetStalled(bool stalled) {
+  absl::MutexLock lock(&mutex_);
+  stalled_ = stalled;
+  load_fresh_ = true;
+  WriteNext();
+}
+
 void RouterLink::Tick() {
   absl::MutexLock lock(&mutex_);
   const absl::Duration now = clock_.Monotonic();
@@ -123,6 +130,7 @@ bool RouterLink::TakeNext(v1::WorkerReport* report) {
   }
   if (!load_fresh_) return false;
   *report->mutable_load() = load_;
+  report->mutable_load()->set_stalled(stalled_);
   load_fresh_ = false;
   return true;
 }

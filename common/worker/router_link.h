@@ -32,6 +32,8 @@ class RouterLink {
   // for).
   void SendKvEvents(std::shared_ptr<const v1::KvEvents> events);
   void SendDraining();
+  // Part of every load from now on.
+  void SetStalled(bool stalled);
   // Reconnects when it is time, and repeats the last load when nothing was said for a heartbeat.
   void Tick();
 
@@ -65,6 +67,7 @@ class RouterLink {
   bool snapshot_due_ ABSL_GUARDED_BY(mutex_) = true;  // drop events until the next snapshot
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool draining_sent_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stalled_ ABSL_GUARDED_BY(mutex_) = false;
   bool load_fresh_ ABSL_GUARDED_BY(mutex_) = false;
   v1::Load load_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<const v1::KvEvents>> events_ ABSL_GUARDED_BY(mutex_);

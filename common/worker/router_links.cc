@@ -103,6 +103,7 @@ void RouterLinks::Resolve() {
     if (std::none_of(links_.begin(), links_.end(), same)) {
       links_.push_back(
           std::make_shared<RouterLink>(address, registration_, want_snapshot_, clock_));
+      links_.back()->SetStalled(stalled_);
     }
   }
 }
@@ -121,6 +122,12 @@ void RouterLinks::SendKvEvents(const engine::KvEvents& events) {
 void RouterLinks::SendDraining() {
   absl::MutexLock lock(&mutex_);
   for (const auto& link : links_) link->SendDraining();
+}
+
+void RouterLinks::SetStalled(bool stalled) {
+  absl::MutexLock lock(&mutex_);
+  stalled_ = stalled;
+  for (const auto& link : links_) link->SetStalled(stalled);
 }
 
 int32_t RouterLinks::connected() const {

@@ -28,6 +28,8 @@ class RouterLinks {
   void SendLoad(const v1::Load& load);
   void SendKvEvents(const engine::KvEvents& events);
   void SendDraining();
+  // The engine hangs, or goes on: told to every router, also to those met later.
+  void SetStalled(bool stalled);
   // Routers that have welcomed this worker.
   int32_t connected() const;
 
@@ -41,6 +43,7 @@ class RouterLinks {
   const Clock& clock_;
   mutable absl::Mutex mutex_;
   std::vector<std::shared_ptr<RouterLink>> links_ ABSL_GUARDED_BY(mutex_);
+  bool stalled_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

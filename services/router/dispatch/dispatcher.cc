@@ -249,14 +249,18 @@ void Dispatcher::OnBroken(DecodeLink& link, const absl::Status& why) {
       broken_at_[link.worker()] = clock_.Monotonic();
     }
   }
+  MoveFlightsFrom(link.worker(), why);
+  absl::MutexLock lock(&mutex_);
+  --links_alive_;
+}
+
+void Dispatcher::MoveFlightsFrom(const WorkerId& worker, const absl::Status& why) {
   for (const std::shared_ptr<Flight>& flight : Flights()) {
-    const absl::Status retry = flight->OnWorkerLost(link.worker(), why);
+    const absl::Status retry = flight->OnWorkerLost(worker, why);
     if (retry.ok()) continue;
     metrics_.Resubmitted();
     Place(flight, retry);
   }
-  absl::MutexLock lock(&mutex_);
-  --links_alive_;
 }
 
 void Dispatcher::OnJoined(const WorkerProfile& profile) {
@@ -267,6 +271,13 @@ void Dispatcher::OnJoined(const WorkerProfile& profile) {
 // The link of a worker that has left stays while requests run on it: it may only have lost its way
 // to us for a moment. A dead worker's link breaks by itself.
 void Dispatcher::OnLeft(const WorkerProfile& profile) {}
+
+void Dispatcher::OnStalled(const WorkerProfile& profile) {
+  telemetry::LogWarning("dispatch", "a worker's engine hangs: no new work for it",
+                        {{"worker", profile.id.value()}});
+  if (profile.role != WorkerRole::kDecode) return;
+  MoveFlightsFrom(profile.id, Unavailable("its engine hangs in a step"));
+}
 
 // ---- links -------------------------------------------------------------------------------------
 

@@ -68,6 +68,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
 
   void OnJoined(const WorkerProfile& profile) override;
   void OnLeft(const WorkerProfile& profile) override;
+  void OnStalled(const WorkerProfile& profile) override;
   void OnEvent(DecodeLink& link, const v1::DecodeEvent& event) override;
   void OnBroken(DecodeLink& link, const absl::Status& why) override;
   void CancelOnWorker(const WorkerId& worker, const RequestId& request,
@@ -85,6 +86,8 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   // Nobody can take it now: turned away, or, when it was running already, kept for a while.
   void FailOrStrand(const std::shared_ptr<Flight>& flight, absl::Status why);
   void RetryStranded();
+  // All that runs on this worker goes on elsewhere.
+  void MoveFlightsFrom(const WorkerId& worker, const absl::Status& why);
   void OpenLink(const WorkerId& worker, const std::string& address);
   std::shared_ptr<DecodeLink> LinkTo(const WorkerId& worker) const;
   std::shared_ptr<Flight> FlightOf(const std::string& request) const;

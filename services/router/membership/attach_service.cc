@@ -47,7 +47,8 @@ WorkerLoad LoadOf(const v1::Load& load) {
   return {.engine = rpc::FromProto(load),
           .kv_bytes = load.kv_bytes(),
           .kv_busy_seconds = load.kv_busy_seconds(),
-          .handovers_failed = load.handovers_failed()};
+          .handovers_failed = load.handovers_failed(),
+          .stalled = load.stalled()};
 }
 
 // One worker's stream. Deletes itself when gRPC is done with it. Reads come one at a time, so the

@@ -69,14 +69,19 @@ void Roster::Leave(const WorkerId& id, Stay stay) {
 
 void Roster::Report(const WorkerId& id, Stay stay, const WorkerLoad& load) {
   const absl::Duration now = clock_.Monotonic();
-  absl::MutexLock lock(&mutex_);
-  Worker* worker = Find(id, stay);
-  if (worker == nullptr) return;
-  worker->load = load;
-  worker->last_report = now;
-  while (!worker->placed.empty() && worker->placed.front().at + options_.report_lag <= now) {
-    worker->placed.pop_front();
+  std::optional<WorkerProfile> stalled;
+  {
+    absl::MutexLock lock(&mutex_);
+    Worker* worker = Find(id, stay);
+    if (worker == nullptr) return;
+    if (load.stalled && !worker->load.stalled) stalled = worker->profile;
+    worker->load = load;
+    worker->last_report = now;
+    while (!worker->placed.empty() && worker->placed.front().at + options_.report_lag <= now) {
+      worker->placed.pop_front();
+    }
   }
+  if (listener_ != nullptr && stalled) listener_->OnStalled(*stalled);
 }
 
 KvIndex::Outcome Roster::ApplyKvEvents(const WorkerId& id, Stay stay,
@@ -218,7 +223,7 @@ Roster::Worker* Roster::Find(const WorkerId& id, Stay stay) {
 bool Roster::Suspect(const Worker& worker, absl::Duration now) const {
   const absl::Duration patience =
       options_.reports_missed_max * absl::Milliseconds(worker.profile.heartbeat_ms);
-  return now - worker.last_report > patience;
+  return worker.load.stalled || now - worker.last_report > patience;
 }
 
 bool Roster::MayTakeWork(const Worker& worker, absl::Duration now) const {

@@ -25,6 +25,8 @@ class RosterListener {
   virtual ~RosterListener() = default;
   virtual void OnJoined(const WorkerProfile& profile) = 0;
   virtual void OnLeft(const WorkerProfile& profile) = 0;
+  // Its engine hangs. It stays, without new work, and may recover.
+  virtual void OnStalled(const WorkerProfile& profile) = 0;
 };
 
 // What the router knows of a served model through its decode workers.

@@ -50,6 +50,18 @@ TEST_F(RosterTest, MissedReportsMakeItSuspectAndANewOneClearsIt) {
   EXPECT_EQ(NumDecode(), 1u);
 }
 
+TEST_F(RosterTest, AWorkerWhoseEngineHangsGetsNoNewWorkUntilItGoesOn) {
+  const auto stay = Join(Profile("d"));
+  WorkerLoad load;
+  load.stalled = true;
+  roster_.Report(WorkerId("d"), stay, load);
+  EXPECT_EQ(NumDecode(), 0u);
+  EXPECT_TRUE(roster_.List().front().suspect);
+  load.stalled = false;
+  roster_.Report(WorkerId("d"), stay, load);
+  EXPECT_EQ(NumDecode(), 1u);
+}
+
 TEST_F(RosterTest, ADrainingWorkerGetsNoNewWork) {
   const auto stay = Join(Profile("d"));
   roster_.Drain(WorkerId("d"), stay);

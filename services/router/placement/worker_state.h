@@ -47,6 +47,7 @@ struct WorkerLoad {
   uint64_t kv_bytes = 0;       // handed over since its start
   double kv_busy_seconds = 0;  // with a hand-over under way
   uint64_t handovers_failed = 0;
+  bool stalled = false;  // its engine hangs in a step
 };
 
 // A worker as one placement sees it. A plain copy: policies hold no references into the roster.

@@ -40,6 +40,27 @@ TEST(WorkerLossTest, BeforeTheFirstTokenTheRequestBeginsAnewElsewhere) {
   EXPECT_EQ(again.resumed_tokens(), 0);
 }
 
+// It reports in time and its stream stands: only its tokens do not come.
+TEST(WorkerLossTest, ARequestLeavesAWorkerWhoseEngineHangs) {
+  RouterCluster cluster;
+  auto first = cluster.AddDecode("decode-0");
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  const std::string id = first.worker->WaitForSubmit().sequences(0).request_id();
+  first.worker->Tokens(id, 0, cluster.Tokens("a"));
+  http.ReadUntil("\"text\":\"a\"");
+  auto second = cluster.AddDecode("decode-1");
+  second.worker->AnswerAll(cluster.Tokens("b"), v1::FINISH_REASON_LENGTH);
+  v1::Load load;
+  load.set_stalled(true);
+  first.attachment->ReportLoad(load);
+  EXPECT_THAT(http.ReadUntil("[DONE]"), HasSubstr("\"text\":\"b\""));
+  EXPECT_EQ(second.worker->WaitForSubmit().sequences(0).resumed_tokens(), 1);
+  EXPECT_TRUE(first.worker->WaitFor([&](const FakeDecodeWorker::Seen& seen) {
+    return !seen.cancels.empty() && seen.cancels.front().request_id() == id;
+  })) << "should it go on, it does not go on with this";
+}
+
 config::RouterOptions Impatient() {
   config::RouterOptions options;
   options.resume_timeout = absl::Milliseconds(200);
