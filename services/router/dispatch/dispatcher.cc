@@ -18,6 +18,14 @@ namespace {
 constexpr std::string_view kPromptLogprobs = "prompt_logprobs";
 constexpr std::string_view kNothingToGenerate = "nothing_to_generate";
 
+// Leaves those that can go on with tokens of such a worker: others would say something else.
+void KeepEquals(std::string_view fingerprint, std::vector<WorkerState>& workers) {
+  if (fingerprint.empty()) return;
+  std::erase_if(workers, [&](const WorkerState& worker) {
+    return worker.profile.fingerprint != fingerprint;
+  });
+}
+
 // Empty: the policy is free to choose.
 std::string_view WhyLocal(const SamplingParams& sampling) {
   if (sampling.prompt_logprobs) return kPromptLogprobs;
@@ -149,6 +157,7 @@ absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight,
     std::span<const kv::BlockHash> findable;
     if (!sequences.front().sampling.prompt_logprobs) findable = *prompt;
     roster_.SnapshotFor(request.model->name(), findable, flight.failed_workers(), snapshot);
+    KeepEquals(flight.fingerprint(), snapshot.decode);
   }
   if (snapshot.decode.empty()) {
     const absl::Status status =
@@ -166,6 +175,11 @@ absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight,
                                 .session = SessionKeyOf(request.user, *prompt, tokens)};
   Decision decision = policies_.Decide(request.model->name(), wanted, snapshot);
   if (!why_local.empty()) decision.reason = why_local;
+  const WorkerId source = flight.kv_source();
+  if (why_local.empty() && !source.value().empty() && source != decision.decode) {
+    decision.prefill.insert(decision.prefill.begin(), source);
+    decision.reason = reason::kMigrated;
+  }
   decision.at = clock_.Wall();
   metrics_.Placed(decision.reason);
   return decision;
@@ -279,6 +293,42 @@ void Dispatcher::OnStalled(const WorkerProfile& profile) {
   MoveFlightsFrom(profile.id, Unavailable("its engine hangs in a step"));
 }
 
+void Dispatcher::OnDraining(const WorkerProfile& profile) {
+  telemetry::LogInfo("dispatch", "a worker is leaving", {{"worker", profile.id.value()}});
+  if (profile.role == WorkerRole::kDecode) MigrateFrom(profile.id);
+}
+
+void Dispatcher::MigrateFrom(const WorkerId& worker) {
+  std::vector<std::shared_ptr<Flight>> there;
+  int moving = 0;
+  for (std::shared_ptr<Flight>& flight : Flights()) {
+    if (flight->kv_source() == worker) ++moving;
+    if (flight->worker() == worker) there.push_back(std::move(flight));
+  }
+  for (const std::shared_ptr<Flight>& flight : there) {
+    if (moving >= options_.migrations_max) return;
+    if (!RoomFor(*flight) || !flight->LeaveWorker(worker, "its worker is leaving")) continue;
+    metrics_.Migrated();
+    ++moving;
+    Place(flight, absl::OkStatus());
+  }
+}
+
+// By the last reports. What cannot begin at once elsewhere is better off where it is.
+bool Dispatcher::RoomFor(const Flight& flight) const {
+  const Flight::Footprint needed = flight.footprint();
+  static thread_local PlacementSnapshot snapshot;
+  roster_.SnapshotFor(flight.request().model->name(), {}, {}, snapshot);
+  KeepEquals(flight.fingerprint(), snapshot.decode);
+  return std::any_of(snapshot.decode.begin(), snapshot.decode.end(), [&](const WorkerState& to) {
+    const engine::LoadReport& load = to.load.engine;
+    const int64_t tokens = int64_t{load.blocks_free + load.blocks_cached} * to.profile.block_tokens;
+    const int32_t batch_max = to.profile.batch_sequences_max;  // 0: it stated none
+    return (batch_max == 0 || to.sequences() + needed.sequences <= batch_max) &&
+           (load.blocks_total == 0 || needed.tokens < tokens);
+  });
+}
+
 // ---- links -------------------------------------------------------------------------------------
 
 void Dispatcher::OpenLink(const WorkerId& worker, const std::string& address) {
@@ -312,14 +362,24 @@ void Dispatcher::TendLinks() {
     for (const auto& [worker, link] : links_) links.push_back(link);
   }
   for (const auto& link : links) {
-    roster_.SetReachable(link->worker(), link->connected());
-    if (!roster_.AddressOf(link->worker()).empty()) continue;
-    const auto flights = Flights();
-    const bool needed = std::any_of(flights.begin(), flights.end(), [&](const auto& flight) {
-      return flight->worker() == link->worker();
-    });
-    if (!needed) link->Close();
+    const WorkerId& worker = link->worker();
+    roster_.SetReachable(worker, link->connected());
+    const bool draining = roster_.IsDraining(worker);
+    if (draining) MigrateFrom(worker);
+    // A draining worker stays for as long as it hears from somebody that it is needed: by this.
+    if ((draining || roster_.AddressOf(worker).empty()) && !IsNeeded(worker)) link->Close();
   }
+  Reconnect();
+}
+
+bool Dispatcher::IsNeeded(const WorkerId& worker) const {
+  const auto flights = Flights();
+  return std::any_of(flights.begin(), flights.end(), [&](const auto& flight) {
+    return flight->worker() == worker || flight->kv_source() == worker;
+  });
+}
+
+void Dispatcher::Reconnect() {
   std::vector<WorkerId> due;
   {
     absl::MutexLock lock(&mutex_);
@@ -330,7 +390,7 @@ void Dispatcher::TendLinks() {
   }
   for (const WorkerId& worker : due) {
     const std::string address = roster_.AddressOf(worker);
-    if (!address.empty()) OpenLink(worker, address);
+    if (!address.empty() && !roster_.IsDraining(worker)) OpenLink(worker, address);
   }
 }
 

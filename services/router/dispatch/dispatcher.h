@@ -34,6 +34,9 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
     absl::Duration resume_pause = absl::Milliseconds(100);
     absl::Duration retry_after = absl::Seconds(1);  // told to those who are turned away
     absl::Duration reconnect_pause = absl::Milliseconds(100);
+    // Requests on their way from one draining worker to others at a time: the rest go on there
+    // meanwhile.
+    int migrations_max = 16;
     int decisions_kept = 256;
   };
   // Registers itself as the roster's listener. Everything borrowed outlives this.
@@ -69,6 +72,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   void OnJoined(const WorkerProfile& profile) override;
   void OnLeft(const WorkerProfile& profile) override;
   void OnStalled(const WorkerProfile& profile) override;
+  void OnDraining(const WorkerProfile& profile) override;
   void OnEvent(DecodeLink& link, const v1::DecodeEvent& event) override;
   void OnBroken(DecodeLink& link, const absl::Status& why) override;
   void CancelOnWorker(const WorkerId& worker, const RequestId& request,
@@ -88,11 +92,18 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   void RetryStranded();
   // All that runs on this worker goes on elsewhere.
   void MoveFlightsFrom(const WorkerId& worker, const absl::Status& why);
+  // Some of what runs on this draining worker goes on elsewhere, with its KV, where there is room.
+  void MigrateFrom(const WorkerId& worker);
+  // Somebody but `worker` can take it now, and begin soon.
+  bool RoomFor(const Flight& flight) const;
   void OpenLink(const WorkerId& worker, const std::string& address);
   std::shared_ptr<DecodeLink> LinkTo(const WorkerId& worker) const;
   std::shared_ptr<Flight> FlightOf(const std::string& request) const;
   std::vector<std::shared_ptr<Flight>> Flights() const;
   void TendLinks();
+  // Something runs there, or its KV is still to be fetched from there.
+  bool IsNeeded(const WorkerId& worker) const;
+  void Reconnect();
   void EndOverdue();
 
   const Options options_;

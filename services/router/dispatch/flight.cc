@@ -68,6 +68,8 @@ bool Flight::PlaceOn(const Decision& decision) {
   absl::MutexLock lock(&mutex_);
   if (sink_ == nullptr) return false;
   worker_ = decision.decode;
+  worker_fingerprint_ = decision.fingerprint;
+  for (Choice& choice : choices_) choice.tokens_at_placement = choice.tokens.size();
   report_.AddPlacement(decision, clock_.Monotonic() - request_.accepted_at);
   if (prompt_told_ < request_.prompt.size()) prompt_scored_ = 0;
   if (started_) return true;  // the client knows the rest already
@@ -98,6 +100,7 @@ absl::Status Flight::OnDeltas(const WorkerId& worker,
       return sink_ == nullptr ? absl::OkStatus() : FailOrRetry(status);
     }
   }
+  NoteArrival();
   if (open_choices_ == 0) {
     Complete(std::move(events));
   } else if (!events.empty()) {
@@ -112,6 +115,19 @@ absl::Status Flight::OnWorkerLost(const WorkerId& worker, const absl::Status& wh
   admitted_ = true;
   ++losses_;
   return FailOrRetry(Unavailable("the decode worker was lost ({}); try again", MessageOf(why)));
+}
+
+bool Flight::LeaveWorker(const WorkerId& worker, std::string_view why) {
+  absl::MutexLock lock(&mutex_);
+  if (sink_ == nullptr || worker.value().empty() || worker != worker_) return false;
+  admitted_ = true;
+  const bool has_tokens = std::any_of(choices_.begin(), choices_.end(), [](const Choice& choice) {
+    return !choice.ended && !choice.tokens.empty();
+  });
+  // Moved on before its KV has come from the worker before: that one still is the one to ask.
+  if (has_tokens && kv_source_.value().empty()) kv_source_ = worker;
+  Detach(why);
+  return true;
 }
 
 void Flight::Fail(const absl::Status& status) {
@@ -155,9 +171,31 @@ WorkerId Flight::worker() const {
   return worker_;
 }
 
+WorkerId Flight::kv_source() const {
+  absl::MutexLock lock(&mutex_);
+  return kv_source_;
+}
+
+std::string Flight::fingerprint() const {
+  absl::MutexLock lock(&mutex_);
+  return fingerprint_;
+}
+
 bool Flight::over() const {
   absl::MutexLock lock(&mutex_);
   return sink_ == nullptr;
+}
+
+Flight::Footprint Flight::footprint() const {
+  absl::MutexLock lock(&mutex_);
+  Footprint footprint;
+  for (const Choice& choice : choices_) {
+    if (choice.ended) continue;
+    ++footprint.sequences;
+    const auto tokens = static_cast<int64_t>(request_.prompt.size() + choice.tokens.size());
+    footprint.tokens = std::max(footprint.tokens, tokens);
+  }
+  return footprint;
 }
 
 // ---- one delta ---------------------------------------------------------------------------------
@@ -265,9 +303,19 @@ void Flight::EndChoice(Choice& choice, int32_t index, FinishReason reason, std::
   events.push_back(ChoiceEnd{.choice = index, .reason = reason, .stop = std::move(stop)});
 }
 
+// Every choice has gone on here: nothing is wanted of an earlier worker any more.
+void Flight::NoteArrival() {
+  if (kv_source_.value().empty()) return;
+  for (const Choice& choice : choices_) {
+    if (!choice.ended && choice.tokens.size() == choice.tokens_at_placement) return;
+  }
+  kv_source_ = WorkerId();
+}
+
 void Flight::NoteTokenTime(Choice& choice, int tokens) {
   if (tokens == 0) return;
   admitted_ = true;
+  if (fingerprint_.empty()) fingerprint_ = worker_fingerprint_;
   losses_ = 0;
   failed_workers_.clear();
   stranded_until_.reset();
@@ -304,12 +352,16 @@ absl::Status Flight::FailOrRetry(const absl::Status& status) {
     return absl::OkStatus();
   }
   if (absl::IsInternal(status)) ++losses_;
-  crew_.CancelOnWorker(worker_, attempt_id_, std::nullopt);
   failed_workers_.push_back(worker_);
-  report_.placements.back().left_because = MessageOf(status);
+  Detach(MessageOf(status));
+  return status;
+}
+
+void Flight::Detach(std::string_view why) {
+  crew_.CancelOnWorker(worker_, attempt_id_, std::nullopt);
+  report_.placements.back().left_because = why;
   worker_ = WorkerId();
   attempt_id_ = AttemptId(request_.id, ++attempt_);
-  return status;
 }
 
 void Flight::FailLocked(const absl::Status& status) {

@@ -53,6 +53,9 @@ class Flight {
                         const std::vector<const v1::SequenceDelta*>& deltas);
   // The worker is lost, or does not take it. As above: not OK when it may be placed again.
   absl::Status OnWorkerLost(const WorkerId& worker, const absl::Status& why);
+  // Takes it off a worker that is well but wants to leave, to be placed again at once. What it has
+  // computed is to be had from there: see kv_source(). False: it is not there, or over.
+  bool LeaveWorker(const WorkerId& worker, std::string_view why);
   // Ends it with an error to the client.
   void Fail(const absl::Status& status);
   // The client wants no more. Nothing is told to the door any more.
@@ -70,7 +73,19 @@ class Flight {
   // what was proposed first since its last token.
   absl::Duration StrandedUntil(absl::Duration proposed);
   WorkerId worker() const;
+  // The worker it was moved from, whose cache holds the KV of its tokens; until every choice has
+  // gone on elsewhere. Empty: none.
+  WorkerId kv_source() const;
+  // Of the worker that its tokens come from: only its equals can go on with them. Empty: it has no
+  // token yet.
+  std::string fingerprint() const;
   bool over() const;
+  // What is left to run needs so much room.
+  struct Footprint {
+    int32_t sequences = 0;
+    int64_t tokens = 0;  // of the longest one, so far
+  };
+  Footprint footprint() const;
   // What has happened so far.
   FlightReport Report() const;
 
@@ -79,6 +94,7 @@ class Flight {
     std::unique_ptr<ChoiceText> text;
     std::vector<int32_t> tokens;  // generated so far: what another worker would go on from
     bool ended = false;
+    size_t tokens_at_placement = 0;
     std::optional<absl::Duration> last_token;
   };
   absl::Status Apply(const v1::SequenceDelta& delta, std::vector<Event>& events)
@@ -91,6 +107,8 @@ class Flight {
                   std::vector<Event>& events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndChoice(Choice& choice, int32_t index, FinishReason reason, std::string stop,
                  std::vector<Event>& events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Detach(std::string_view why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteArrival() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void NoteTokenTime(Choice& choice, int tokens) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Complete(std::vector<Event> events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status FailOrRetry(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -109,6 +127,9 @@ class Flight {
   mutable absl::Mutex mutex_;
   std::shared_ptr<EventSink> sink_ ABSL_GUARDED_BY(mutex_);  // null: over
   WorkerId worker_ ABSL_GUARDED_BY(mutex_);                  // empty: between two placements
+  WorkerId kv_source_ ABSL_GUARDED_BY(mutex_);
+  std::string worker_fingerprint_ ABSL_GUARDED_BY(mutex_);  // of worker_
+  std::string fingerprint_ ABSL_GUARDED_BY(mutex_);
   int attempt_ ABSL_GUARDED_BY(mutex_) = 1;
   RequestId attempt_id_ ABSL_GUARDED_BY(mutex_);
   std::vector<WorkerId> failed_workers_ ABSL_GUARDED_BY(mutex_);

@@ -113,8 +113,15 @@ void Roster::Tidy() {
 }
 
 void Roster::Drain(const WorkerId& id, Stay stay) {
-  absl::MutexLock lock(&mutex_);
-  if (Worker* worker = Find(id, stay)) worker->draining = true;
+  std::optional<WorkerProfile> draining;
+  {
+    absl::MutexLock lock(&mutex_);
+    Worker* worker = Find(id, stay);
+    if (worker == nullptr || worker->draining) return;
+    worker->draining = true;
+    draining = worker->profile;
+  }
+  if (listener_ != nullptr) listener_->OnDraining(*draining);
 }
 
 void Roster::SetReachable(const WorkerId& id, bool reachable) {
@@ -191,6 +198,12 @@ std::string Roster::AddressOf(const WorkerId& id) const {
   absl::MutexLock lock(&mutex_);
   auto found = workers_.find(id);
   return found == workers_.end() ? "" : found->second.profile.grpc_address;
+}
+
+bool Roster::IsDraining(const WorkerId& id) const {
+  absl::MutexLock lock(&mutex_);
+  auto found = workers_.find(id);
+  return found != workers_.end() && found->second.draining;
 }
 
 std::optional<WorkerProfile> Roster::ProfileOf(const WorkerId& id) const {

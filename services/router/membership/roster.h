@@ -27,6 +27,8 @@ class RosterListener {
   virtual void OnLeft(const WorkerProfile& profile) = 0;
   // Its engine hangs. It stays, without new work, and may recover.
   virtual void OnStalled(const WorkerProfile& profile) = 0;
+  // It wants to leave: no new work for it, and what runs there may be moved.
+  virtual void OnDraining(const WorkerProfile& profile) = 0;
 };
 
 // What the router knows of a served model through its decode workers.
@@ -86,6 +88,8 @@ class Roster {
   // `tokens` of prompt and `sequences` are on their way to this worker.
   void AddPlaced(const WorkerId& id, int32_t sequences, int64_t tokens);
   std::string AddressOf(const WorkerId& id) const;  // empty: gone
+  // False also when it is gone.
+  bool IsDraining(const WorkerId& id) const;
   // What it registered with; nothing: gone.
   std::optional<WorkerProfile> ProfileOf(const WorkerId& id) const;
 

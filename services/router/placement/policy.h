@@ -46,12 +46,14 @@ inline constexpr std::string_view kLocalCheaper = "local_cheaper";
 inline constexpr std::string_view kRemoteCheaper = "remote_cheaper";
 inline constexpr std::string_view kPolicyLocal = "policy_local";  // the policy's rule, no estimate
 inline constexpr std::string_view kPolicyRemote = "policy_remote";
+inline constexpr std::string_view kMigrated = "migrated";  // its KV comes from the worker it leaves
 }  // namespace reason
 
 struct Decision {
   PlacementRequest request;
   WorkerId decode;
-  std::vector<WorkerId> prefill;  // best first, at most two; empty: local
+  std::string fingerprint;        // of `decode`
+  std::vector<WorkerId> prefill;  // best first, at most three; empty: local
   std::string_view reason;        // one of reason::k…
   std::string policy;
   std::vector<Candidate> candidates;  // cheapest first, at most 32

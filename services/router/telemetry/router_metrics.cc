@@ -29,7 +29,10 @@ RouterMetrics::RouterMetrics()
       completion_tokens_(metrics_.AddCounter("baton_completion_tokens_total",
                                              "Tokens generated for completed requests")),
       resubmitted_(metrics_.AddCounter("baton_requests_resubmitted_total",
-                                       "Times a request went on on another decode worker")) {}
+                                       "Times a request lost its decode worker and was given "
+                                       "to another")),
+      migrated_(metrics_.AddCounter("baton_requests_migrated_total",
+                                    "Times a request was moved off a draining decode worker")) {}
 
 void RouterMetrics::RequestEnded(std::string_view outcome, absl::Duration total) {
   metrics_

@@ -23,6 +23,7 @@ class RouterMetrics {
   void Tokens(int prompt, int cached, int completion);
   void Placed(std::string_view reason);
   void Resubmitted() { resubmitted_.Increment(); }
+  void Migrated() { migrated_.Increment(); }
   void HttpAnswered(std::string_view route, int status);
   void HttpConnections(int open) { connections_.Set(open); }
   void Workers(std::string_view role, std::string_view state, int count);
@@ -45,6 +46,7 @@ class RouterMetrics {
   telemetry::Counter& cached_tokens_;
   telemetry::Counter& completion_tokens_;
   telemetry::Counter& resubmitted_;
+  telemetry::Counter& migrated_;
 };
 
 }  // namespace baton::router
