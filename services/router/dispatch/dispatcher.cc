@@ -174,6 +174,9 @@ absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight,
                                 .priority = request.priority,
                                 .session = SessionKeyOf(request.user, *prompt, tokens)};
   Decision decision = policies_.Decide(request.model->name(), wanted, snapshot);
+  for (const WorkerState& worker : snapshot.decode) {
+    if (worker.profile.id == decision.decode) decision.fingerprint = worker.profile.fingerprint;
+  }
   if (!why_local.empty()) decision.reason = why_local;
   const WorkerId source = flight.kv_source();
   if (why_local.empty() && !source.value().empty() && source != decision.decode) {

@@ -100,6 +100,14 @@ bool RouterCluster::WaitInflight(int count) {
   return false;
 }
 
+bool RouterCluster::WaitFor(const std::function<bool(const nlohmann::ordered_json&)>& condition) {
+  for (int i = 0; i < kPolls; ++i) {
+    if (condition(DebugCluster())) return true;
+    std::this_thread::sleep_for(kPause);
+  }
+  return false;
+}
+
 nlohmann::ordered_json RouterCluster::DebugCluster() {
   return Call(http(), "GET", "/debug/cluster").json();
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -36,6 +37,8 @@ class RouterCluster {
   // Polls /debug/cluster until requests in flight are `count`.
   bool WaitInflight(int count);
   nlohmann::ordered_json DebugCluster();
+  // Polls DebugCluster() until it is as expected.
+  bool WaitFor(const std::function<bool(const nlohmann::ordered_json&)>& condition);
 
   // Token ids of a text, one per character or so.
   std::vector<int32_t> Tokens(const std::string& text) const;
