@@ -1,5 +1,7 @@
 #include "common/concurrency/stop_signal.h"
 
+#include <unistd.h>
+
 namespace baton {
 
 StopSignal::StopSignal() {
@@ -13,8 +15,13 @@ StopSignal::StopSignal() {
 int StopSignal::Wait() {
   int signal = 0;
   sigwait(&signals_, &signal);
+  raised_ = true;
   pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
   return signal;
+}
+
+void StopSignal::Raise() {
+  if (!raised_.exchange(true)) kill(getpid(), SIGTERM);
 }
 
 }  // namespace baton

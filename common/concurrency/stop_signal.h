@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <csignal>
 
 namespace baton {
@@ -12,9 +13,12 @@ class StopSignal {
   // Blocks until one of the two arrives; returns its number. From then on the next one kills the
   // process the usual way: whoever asks twice means it.
   int Wait();
+  // The same without a signal from outside, at most once: what Wait() waits for. Any thread.
+  void Raise();
 
  private:
   sigset_t signals_;
+  std::atomic<bool> raised_ = false;
 };
 
 }  // namespace baton

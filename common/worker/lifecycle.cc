@@ -120,7 +120,9 @@ absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
   RouterLinks links(
       RouterAddresses(options),
       runtime.Describe(AdvertisedAddress(options, server), metrics->address()),
-      [&runtime] { CHECK_OK(runtime.engine().Post(engine::SendSnapshot{})); }, Clock::Real());
+      {.snapshot = [&runtime] { CHECK_OK(runtime.engine().Post(engine::SendSnapshot{})); },
+       .drain = [&stop] { stop.Raise(); }},
+      Clock::Real());
   surface.set_links(&links);
   {
     const StallWatch watch({}, runtime.engine_options(), runtime.engine(), [&](bool stalled) {

@@ -18,11 +18,11 @@ constexpr absl::Duration kBackoffMax = absl::Seconds(1);
 
 }  // namespace
 
-RouterLink::RouterLink(std::string address, v1::Registration registration,
-                       std::function<void()> want_snapshot, const Clock& clock)
+RouterLink::RouterLink(std::string address, v1::Registration registration, RouterWishes wishes,
+                       const Clock& clock)
     : address_(std::move(address)),
       registration_(std::move(registration)),
-      want_snapshot_(std::move(want_snapshot)),
+      wishes_(std::move(wishes)),
       clock_(clock),
       stub_(v1::Cluster::NewStub(rpc::PeerChannel(address_))),
       backoff_(kBackoffMin) {}
@@ -60,7 +60,7 @@ void RouterLink::SendKvEvents(std::shared_ptr<const v1::KvEvents> events) {
       events_.clear();
     }
   }
-  if (overflow) want_snapshot_();
+  if (overflow) wishes_.snapshot();
 }
 
 void RouterLink::SendDraining() {
@@ -136,6 +136,10 @@ bool RouterLink::TakeNext(v1::WorkerReport* report) {
 }
 
 void RouterLink::OnNotice(const v1::RouterNotice& notice) {
+  if (notice.has_drain()) {
+    telemetry::LogInfo("router_link", "asked to drain", {{"router", address_}});
+    return wishes_.drain();
+  }
   {
     absl::MutexLock lock(&mutex_);
     if (notice.has_welcome()) {
@@ -147,7 +151,7 @@ void RouterLink::OnNotice(const v1::RouterNotice& notice) {
     }
     snapshot_due_ = true;
   }
-  want_snapshot_();
+  wishes_.snapshot();
 }
 
 void RouterLink::OnWritten() {

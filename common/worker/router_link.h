@@ -15,14 +15,19 @@ namespace baton::worker {
 
 class AttachStream;
 
+// What a router may ask of a worker. Called on gRPC threads; must only post.
+struct RouterWishes {
+  std::function<void()> snapshot;  // a full list of the cached blocks
+  std::function<void()> drain;     // finish and leave
+};
+
 // This worker's presence at one router: an Attach stream, opened again whenever it breaks. A router
 // that is away costs nothing but a reconnect; what it missed, the snapshot tells. Thread-safe,
 // never blocks.
 class RouterLink {
  public:
-  // `want_snapshot` asks the engine for a full list of its cached blocks; it must only post.
-  RouterLink(std::string address, v1::Registration registration,
-             std::function<void()> want_snapshot, const Clock& clock);
+  RouterLink(std::string address, v1::Registration registration, RouterWishes wishes,
+             const Clock& clock);
   // Closes the stream and waits for gRPC to let go of it.
   ~RouterLink();
 
@@ -54,7 +59,7 @@ class RouterLink {
 
   const std::string address_;
   const v1::Registration registration_;
-  const std::function<void()> want_snapshot_;
+  const RouterWishes wishes_;
   const Clock& clock_;
   const std::unique_ptr<v1::Cluster::Stub> stub_;
   mutable absl::Mutex mutex_;

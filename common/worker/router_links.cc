@@ -40,10 +40,10 @@ bool IsLoopbackName(const std::string& address) { return address.rfind("localhos
 }  // namespace
 
 RouterLinks::RouterLinks(std::vector<std::string> addresses, v1::Registration registration,
-                         std::function<void()> want_snapshot, const Clock& clock)
+                         RouterWishes wishes, const Clock& clock)
     : addresses_(std::move(addresses)),
       registration_(std::move(registration)),
-      want_snapshot_(std::move(want_snapshot)),
+      wishes_(std::move(wishes)),
       clock_(clock),
       thread_([this] { Run(); }) {}
 
@@ -101,8 +101,7 @@ void RouterLinks::Resolve() {
   for (const std::string& address : wanted) {
     const auto same = [&](const auto& link) { return link->address() == address; };
     if (std::none_of(links_.begin(), links_.end(), same)) {
-      links_.push_back(
-          std::make_shared<RouterLink>(address, registration_, want_snapshot_, clock_));
+      links_.push_back(std::make_shared<RouterLink>(address, registration_, wishes_, clock_));
       links_.back()->SetStalled(stalled_);
     }
   }

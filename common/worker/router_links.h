@@ -20,7 +20,7 @@ namespace baton::worker {
 class RouterLinks {
  public:
   RouterLinks(std::vector<std::string> addresses, v1::Registration registration,
-              std::function<void()> want_snapshot, const Clock& clock);
+              RouterWishes wishes, const Clock& clock);
   ~RouterLinks();
   // Closes all links and joins the thread: nothing is asked for and nothing is sent any more.
   void Stop();
@@ -39,7 +39,7 @@ class RouterLinks {
 
   const std::vector<std::string> addresses_;
   const v1::Registration registration_;
-  const std::function<void()> want_snapshot_;
+  const RouterWishes wishes_;
   const Clock& clock_;
   mutable absl::Mutex mutex_;
   std::vector<std::shared_ptr<RouterLink>> links_ ABSL_GUARDED_BY(mutex_);

@@ -1,111 +1,89 @@
-#include "services/cli/http_get.h"
+#include "services/cli/http_call.h"
 
-#include <fcntl.h>
-#include <netdb.h>
-#include <poll.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <optional>
 
-#include <cerrno>
-#include <charconv>
-
-#include "absl/time/clock.h"
+#include "nlohmann/json.hpp"
 
 namespace baton::cli {
 namespace {
 
-constexpr size_t kReplyBytesMax = 4 << 20;
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using beast::error_code;
 
-class Connection {
+constexpr uint64_t kReplyBytesMax = 4 << 20;
+
+// Resolve, connect, write, read: each step starts the next one, and the first error ends it all.
+class Call {
  public:
-  explicit Connection(absl::Time deadline) : deadline_(deadline) {}
-  ~Connection() {
-    if (fd_ >= 0) close(fd_);
+  Call(http::verb verb, const std::string& path, const std::string& host, std::string body)
+      : request_(verb, path, 11) {
+    request_.set(http::field::host, host);
+    request_.set(http::field::connection, "close");
+    if (!body.empty()) request_.set(http::field::content_type, "application/json");
+    request_.body() = std::move(body);
+    request_.prepare_payload();
+    reply_.body_limit(kReplyBytesMax);
   }
 
-  absl::Status Dial(const std::string& host, int port);
-  absl::Status Send(std::string_view data);
-  absl::StatusOr<std::string> ReadAll();
+  // The answer, or why there is none.
+  absl::Status Run(const std::string& host, int port, absl::Duration patience) {
+    resolver_.async_resolve(host, std::to_string(port), [this](error_code error, auto found) {
+      if (End(error)) return;
+      stream_.async_connect(found, [this](error_code error, auto) { OnConnected(error); });
+    });
+    io_.run_for(absl::ToChronoMilliseconds(patience));
+    if (!result_) return absl::DeadlineExceededError("no answer in time");
+    return *result_ ? Unavailable("{}", result_->message()) : absl::OkStatus();
+  }
+  http::response<http::string_body> TakeReply() { return reply_.release(); }
 
  private:
-  absl::Status WaitFor(short events) {
-    const absl::Duration left = deadline_ - absl::Now();
-    pollfd entry{fd_, events, 0};
-    if (left > absl::ZeroDuration() &&
-        poll(&entry, 1, static_cast<int>(absl::ToInt64Milliseconds(left)) + 1) == 1) {
-      return absl::OkStatus();
-    }
-    return absl::DeadlineExceededError("no answer in time");
+  void OnConnected(error_code error) {
+    if (End(error)) return;
+    http::async_write(stream_, request_, [this](error_code error, size_t) {
+      if (End(error)) return;
+      http::async_read(stream_, buffer_, reply_,
+                       [this](error_code error, size_t) { result_ = error; });
+    });
+  }
+  bool End(error_code error) {
+    if (error) result_ = error;
+    return error.failed();
   }
 
-  const absl::Time deadline_;
-  int fd_ = -1;
+  asio::io_context io_;
+  asio::ip::tcp::resolver resolver_{io_};
+  beast::tcp_stream stream_{io_};
+  http::request<http::string_body> request_;
+  http::response_parser<http::string_body> reply_;
+  beast::flat_buffer buffer_;
+  std::optional<error_code> result_;
 };
-
-absl::Status Connection::Dial(const std::string& host, int port) {
-  addrinfo hints{}, *found = nullptr;
-  hints.ai_socktype = SOCK_STREAM;
-  if (const int error = getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found)) {
-    return Unavailable("{}: {}", host, gai_strerror(error));
-  }
-  fd_ = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  const int result = connect(fd_, found->ai_addr, found->ai_addrlen);
-  const int connect_error = errno;
-  freeaddrinfo(found);
-  if (result == 0) return absl::OkStatus();
-  if (connect_error != EINPROGRESS) return Unavailable("connect: {}", strerror(connect_error));
-  RETURN_IF_ERROR(WaitFor(POLLOUT));
-  int error = 0;
-  socklen_t size = sizeof error;
-  getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
-  return error == 0 ? absl::OkStatus() : Unavailable("connect: {}", strerror(error));
-}
-
-absl::Status Connection::Send(std::string_view data) {
-  while (!data.empty()) {
-    RETURN_IF_ERROR(WaitFor(POLLOUT));
-    const ssize_t sent = send(fd_, data.data(), data.size(), MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN) return Unavailable("send: {}", strerror(errno));
-    if (sent > 0) data.remove_prefix(static_cast<size_t>(sent));
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::string> Connection::ReadAll() {
-  std::string all;
-  char buffer[16384];
-  while (all.size() < kReplyBytesMax) {
-    RETURN_IF_ERROR(WaitFor(POLLIN));
-    const ssize_t got = recv(fd_, buffer, sizeof buffer, 0);
-    if (got == 0) return all;
-    if (got < 0 && errno != EAGAIN) return Unavailable("receive: {}", strerror(errno));
-    if (got > 0) all.append(buffer, static_cast<size_t>(got));
-  }
-  return ResourceExhausted("answer longer than {} bytes", kReplyBytesMax);
-}
 
 }  // namespace
 
-absl::StatusOr<HttpReply> HttpGet(const config::Address& address, const std::string& path,
-                                  absl::Duration patience) {
+absl::StatusOr<HttpReply> HttpCall(const config::Address& address, std::string_view method,
+                                   const std::string& path, std::string body,
+                                   absl::Duration patience) {
   std::string host = address.host;
   if (host == "0.0.0.0") host = "127.0.0.1";
   if (host == "::") host = "::1";
-  Connection connection(absl::Now() + patience);
-  RETURN_IF_ERROR(connection.Dial(host, address.port));
-  // HTTP/1.0: the answer ends with the connection and is not chunked.
-  RETURN_IF_ERROR(connection.Send(fmt::format(
-      "GET {} HTTP/1.0\r\nHost: {}\r\nConnection: close\r\n\r\n", path, address.text())));
-  ASSIGN_OR_RETURN(const std::string reply, connection.ReadAll());
-  const size_t header_end = reply.find("\r\n\r\n");
-  HttpReply parsed;
-  if (!reply.starts_with("HTTP/1.") || header_end == std::string::npos ||
-      std::from_chars(reply.data() + 9, reply.data() + 12, parsed.status).ec != std::errc()) {
-    return Unavailable("{} does not speak HTTP", address.text());
-  }
-  parsed.body = reply.substr(header_end + 4);
-  return parsed;
+  Call call(http::string_to_verb(method), path, address.text(), std::move(body));
+  RETURN_IF_ERROR(Annotate(call.Run(host, address.port, patience), address.text()));
+  http::response<http::string_body> reply = call.TakeReply();
+  return HttpReply{.status = static_cast<int>(reply.result_int()), .body = std::move(reply.body())};
+}
+
+std::string ErrorMessageOf(const HttpReply& reply) {
+  const auto json = nlohmann::json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("error") || !json["error"].is_object()) return "";
+  return json["error"].value("message", "");
 }
 
 }  // namespace baton::cli

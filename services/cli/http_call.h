@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "absl/time/time.h"
 #include "common/base/status.h"
@@ -13,9 +14,19 @@ struct HttpReply {
   std::string body;
 };
 
-// One GET over a connection of its own, for health and status pages. `patience` is for the whole of
-// it; bodies end at 4 MiB. A host that listens everywhere (0.0.0.0, ::) is dialled on this machine.
-absl::StatusOr<HttpReply> HttpGet(const config::Address& address, const std::string& path,
-                                  absl::Duration patience);
+// One call over a connection of its own, for health, status and admin pages. `patience` is for the
+// whole of it; answers end at 4 MiB. A host that listens everywhere (0.0.0.0, ::) is dialled on
+// this machine. UNAVAILABLE when nobody speaks HTTP there, DEADLINE_EXCEEDED when it takes longer.
+absl::StatusOr<HttpReply> HttpCall(const config::Address& address, std::string_view method,
+                                   const std::string& path, std::string body,
+                                   absl::Duration patience);
+
+inline absl::StatusOr<HttpReply> HttpGet(const config::Address& address, const std::string& path,
+                                         absl::Duration patience) {
+  return HttpCall(address, "GET", path, {}, patience);
+}
+
+// What the router says of an error in its answer's body; empty when it says nothing.
+std::string ErrorMessageOf(const HttpReply& reply);
 
 }  // namespace baton::cli

@@ -6,7 +6,7 @@
 #include "common/config/command_line.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
-#include "services/cli/http_get.h"
+#include "services/cli/http_call.h"
 #include "services/cli/why_report.h"
 
 namespace baton::cli {
@@ -22,10 +22,8 @@ struct WhyOptions {
 absl::StatusOr<std::string> Get(const WhyOptions& options, const std::string& path) {
   ASSIGN_OR_RETURN(HttpReply reply, HttpGet(options.http, path, kPatience));
   if (reply.status == 200) return std::move(reply.body);
-  const auto error = nlohmann::json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
-  if (error.is_object() && error.contains("error") && error["error"].contains("message")) {
-    return NotFound("{}", error["error"]["message"].get<std::string>());
-  }
+  const std::string message = ErrorMessageOf(reply);
+  if (!message.empty()) return NotFound("{}", message);
   return Unavailable("{} answers {}", options.http.text(), reply.status);
 }
 

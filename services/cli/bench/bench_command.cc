@@ -13,7 +13,7 @@
 #include "services/cli/bench/bench_options.h"
 #include "services/cli/bench/bench_report.h"
 #include "services/cli/bench/load_driver.h"
-#include "services/cli/http_get.h"
+#include "services/cli/http_call.h"
 #include "services/cli/interrupt.h"
 
 namespace baton::cli {

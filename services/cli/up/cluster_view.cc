@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "nlohmann/json.hpp"
-#include "services/cli/http_get.h"
+#include "services/cli/http_call.h"
 #include "services/cli/metrics_text.h"
 
 namespace baton::cli {

@@ -1,6 +1,10 @@
 #include "services/router/http/admin_api.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "common/telemetry/logging.h"
+#include "fmt/ranges.h"
 #include "services/router/http/http_head.h"
 #include "services/router/http/sse_outlet.h"
 #include "services/router/intake/field_error.h"
@@ -20,12 +24,18 @@ struct PlacementCall {
   std::string model;  // empty: for all
 };
 
-absl::StatusOr<PlacementCall> ParsePlacement(const Json& body) {
-  // A mistyped "model" would change the policy of all.
+// A mistyped name would change more than was meant.
+absl::Status KnowsOnly(const Json& body, const std::vector<std::string_view>& names) {
   for (const auto& [name, value] : body.items()) {
-    if (name == "policy" || name == "model") continue;
-    return FieldError(name, "{} is not known here; policy and model are", name.substr(0, 64));
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    return FieldError(name, "{} is not known here; known: {}", name.substr(0, 64),
+                      fmt::join(names, ", "));
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PlacementCall> ParsePlacement(const Json& body) {
+  RETURN_IF_ERROR(KnowsOnly(body, {"policy", "model"}));
   openai::FieldReader fields(body);
   PlacementCall call;
   fields.Read("policy", &call.policy);
@@ -81,6 +91,31 @@ absl::Status AdminApi::SetPlacement(const HttpRequest& request) {
                       {"to", call.policy},
                       {"request", request.request_id}});
   return absl::OkStatus();
+}
+
+HttpAnswer AdminApi::Drain(const HttpRequest& request) {
+  const Refusal refusal = Refuse(request);
+  if (refusal.status != 0) return ErrorAnswer(refusal.status, refusal.message, refusal.code);
+  const absl::StatusOr<WorkerId> worker = AskToDrain(request);
+  if (!worker.ok()) return AnswerOf(worker.status());
+  return {.status = 202,
+          .body = openai::Dump(Json{{"worker", worker->value()}, {"state", "draining"}})};
+}
+
+absl::StatusOr<WorkerId> AdminApi::AskToDrain(const HttpRequest& request) {
+  ASSIGN_OR_RETURN(const Json body, api_.ParseBody(request.body));
+  RETURN_IF_ERROR(KnowsOnly(body, {"worker"}));
+  openai::FieldReader fields(body);
+  std::string name;
+  fields.Read("worker", &name);
+  RETURN_IF_ERROR(fields.status());
+  if (name.empty()) return FieldError("worker", "worker is missing");
+  absl::StatusOr<WorkerId> worker = roster_.Named(name);
+  if (!worker.ok()) return WithField(worker.status(), "worker");
+  RETURN_IF_ERROR(workers_.AskToDrain(*worker));
+  telemetry::LogInfo("membership", "worker asked to drain",
+                     {{"worker", worker->value()}, {"request", request.request_id}});
+  return worker;
 }
 
 std::string AdminApi::PlacementJson() const {

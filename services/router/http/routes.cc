@@ -63,6 +63,7 @@ const std::vector<Routes::Route>& Routes::Table() {
       {"GET", "/debug/cluster", &Routes::DebugCluster, false},
       {"GET", "/admin/placement", &Routes::AdminPlacement, false},
       {"PUT", "/admin/placement", &Routes::AdminPlacement, true},
+      {"POST", "/admin/drain", &Routes::AdminDrain, true},
       {"GET", "/debug/requests", &Routes::DebugRequests, false},
       {"GET", "/debug/requests/{id}", &Routes::DebugRequest, false},
   };
@@ -243,6 +244,10 @@ void Routes::Metrics(const HttpRequest& request, std::shared_ptr<ResponseWriter>
 
 void Routes::AdminPlacement(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
   writer->Send(admin_.Placement(request));
+}
+
+void Routes::AdminDrain(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
+  writer->Send(admin_.Drain(request));
 }
 
 void Routes::DebugCluster(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {

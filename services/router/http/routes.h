@@ -60,6 +60,7 @@ class Routes : public HttpHandler {
   void Live(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void Ready(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void Metrics(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
+  void AdminDrain(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void AdminPlacement(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void DebugCluster(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void DebugRequests(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);

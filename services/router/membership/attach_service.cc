@@ -51,13 +51,21 @@ WorkerLoad LoadOf(const v1::Load& load) {
           .stalled = load.stalled()};
 }
 
+}  // namespace
+
 // One worker's stream. Deletes itself when gRPC is done with it. Reads come one at a time, so the
 // membership fields need no lock; notices are written from reads and from write completions.
 class Attachment : public grpc::ServerBidiReactor<v1::WorkerReport, v1::RouterNotice> {
  public:
-  Attachment(Roster& roster, const std::string& router_id)
-      : roster_(roster), router_id_(router_id) {
+  explicit Attachment(AttachService& service) : service_(service), roster_(service.roster_) {
     StartRead(&report_);
+  }
+
+  // Any thread, until Forget() has returned.
+  void Notify(v1::RouterNotice notice) {
+    absl::MutexLock lock(&mutex_);
+    notices_.push_back(std::move(notice));
+    WriteNext();
   }
 
   void OnReadDone(bool ok) override {
@@ -78,6 +86,7 @@ class Attachment : public grpc::ServerBidiReactor<v1::WorkerReport, v1::RouterNo
 
   void OnDone() override {
     Leave();
+    service_.Forget(id_, this);  // only here: a registration may have been under way until now
     delete this;
   }
 
@@ -114,8 +123,9 @@ class Attachment : public grpc::ServerBidiReactor<v1::WorkerReport, v1::RouterNo
                         {"model", profile.model},
                         {"address", profile.grpc_address}});
     v1::RouterNotice notice;
-    notice.mutable_welcome()->set_router_id(router_id_);
+    notice.mutable_welcome()->set_router_id(service_.router_id_);
     Notify(std::move(notice));
+    service_.Remember(id_, this);
     return absl::OkStatus();
   }
 
@@ -127,12 +137,6 @@ class Attachment : public grpc::ServerBidiReactor<v1::WorkerReport, v1::RouterNo
     v1::RouterNotice notice;
     notice.mutable_snapshot_request();
     Notify(std::move(notice));
-  }
-
-  void Notify(v1::RouterNotice notice) {
-    absl::MutexLock lock(&mutex_);
-    notices_.push_back(std::move(notice));
-    WriteNext();
   }
 
   void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -163,8 +167,8 @@ class Attachment : public grpc::ServerBidiReactor<v1::WorkerReport, v1::RouterNo
     roster_.Leave(id_, stay);
   }
 
+  AttachService& service_;
   Roster& roster_;
-  const std::string router_id_;
   v1::WorkerReport report_;
   WorkerId id_;                         // written once, before stay_
   std::atomic<Roster::Stay> stay_ = 0;  // 0: not registered
@@ -176,11 +180,31 @@ class Attachment : public grpc::ServerBidiReactor<v1::WorkerReport, v1::RouterNo
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-}  // namespace
-
 grpc::ServerBidiReactor<v1::WorkerReport, v1::RouterNotice>* AttachService::Attach(
     grpc::CallbackServerContext* context) {
-  return new Attachment(roster_, router_id_);
+  return new Attachment(*this);
+}
+
+absl::Status AttachService::AskToDrain(const WorkerId& id) {
+  absl::MutexLock lock(&mutex_);
+  const auto found = attachments_.find(id);
+  if (found == attachments_.end()) return NotFound("{} is not attached here", id.value());
+  v1::RouterNotice notice;
+  notice.mutable_drain();
+  found->second->Notify(std::move(notice));
+  return absl::OkStatus();
+}
+
+void AttachService::Remember(const WorkerId& id, Attachment* attachment) {
+  absl::MutexLock lock(&mutex_);
+  attachments_[id] = attachment;
+}
+
+// A worker may have come back on another stream before its old one was known to be broken.
+void AttachService::Forget(const WorkerId& id, const Attachment* attachment) {
+  absl::MutexLock lock(&mutex_);
+  const auto found = attachments_.find(id);
+  if (found != attachments_.end() && found->second == attachment) attachments_.erase(found);
 }
 
 }  // namespace baton::router

@@ -2,10 +2,15 @@
 
 #include <string>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
 #include "baton/v1/cluster.grpc.pb.h"
 #include "services/router/membership/roster.h"
 
 namespace baton::router {
+
+class Attachment;
 
 // `baton.v1.Cluster`: workers' streams become entries of the roster. A stream's end is the end of
 // the membership. Callbacks only translate.
@@ -17,10 +22,18 @@ class AttachService : public v1::Cluster::CallbackService {
 
   grpc::ServerBidiReactor<v1::WorkerReport, v1::RouterNotice>* Attach(
       grpc::CallbackServerContext* context) override;
+  // Asks a worker to finish and leave. NOT_FOUND when it is not attached here (any more).
+  absl::Status AskToDrain(const WorkerId& id);
 
  private:
+  friend class Attachment;
+  void Remember(const WorkerId& id, Attachment* attachment);
+  void Forget(const WorkerId& id, const Attachment* attachment);
+
   Roster& roster_;
   const std::string router_id_;
+  absl::Mutex mutex_;
+  absl::flat_hash_map<WorkerId, Attachment*> attachments_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace baton::router

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "absl/strings/str_join.h"
+
 namespace baton::router {
 namespace {
 
@@ -204,6 +206,26 @@ bool Roster::IsDraining(const WorkerId& id) const {
   absl::MutexLock lock(&mutex_);
   auto found = workers_.find(id);
   return found != workers_.end() && found->second.draining;
+}
+
+absl::StatusOr<WorkerId> Roster::Named(std::string_view name) const {
+  std::vector<std::string> all, named;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [id, worker] : workers_) {
+      const std::string& text = id.value();
+      if (text == name) return id;
+      all.push_back(text);
+      if (std::string_view(text).substr(0, text.find('@')) == name) named.push_back(text);
+    }
+  }
+  if (named.size() == 1) return WorkerId(named.front());
+  if (named.empty()) {
+    return NotFound("no worker is named \"{}\"; attached: {}", name,
+                    all.empty() ? "none" : absl::StrJoin(all, ", "));
+  }
+  return InvalidArgument("\"{}\" names {} workers: {}", name, named.size(),
+                         absl::StrJoin(named, ", "));
 }
 
 std::optional<WorkerProfile> Roster::ProfileOf(const WorkerId& id) const {

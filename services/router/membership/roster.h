@@ -90,6 +90,9 @@ class Roster {
   std::string AddressOf(const WorkerId& id) const;  // empty: gone
   // False also when it is gone.
   bool IsDraining(const WorkerId& id) const;
+  // The worker of this id, or of this name (an id without what follows its '@'). NOT_FOUND names
+  // those that are here, INVALID_ARGUMENT those that share the name.
+  absl::StatusOr<WorkerId> Named(std::string_view name) const;
   // What it registered with; nothing: gone.
   std::optional<WorkerProfile> ProfileOf(const WorkerId& id) const;
 

@@ -62,6 +62,17 @@ TEST_F(RosterTest, AWorkerWhoseEngineHangsGetsNoNewWorkUntilItGoesOn) {
   EXPECT_EQ(NumDecode(), 1u);
 }
 
+TEST_F(RosterTest, AWorkerIsFoundByItsIdOrByANameThatIsItsAlone) {
+  Join(Profile("d@1"));
+  Join(Profile("d@2"));
+  Join(Profile("e@1"));
+  EXPECT_EQ(*roster_.Named("d@2"), WorkerId("d@2"));
+  EXPECT_EQ(*roster_.Named("e"), WorkerId("e@1"));
+  EXPECT_TRUE(absl::IsInvalidArgument(roster_.Named("d").status()));
+  EXPECT_TRUE(absl::IsNotFound(roster_.Named("f").status()));
+  EXPECT_TRUE(absl::IsNotFound(roster_.Named("").status()));
+}
+
 TEST_F(RosterTest, ADrainingWorkerGetsNoNewWork) {
   const auto stay = Join(Profile("d"));
   roster_.Drain(WorkerId("d"), stay);

@@ -65,7 +65,7 @@ class WiredRouter : public Router {
         inference_({.stream_bytes_max = static_cast<size_t>(options.stream_buffer_bytes_max.count),
                     .request_timeout = TimeoutOf(options)},
                    intake_, dispatcher_, roster_),
-        admin_(options.admin, api_, *policies_),
+        admin_(options.admin, api_, *policies_, roster_, attach_),
         text_threads_(TextThreadsOf(options), kTextTasksWaitingMax),
         routes_({.stream_keepalive = options.stream_keepalive}, api_, roster_, dispatcher_, admin_,
                 metrics_, [this](std::function<void()> task) {

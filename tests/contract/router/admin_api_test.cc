@@ -186,6 +186,26 @@ TEST_F(AdminApiTest, ASessionKeepsItsWorkerThroughBothDoors) {
   EXPECT_EQ(used.size(), 3u);
 }
 
+TEST_F(AdminApiTest, AWorkerIsAskedToDrainByItsNameOrId) {
+  const auto first = cluster_.AddDecode("decode-0@1f");
+  const auto second = cluster_.AddDecode("decode-1@2f");
+  const auto drain = [&](const std::string& body) {
+    return Call(cluster_.http(), "POST", "/admin/drain", body);
+  };
+  const RawResponse by_name = drain(R"({"worker":"decode-1"})");
+  EXPECT_EQ(by_name.status, 202) << by_name.body;
+  EXPECT_EQ(by_name.json()["worker"], "decode-1@2f");
+  EXPECT_TRUE(second.attachment->WaitForDrainRequest());
+  EXPECT_EQ(drain(R"({"worker":"decode-0@1f"})").status, 202);
+  EXPECT_TRUE(first.attachment->WaitForDrainRequest());
+
+  const RawResponse unknown = drain(R"({"worker":"decode-2"})");
+  EXPECT_EQ(unknown.status, 404);
+  EXPECT_THAT(unknown.body, HasSubstr("attached: decode-0@1f, decode-1@2f"));
+  EXPECT_EQ(drain("{}").status, 400);
+  EXPECT_THAT(drain(R"({"worker":"decode-0","now":true})").body, HasSubstr("now is not known"));
+}
+
 // An address by which this machine is reached from outside; empty: none.
 std::string OutsideAddress() {
   ifaddrs* list = nullptr;

@@ -143,6 +143,7 @@ void FakeAttachment::ReadNotices() {
   while (stream_->Read(&notice)) {
     absl::MutexLock lock(&mutex_);
     welcome_ = welcome_ || notice.has_welcome();
+    asked_to_drain_ = asked_to_drain_ || notice.has_drain();
     snapshot_requests_ += notice.has_snapshot_request() ? 1 : 0;
   }
   status_ = stream_->Finish();
@@ -172,6 +173,11 @@ bool FakeAttachment::WaitForSnapshotRequest(int count) {
 bool FakeAttachment::WaitForWelcome() {
   absl::MutexLock lock(&mutex_);
   return mutex_.AwaitWithTimeout(absl::Condition(&welcome_), kPatience);
+}
+
+bool FakeAttachment::WaitForDrainRequest() {
+  absl::MutexLock lock(&mutex_);
+  return mutex_.AwaitWithTimeout(absl::Condition(&asked_to_drain_), kPatience);
 }
 
 void FakeAttachment::Break() { context_.TryCancel(); }

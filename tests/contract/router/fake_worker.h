@@ -72,6 +72,7 @@ class FakeAttachment {
   int snapshot_requests() ABSL_LOCKS_EXCLUDED(mutex_);
   bool WaitForSnapshotRequest(int count) ABSL_LOCKS_EXCLUDED(mutex_);
   bool WaitForWelcome() ABSL_LOCKS_EXCLUDED(mutex_);
+  bool WaitForDrainRequest() ABSL_LOCKS_EXCLUDED(mutex_);
   // Breaks the stream.
   void Break();
   // The router's last word, once it has ended the stream.
@@ -88,6 +89,7 @@ class FakeAttachment {
   absl::Mutex mutex_;
   int snapshot_requests_ ABSL_GUARDED_BY(mutex_) = 0;
   bool welcome_ ABSL_GUARDED_BY(mutex_) = false;
+  bool asked_to_drain_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace baton::router
