@@ -198,6 +198,10 @@ void WorkerOptions::AddTo(OptionSet& set) {
            {"tcp", TransferPath::kTcp}},
           {.help = "how KV travels; auto: shared memory on one host, else TCP"});
   set.Add("checksums", &checksums, {.help = "verify every KV block that arrives"});
+  set.Add("lease", &lease,
+          {.min = 0.05,
+           .max = 600,
+           .help = "a prefill worker that is silent for longer loses its hand-over"});
   set.Add("heartbeat", &heartbeat,
           {.min = 0.01, .max = 60, .help = "longest pause between load reports"});
   set.Add("drain_timeout", &drain_timeout,

@@ -51,6 +51,7 @@ struct WorkerOptions {
   std::string transport = "ucx";
   TransferPath transfer_path = TransferPath::kAuto;
   bool checksums = true;
+  absl::Duration lease = absl::Seconds(1);  // a prefill worker may be silent for so long
 
   absl::Duration heartbeat = absl::Milliseconds(200);
   absl::Duration drain_timeout = absl::Seconds(30);

@@ -6,7 +6,9 @@ namespace baton::engine {
 
 absl::Status AdmissionGate::Enter(const WorkKey& key, int64_t prompt_tokens) {
   absl::MutexLock lock(&mutex_);
-  if (closed_) return FailedPrecondition("the worker is draining and accepts nothing new");
+  if (refused_ == Refuse::kEverything || (refused_ && !key.prefill_only)) {
+    return FailedPrecondition("the worker is draining and accepts nothing new");
+  }
   if (waiting_sequences_ >= sequences_max_) {
     return ResourceExhausted("{} sequences wait already, the queue holds {}", waiting_sequences_,
                              sequences_max_);
@@ -37,9 +39,9 @@ void AdmissionGate::Leave(const WorkKey& key) {
   CHECK(live_.erase(key) == 1, "{}/{} was not going on", key.id.request.value(), key.id.choice);
 }
 
-void AdmissionGate::Close() {
+void AdmissionGate::Close(Refuse what) {
   absl::MutexLock lock(&mutex_);
-  closed_ = true;
+  refused_ = what;
 }
 
 bool AdmissionGate::empty() const {

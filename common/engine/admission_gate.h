@@ -2,6 +2,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -9,6 +10,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/status.h"
 #include "common/base/strong_id.h"
+#include "common/engine/commands.h"
 
 namespace baton::engine {
 
@@ -40,14 +42,14 @@ class AdmissionGate {
   // Is over, and so is everything that it held.
   void Leave(const WorkKey& key);
 
-  void Close();
+  void Close(Refuse what);
   bool empty() const;
 
  private:
   const int32_t sequences_max_;
   const int64_t tokens_max_;
   mutable absl::Mutex mutex_;
-  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<Refuse> refused_ ABSL_GUARDED_BY(mutex_);
   int32_t waiting_sequences_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t waiting_tokens_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::flat_hash_set<WorkKey> live_ ABSL_GUARDED_BY(mutex_);

@@ -77,6 +77,12 @@ struct KvSent {
 // OnKvEvents has `snapshot` set and lists everything cached.
 struct SendSnapshot {};
 
+// What a draining engine takes no more of.
+enum class Refuse : uint8_t {
+  kGenerations,  // it still computes and hands over prompts: those it has in its cache, above all
+  kEverything,
+};
+
 using Command = std::variant<Submit, SubmitPrefill, Cancel, KvArrived, KvFailed, KvFenced, KvSent,
                              SendSnapshot>;
 

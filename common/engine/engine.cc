@@ -38,13 +38,13 @@ class ThreadedEngine : public Engine {
         thread_([this] { Run(); }) {}
 
   ~ThreadedEngine() override {
-    gate_.Close();
+    gate_.Close(Refuse::kEverything);
     mailbox_.Close();
     thread_.join();
   }
 
   absl::Status Post(Command command) override;
-  void Drain() override { gate_.Close(); }
+  void Drain(Refuse what) override { gate_.Close(what); }
   bool idle() const override { return quiet_.load() && nothing_left(); }
   LoadReport load() const override {
     absl::MutexLock lock(&load_mutex_);

@@ -59,8 +59,8 @@ class Engine {
   // taken.
   virtual absl::Status Post(Command command) = 0;
 
-  // From now on nothing new is accepted; what runs goes on.
-  virtual void Drain() = 0;
+  // From now on nothing new of this kind is accepted; what runs goes on.
+  virtual void Drain(Refuse what) = 0;
   // True when no sequence waits or runs and no hand-over holds blocks.
   virtual bool idle() const = 0;
   // The last LoadReport; fresh whenever the engine is idle.

@@ -110,7 +110,7 @@ TEST_F(EngineTest, DrainingAcceptsNothingNewAndFinishesTheRest) {
   Start({});
   const SequenceSpec spec = Spec("a", 40, 100);
   ASSERT_TRUE(engine_->Post(Submit{spec}).ok());
-  engine_->Drain();
+  engine_->Drain(Refuse::kEverything);
   EXPECT_EQ(engine_->Post(Submit{Spec("b", 4, 1)}).code(), absl::StatusCode::kFailedPrecondition);
   ASSERT_TRUE(observer_.WaitForFinish(spec.id));
   EXPECT_EQ(Ids(observer_.told(spec.id).tokens), Expected(spec));
@@ -128,6 +128,16 @@ class HangingRunner : public ChainRunner {
   absl::Notification in_step;
   absl::Notification go_on;
 };
+
+TEST_F(EngineTest, DrainingItMayStillComputePromptsForOthers) {
+  Start({});
+  engine_->Drain(Refuse::kGenerations);
+  EXPECT_EQ(engine_->Post(Submit{Spec("a", 4, 1)}).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(engine_->Post(SubmitPrefill{Spec("b", 40, 1), 1, 0}).ok());
+  engine_->Drain(Refuse::kEverything);
+  EXPECT_EQ(engine_->Post(SubmitPrefill{Spec("c", 40, 1), 2, 0}).code(),
+            absl::StatusCode::kFailedPrecondition);
+}
 
 TEST(EngineStepAgeTest, GrowsForAsLongAsAStepHangsAndIsZeroWithoutOne) {
   HangingRunner runner;

@@ -122,7 +122,7 @@ TEST(AdmissionGateTest, BoundsSequencesAndTokens) {
   gate.Leave(key("a"));
   EXPECT_TRUE(gate.Enter(key("a"), 0).ok());
   EXPECT_EQ(gate.Enter(key("d"), 0).code(), absl::StatusCode::kResourceExhausted);
-  gate.Close();
+  gate.Close(Refuse::kEverything);
   EXPECT_EQ(gate.Enter(key("d"), 0).code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_FALSE(gate.empty());
 }

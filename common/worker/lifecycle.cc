@@ -68,7 +68,7 @@ bool Drain(const config::WorkerOptions& options, RouterLinks& links, engine::Eng
   telemetry::LogInfo("worker", "draining",
                      {{"at_most", config::DurationText(options.drain_timeout)}});
   links.SendDraining();
-  engine.Drain();
+  engine.Drain(engine::Refuse::kEverything);
   const absl::Time until = absl::Now() + options.drain_timeout;
   while (!engine.idle() && absl::Now() < until) absl::SleepFor(absl::Milliseconds(10));
   const bool drained = engine.idle();

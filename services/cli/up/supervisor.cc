@@ -149,6 +149,10 @@ void Supervisor::OnDeath(Process& process, const ExitState& exit) {
     return Fail(1, fmt::format("{} {} {} times in a row and was never ready:{}", process.name(),
                                exit.text(), kDeathsBeforeReadyMax, words));
   }
+  if (exit.code == 0) {  // somebody asked it to
+    return board_.Say(fmt::format("{} has drained and left; starting it again in {}",
+                                  process.name(), config::DurationText(pause)));
+  }
   board_.Say(fmt::format("{} {}; starting it again in {}{}", process.name(), exit.text(),
                          config::DurationText(pause), words));
 }
