@@ -1,133 +1,132 @@
 #include "common/handover/fencer.h"
 
-#include <grpcpp/grpcpp.h>
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
 
-#include <chrono>
-#include <memory>
-
-#include "absl/container/flat_hash_set.h"
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "common/handover/destination.h"
 
 namespace baton::handover {
 namespace {
 
-constexpr absl::Duration kAskEvery = absl::Milliseconds(100);
-constexpr std::chrono::milliseconds kAnswerWithin(300);
+constexpr absl::Duration kAskAfter = absl::Milliseconds(100);
+constexpr absl::Duration kAnswerWithin = absl::Milliseconds(300);
 
 }  // namespace
 
-// One Fence call; stays where it is until it has ended.
-struct Fencer::Question {
-  explicit Question(Doubt about) : doubt(std::move(about)) {}
+// The doubts. Outlives the fencer while questions are under way; closed, it hears no answer.
+class Fencer::Docket : public std::enable_shared_from_this<Docket> {
+ public:
+  Docket(std::string caller, transfer::Transport& transport, PrefillPeers& peers, Fenced fenced)
+      : caller_(std::move(caller)),
+        transport_(transport),
+        peers_(peers),
+        fenced_(std::move(fenced)) {}
 
-  Doubt doubt;
-  grpc::ClientContext context;
-  v1::FenceRequest request;
-  v1::FenceResponse response;
-  bool answered = false;  // guarded by the fencer's mutex until the call has ended
+  void Add(Doubt doubt);
+  void Tick(absl::Duration now);
+  void Close();
+  int32_t size() const {
+    absl::MutexLock lock(&mutex_);
+    return static_cast<int32_t>(doubts_.size());
+  }
+
+ private:
+  struct Entry {
+    Doubt doubt;
+    bool asking = true;
+    std::optional<absl::Duration> ask_at;  // counted from the first tick after an answer
+  };
+  void Ask(const Doubt& doubt);
+  void OnAnswer(uint64_t epoch, bool over);
+
+  const std::string caller_;
+  transfer::Transport& transport_;
+  PrefillPeers& peers_;
+  const Fenced fenced_;
+  mutable absl::Mutex mutex_;
+  std::vector<Entry> doubts_ ABSL_GUARDED_BY(mutex_);
+  int32_t telling_ ABSL_GUARDED_BY(mutex_) = 0;  // calls of fenced_ under way
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
+
+void Fencer::Docket::Add(Doubt doubt) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (closed_) return;
+    doubts_.push_back({.doubt = doubt});
+  }
+  Ask(doubt);
+}
+
+void Fencer::Docket::Tick(absl::Duration now) {
+  std::vector<Doubt> due;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (closed_) return;
+    for (Entry& entry : doubts_) {
+      if (entry.asking) continue;
+      if (!entry.ask_at) entry.ask_at = now + kAskAfter;
+      if (now < *entry.ask_at) continue;
+      entry.asking = true;
+      entry.ask_at.reset();
+      due.push_back(entry.doubt);
+    }
+  }
+  for (const Doubt& doubt : due) Ask(doubt);
+}
+
+void Fencer::Docket::Ask(const Doubt& doubt) {
+  if (transport_.Probe(FromProto(doubt.target.transfer())) == transfer::PeerState::kGone) {
+    return OnAnswer(doubt.epoch, true);
+  }
+  v1::FenceRequest request;
+  request.set_caller(caller_);
+  request.set_epoch(doubt.wire_epoch);
+  peers_.Fence(doubt.target, request, kAnswerWithin,
+               [self = shared_from_this(), epoch = doubt.epoch](const absl::Status& status) {
+                 self->OnAnswer(epoch, status.ok());
+               });
+}
+
+void Fencer::Docket::OnAnswer(uint64_t epoch, bool over) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (closed_) return;
+    const auto entry = std::find_if(doubts_.begin(), doubts_.end(),
+                                    [&](const Entry& e) { return e.doubt.epoch == epoch; });
+    if (entry == doubts_.end()) return;
+    if (!over) {
+      entry->asking = false;
+      return;
+    }
+    doubts_.erase(entry);
+    ++telling_;
+  }
+  fenced_(epoch);
+  absl::MutexLock lock(&mutex_);
+  --telling_;
+}
+
+void Fencer::Docket::Close() {
+  absl::MutexLock lock(&mutex_);
+  closed_ = true;
+  const auto quiet = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return telling_ == 0; };
+  mutex_.Await(absl::Condition(&quiet));
+}
 
 Fencer::Fencer(std::string caller, transfer::Transport& transport, PrefillPeers& peers,
                Fenced fenced)
-    : caller_(std::move(caller)),
-      transport_(transport),
-      peers_(peers),
-      fenced_(std::move(fenced)),
-      thread_([this] { Run(); }) {}
+    : docket_(std::make_shared<Docket>(std::move(caller), transport, peers, std::move(fenced))) {}
 
 Fencer::~Fencer() { Stop(); }
 
-void Fencer::Stop() {
-  {
-    absl::MutexLock lock(&mutex_);
-    stopping_ = true;
-  }
-  if (thread_.joinable()) thread_.join();
-}
-
-void Fencer::Watch(Doubt doubt) {
-  absl::MutexLock lock(&mutex_);
-  doubts_.push_back(std::move(doubt));
-}
-
-int32_t Fencer::watched() const {
-  absl::MutexLock lock(&mutex_);
-  return static_cast<int32_t>(doubts_.size());
-}
-
-void Fencer::Run() {
-  const auto has_work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return stopping_ || !doubts_.empty();
-  };
-  const auto stopping = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_; };
-  while (true) {
-    std::vector<Doubt> doubts;
-    {
-      absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(&has_work));
-      if (stopping_) return;
-      doubts = doubts_;
-    }
-    const std::vector<Doubt> over = Ask(doubts);
-    for (const Doubt& doubt : over) fenced_(doubt.epoch);
-    Forget(over);
-    absl::MutexLock lock(&mutex_);
-    if (!doubts_.empty()) mutex_.AwaitWithTimeout(absl::Condition(&stopping), kAskEvery);
-  }
-}
-
-std::vector<Fencer::Doubt> Fencer::Ask(const std::vector<Doubt>& doubts) {
-  std::vector<Doubt> over;
-  std::vector<std::unique_ptr<Question>> questions;
-  for (const Doubt& doubt : doubts) {
-    if (transport_.Probe(FromProto(doubt.target.transfer())) == transfer::PeerState::kGone) {
-      over.push_back(doubt);
-    } else {
-      questions.push_back(std::make_unique<Question>(doubt));
-    }
-  }
-  for (auto& question : questions) Put(*question);
-  {
-    const auto settled = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-      return stopping_ || unanswered_ == 0;
-    };
-    absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(&settled));
-  }
-  for (auto& question : questions) question->context.TryCancel();  // no-op where it is answered
-  const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return unanswered_ == 0; };
-  absl::MutexLock lock(&mutex_);
-  mutex_.Await(absl::Condition(&none));
-  for (auto& question : questions) {
-    if (question->answered) over.push_back(std::move(question->doubt));
-  }
-  return over;
-}
-
-void Fencer::Put(Question& question) {
-  const Doubt& doubt = question.doubt;
-  question.context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
-  question.request.set_caller(caller_);
-  question.request.set_epoch(doubt.wire_epoch);
-  {
-    absl::MutexLock lock(&mutex_);
-    ++unanswered_;
-  }
-  peers_.StubFor(doubt.target.grpc_address())
-      ->async()
-      ->Fence(&question.context, &question.request, &question.response,
-              [this, &question](const grpc::Status& status) {
-                absl::MutexLock lock(&mutex_);
-                question.answered = status.ok();
-                --unanswered_;
-              });
-}
-
-void Fencer::Forget(const std::vector<Doubt>& over) {
-  absl::flat_hash_set<uint64_t> epochs;
-  for (const Doubt& doubt : over) epochs.insert(doubt.epoch);
-  absl::MutexLock lock(&mutex_);
-  std::erase_if(doubts_, [&](const Doubt& doubt) { return epochs.contains(doubt.epoch); });
-}
+void Fencer::Stop() { docket_->Close(); }
+void Fencer::Watch(Doubt doubt) { docket_->Add(std::move(doubt)); }
+void Fencer::Tick(absl::Duration now) { docket_->Tick(now); }
+int32_t Fencer::watched() const { return docket_->size(); }
 
 }  // namespace baton::handover

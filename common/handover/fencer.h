@@ -2,12 +2,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
-#include <thread>
-#include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "baton/v1/worker.pb.h"
 #include "common/handover/prefill_peers.h"
@@ -16,9 +13,9 @@
 namespace baton::handover {
 
 // Finds out when no write of a broken hand-over can land any more: its process is dead, or it has
-// answered Fence. Owns one thread, which sleeps while nothing is in doubt. Otherwise it asks for
-// all that is in doubt at once, and again 100 ms after the last answer: a worker that says nothing
-// delays nobody else's by more than the 300 ms it is given.
+// answered Fence. Asks at once, gives every question 300 ms, and asks again 100 ms after an answer
+// that was none. Questions do not wait for each other: a silent worker delays nobody else's. Has no
+// thread: answers come on the peers', time comes by Tick(). Thread-safe.
 class Fencer {
  public:
   struct Doubt {
@@ -28,35 +25,24 @@ class Fencer {
   };
   using Fenced = std::function<void(uint64_t epoch)>;
 
+  // `transport`, `peers` and what `fenced` uses outlive the fencer, at least until Stop().
   Fencer(std::string caller, transfer::Transport& transport, PrefillPeers& peers, Fenced fenced);
   ~Fencer();
 
-  // Joins the thread, without waiting for answers: `fenced` is not called any more. What is in
+  // Waits for nobody's answer, only for a call of `fenced` under way: none comes after. What is in
   // doubt stays so: the process is going.
   void Stop();
 
   void Watch(Doubt doubt);
+  // `now`: monotonic. Every few tens of milliseconds.
+  void Tick(absl::Duration now);
   // In doubt, those that are just being asked about included.
   int32_t watched() const;
 
  private:
-  struct Question;
+  class Docket;
 
-  void Run();
-  // Those of `doubts` that are over.
-  std::vector<Doubt> Ask(const std::vector<Doubt>& doubts);
-  void Put(Question& question);
-  void Forget(const std::vector<Doubt>& over);
-
-  const std::string caller_;
-  transfer::Transport& transport_;
-  PrefillPeers& peers_;
-  const Fenced fenced_;
-  mutable absl::Mutex mutex_;
-  std::vector<Doubt> doubts_ ABSL_GUARDED_BY(mutex_);
-  int32_t unanswered_ ABSL_GUARDED_BY(mutex_) = 0;  // calls under way
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  const std::shared_ptr<Docket> docket_;  // shared with the questions under way
 };
 
 }  // namespace baton::handover

@@ -5,7 +5,9 @@
 #include <set>
 
 #include "common/base/clock.h"
+#include "common/concurrency/ticker.h"
 #include "common/handover/destination.h"
+#include "common/handover/grpc_prefill_peers.h"
 #include "common/handover/testing/fake_prefill_peer.h"
 
 namespace baton::handover {
@@ -30,7 +32,7 @@ class FencerTest : public ::testing::Test {
 
   transfer::LoopbackFabric fabric_;
   transfer::LoopbackTransport transport_{fabric_};
-  PrefillPeers peers_;
+  GrpcPrefillPeers peers_;
   FakePrefillPeer a_{fabric_, "prefill-a"};
   FakePrefillPeer b_{fabric_, "prefill-b"};
   absl::Mutex mutex_;
@@ -40,6 +42,7 @@ class FencerTest : public ::testing::Test {
         absl::MutexLock lock(&mutex_);
         fenced_.push_back(epoch);
       });
+  Ticker ticker_{absl::Milliseconds(5), [this] { fencer_->Tick(Clock::Real().Monotonic()); }};
 };
 
 TEST_F(FencerTest, AnAnswerEndsTheDoubtOfThatEpochOnce) {

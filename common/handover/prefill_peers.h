@@ -1,24 +1,29 @@
 #pragma once
 
+#include <functional>
 #include <memory>
-#include <string>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
-#include "absl/synchronization/mutex.h"
-#include "baton/v1/worker.grpc.pb.h"
+#include "absl/time/time.h"
+#include "baton/v1/worker.pb.h"
+#include "common/base/status.h"
+#include "common/handover/attempt.h"
 
 namespace baton::handover {
 
-// Connections to prefill workers, one per address, kept for the life of the process. Thread-safe.
+// The prefill workers as a decode worker sees them: whom to call and how. Thread-safe; nothing
+// blocks.
 class PrefillPeers {
  public:
-  std::shared_ptr<v1::PrefillWorker::Stub> StubFor(const std::string& grpc_address);
+  virtual ~PrefillPeers() = default;
 
- private:
-  absl::Mutex mutex_;
-  absl::flat_hash_map<std::string, std::shared_ptr<v1::PrefillWorker::Stub>> stubs_
-      ABSL_GUARDED_BY(mutex_);
+  // A Prefill call that has yet to be started. The listener outlives it.
+  virtual std::shared_ptr<Attempt> Open(const v1::PrefillTarget& target, const AttemptId& id,
+                                        AttemptListener& listener) = 0;
+
+  // `done` runs once, on some thread, at the latest a little after `timeout`; OK: the worker has
+  // answered.
+  virtual void Fence(const v1::PrefillTarget& target, const v1::FenceRequest& request,
+                     absl::Duration timeout, std::function<void(absl::Status)> done) = 0;
 };
 
 }  // namespace baton::handover

@@ -1,7 +1,6 @@
 #include "common/handover/receiver.h"
 
 #include "common/base/check.h"
-#include "common/handover/attempt.h"
 #include "common/rpc/convert.h"
 #include "common/telemetry/logging.h"
 #include "kernels/checksum.h"
@@ -16,25 +15,29 @@
 namespace baton::handover {
 
 Receiver::Receiver(ReceiverOptions options, const kernels::KvView& pool,
-                   transfer::Transport& transport, Post post, const Clock& clock)
+                   transfer::Transport& transport, PrefillPeers& peers, Post post,
+                   const Clock& clock)
     : options_(std::move(options)),
       pool_(pool),
       transport_(transport),
+      peers_(peers),
       post_(std::move(post)),
       clock_(clock),
-      fencer_(options_.caller, transport, peers_,
+      fencer_(options_.caller, transport, peers,
               [this](uint64_t epoch) { post_(engine::KvFenced{epoch}); }) {}
 
 Receiver::~Receiver() { Stop(); }
 
 void Receiver::Stop() {
+  std::vector<std::shared_ptr<Attempt>> attempts;
   {
     absl::MutexLock lock(&mutex_);
     for (auto& [epoch, pending] : pending_) {
       pending.ended = true;
-      if (pending.attempt) pending.attempt->Abort();
+      if (pending.attempt) attempts.push_back(pending.attempt);
     }
   }
+  for (const auto& attempt : attempts) attempt->Abort();
   const auto none_left = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return pending_.empty() && callbacks_ == 0;
   };
@@ -77,15 +80,14 @@ void Receiver::StartNext(uint64_t epoch) {
     Pending& pending = pending_.at(epoch);
     if (!pending.ended && pending.next_target < pending.targets.size()) {
       const v1::PrefillTarget& target = pending.targets[pending.next_target++];
-      const uint64_t wire_epoch = ++last_wire_epoch_;
-      request = RequestFor(pending, wire_epoch);
-      attempt = std::make_shared<Attempt>(*this, epoch, wire_epoch,
-                                          peers_.StubFor(target.grpc_address()));
+      pending.wire_epoch = ++last_wire_epoch_;
+      request = RequestFor(pending, pending.wire_epoch);
+      attempt = peers_.Open(target, {.epoch = epoch, .wire_epoch = pending.wire_epoch}, *this);
       pending.attempt = attempt;
     }
   }
   if (attempt == nullptr) return GiveUp(epoch, Unavailable("no prefill worker delivered"), true);
-  attempt->Start(attempt, std::move(request), options_.attempt_timeout);
+  attempt->Start(std::move(request), options_.attempt_timeout);
 }
 
 v1::PrefillRequest Receiver::RequestFor(const Pending& pending, uint64_t wire_epoch) const {
@@ -131,33 +133,42 @@ absl::Status Receiver::Verify(const engine::PrefillNeeded& needed,
   return absl::OkStatus();
 }
 
-void Receiver::OnAttemptOver(uint64_t epoch, uint64_t wire_epoch, absl::Status status, bool fenced,
-                             std::unique_ptr<v1::PrefillFinished> finished) {
+void Receiver::OnAttemptEvent(const AttemptId& id, v1::PrefillEvent event) {
+  if (!event.has_finished()) return;
+  absl::MutexLock lock(&mutex_);
+  Pending& pending = pending_.at(id.epoch);  // until its attempt is over
+  pending.finished = std::make_unique<v1::PrefillFinished>(std::move(*event.mutable_finished()));
+}
+
+void Receiver::OnAttemptOver(const AttemptId& id, absl::Status status, bool fenced) {
   {
     absl::MutexLock lock(&mutex_);
     ++callbacks_;
   }
-  Settle(epoch, wire_epoch, std::move(status), fenced, finished.get());
+  Settle(id, std::move(status), fenced);
   absl::MutexLock lock(&mutex_);
   --callbacks_;
 }
 
-void Receiver::Settle(uint64_t epoch, uint64_t wire_epoch, absl::Status status, bool fenced,
-                      const v1::PrefillFinished* finished) {
+void Receiver::Settle(const AttemptId& id, absl::Status status, bool fenced) {
   v1::PrefillTarget target;
   const engine::PrefillNeeded* needed = nullptr;
+  std::unique_ptr<v1::PrefillFinished> finished;
   bool ended = false;
   {
     absl::MutexLock lock(&mutex_);
-    Pending& pending = pending_.at(epoch);  // nobody else erases it
+    Pending& pending = pending_.at(id.epoch);  // nobody else erases it
+    CHECK(pending.wire_epoch == id.wire_epoch, "attempt {} ended, but {} is under way",
+          id.wire_epoch, pending.wire_epoch);
     target = pending.targets[pending.next_target - 1];
     pending.attempt = nullptr;
+    finished = std::move(pending.finished);
     ended = pending.ended;
     needed = &pending.needed;
   }
   if (status.ok() && finished == nullptr) status = Internal("the call ended without a result");
   if (status.ok() && !ended) status = Verify(*needed, *finished);
-  if (status.ok()) return Deliver(epoch, *finished);
+  if (status.ok()) return Deliver(id.epoch, *finished);
 
   // A connection that breaks says nothing about writes; a process that is gone cannot write.
   if (!fenced) {
@@ -176,9 +187,9 @@ void Receiver::Settle(uint64_t epoch, uint64_t wire_epoch, absl::Status status, 
     if (!ended) ++counters_.failed;
     if (absl::IsDataLoss(status)) ++counters_.checksum_mismatches;
   }
-  if (fenced && !ended) return StartNext(epoch);
-  GiveUp(epoch, status, fenced);
-  if (!fenced) fencer_.Watch({.epoch = epoch, .wire_epoch = wire_epoch, .target = target});
+  if (fenced && !ended) return StartNext(id.epoch);
+  GiveUp(id.epoch, status, fenced);
+  if (!fenced) fencer_.Watch({.epoch = id.epoch, .wire_epoch = id.wire_epoch, .target = target});
 }
 
 void Receiver::Deliver(uint64_t epoch, const v1::PrefillFinished& finished) {

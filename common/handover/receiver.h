@@ -13,13 +13,12 @@
 #include "common/base/clock.h"
 #include "common/engine/commands.h"
 #include "common/engine/observer.h"
+#include "common/handover/attempt.h"
 #include "common/handover/destination.h"
 #include "common/handover/fencer.h"
 #include "common/handover/prefill_peers.h"
 
 namespace baton::handover {
-
-class Attempt;
 
 struct ReceiverOptions {
   std::string caller;                                 // this worker's id
@@ -40,15 +39,18 @@ struct Delivery {
 // with the request, best first, and posts KvArrived, or KvFailed when none delivered. A next worker
 // is asked only when no write of the one before can land any more; else the engine goes on by
 // itself at once and the old blocks stay quarantined until the fencer says so. Thread-safe; nothing
-// blocks.
-class Receiver {
+// but Stop() blocks.
+class Receiver : private AttemptListener {
  public:
   using Post = std::function<void(engine::Command)>;
 
   // `pool` is this worker's own. All arguments outlive the receiver.
   Receiver(ReceiverOptions options, const kernels::KvView& pool, transfer::Transport& transport,
-           Post post, const Clock& clock);
-  ~Receiver();
+           PrefillPeers& peers, Post post, const Clock& clock);
+  ~Receiver() override;
+
+  // Upkeep: asks again what is in doubt. `now`: monotonic; every few tens of milliseconds.
+  void Tick(absl::Duration now) { fencer_.Tick(now); }
 
   // Ends all calls and waits for them: nothing is posted afterwards. Before the engine goes.
   void Stop();
@@ -76,35 +78,33 @@ class Receiver {
   int32_t active() const;
 
  private:
-  friend class Attempt;
   struct Pending {
     engine::PrefillNeeded needed;
     std::vector<v1::PrefillTarget> targets;
     size_t next_target = 0;
-    std::shared_ptr<Attempt> attempt;
+    uint64_t wire_epoch = 0;           // of the attempt
+    std::shared_ptr<Attempt> attempt;  // null between two
+    std::unique_ptr<v1::PrefillFinished> finished;
     absl::Duration began;
     bool ended = false;  // the sequence is gone: only fencing matters
-    absl::Status last_failure;
   };
 
   void StartNext(uint64_t epoch);
   v1::PrefillRequest RequestFor(const Pending& pending, uint64_t wire_epoch) const;
   absl::Status Verify(const engine::PrefillNeeded& needed,
                       const v1::PrefillFinished& finished) const;
-  // From Attempt, on a gRPC thread, exactly once per attempt.
-  void OnAttemptOver(uint64_t epoch, uint64_t wire_epoch, absl::Status status, bool fenced,
-                     std::unique_ptr<v1::PrefillFinished> finished);
-  void Settle(uint64_t epoch, uint64_t wire_epoch, absl::Status status, bool fenced,
-              const v1::PrefillFinished* finished);
+  void OnAttemptEvent(const AttemptId& id, v1::PrefillEvent event) override;
+  void OnAttemptOver(const AttemptId& id, absl::Status status, bool fenced) override;
+  void Settle(const AttemptId& id, absl::Status status, bool fenced);
   void Deliver(uint64_t epoch, const v1::PrefillFinished& finished);
   void GiveUp(uint64_t epoch, absl::Status why, bool fenced);
 
   const ReceiverOptions options_;
   const kernels::KvView pool_;
   transfer::Transport& transport_;
+  PrefillPeers& peers_;
   const Post post_;
   const Clock& clock_;
-  PrefillPeers peers_;
   Fencer fencer_;
   mutable absl::Mutex mutex_;
   uint64_t last_wire_epoch_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -11,6 +11,8 @@
 
 #include "absl/synchronization/notification.h"
 #include "common/base/check.h"
+#include "common/concurrency/ticker.h"
+#include "common/handover/grpc_prefill_peers.h"
 #include "common/handover/testing/fake_prefill_peer.h"
 #include "common/rpc/convert.h"
 #include "kernels/checksum.h"
@@ -75,17 +77,21 @@ class ReceiverTest : public ::testing::Test {
     Make({});
   }
   ~ReceiverTest() override {
+    ticker_.reset();
     receiver_->Stop();  // before the peers: their ends are calls into it
     fabric_.Resume();
   }
 
   void Make(ReceiverOptions options) {
+    ticker_.reset();
     options.caller = "decode-0@1";
     options.fingerprint = "weights-1";
     options.region = DescribeRegion(region_, transport_.local_address(), pool_);
     receiver_ = std::make_unique<Receiver>(
-        options, pool_, transport_,
+        options, pool_, transport_, peers_,
         [this](engine::Command command) { posts_.Add(std::move(command)); }, clock_);
+    ticker_ = std::make_unique<Ticker>(absl::Milliseconds(5),
+                                       [this] { receiver_->Tick(Clock::Real().Monotonic()); });
   }
 
   static engine::PrefillNeeded Needed(const std::string& request, uint64_t epoch,
@@ -199,7 +205,9 @@ class ReceiverTest : public ::testing::Test {
   std::list<std::vector<std::byte>> sources_;  // of puts; live as long as the peers' threads
   FakePrefillPeer a_{fabric_, "prefill-a"};
   FakePrefillPeer b_{fabric_, "prefill-b"};
+  GrpcPrefillPeers peers_;
   std::unique_ptr<Receiver> receiver_;
+  std::unique_ptr<Ticker> ticker_;
 };
 
 TEST_F(ReceiverTest, TheRequestNamesTheSequenceTheBlocksAndThisWorker) {
@@ -518,11 +526,12 @@ TEST_F(ReceiverTest, StopEndsCallsThatNobodyAnswersAndPostsNothingAfterwards) {
   a_.SetFences(FakePrefillPeer::Fences::kAnswer);
   receiver_->Stop();  // twice does no harm
   // As long as a fencer that runs takes for several rounds.
-  PrefillPeers peers;
-  Fencer running("decode-1@1", transport_, peers, [](uint64_t) {});
+  Fencer running("decode-1@1", transport_, peers_, [](uint64_t) {});
+  Ticker ticker(absl::Milliseconds(5), [&] { running.Tick(Clock::Real().Monotonic()); });
   b_.SetFences(FakePrefillPeer::Fences::kFail);
   running.Watch({.epoch = 1, .wire_epoch = 1, .target = b_.target()});
   ASSERT_GE(b_.AwaitFences(5).size(), 5u);
+  ticker.Stop();
   running.Stop();
   EXPECT_EQ(posts_.untaken(), posted);
 }

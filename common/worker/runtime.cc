@@ -191,6 +191,14 @@ engine::EngineOptions Runtime::engine_options() const {
   return engine;
 }
 
+Footing Runtime::footing() {
+  return {.post = [this](engine::Command command) { return engine().Post(std::move(command)); },
+          .pool = pool_,
+          .transport = transport_.get(),
+          .fingerprint = fingerprint_,
+          .vocab = model().vocab};
+}
+
 v1::Registration Runtime::Describe(const std::string& grpc_address,
                                    const std::string& metrics_address) const {
   v1::Registration self;

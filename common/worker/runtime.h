@@ -10,6 +10,7 @@
 #include "common/engine/engine.h"
 #include "common/model/model_runner.h"
 #include "common/transfer/transport.h"
+#include "common/worker/footing.h"
 #include "kernels/backend.h"
 
 namespace baton::worker {
@@ -46,6 +47,9 @@ class Runtime {
   // Longest prompt plus output that model and pool allow.
   int32_t context_tokens_max() const;
   engine::EngineOptions engine_options() const;
+
+  // Valid as long as this; its `post` between StartEngine() and StopEngine().
+  Footing footing();
 
   // What the routers are told.
   v1::Registration Describe(const std::string& grpc_address,

@@ -4,18 +4,18 @@
 
 #include "baton/v1/worker.grpc.pb.h"
 #include "services/decode_worker/decode_worker.h"
-#include "services/decode_worker/router_session.h"
+#include "services/decode_worker/grpc_router_session.h"
 
 namespace baton::decode_worker {
 
-// baton.v1.DecodeWorker: every Serve call is a RouterSession.
+// baton.v1.DecodeWorker: every Serve call is a GrpcRouterSession.
 class DecodeService : public v1::DecodeWorker::CallbackService {
  public:
   explicit DecodeService(DecodeWorker& worker) : worker_(worker) {}
 
   grpc::ServerBidiReactor<v1::DecodeCommand, v1::DecodeEvent>* Serve(
       grpc::CallbackServerContext* context) override {
-    return new RouterSession(worker_, context->peer());
+    return new GrpcRouterSession(worker_, context->peer());
   }
 
  private:

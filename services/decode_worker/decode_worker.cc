@@ -2,24 +2,17 @@
 
 #include <set>
 
-#include "common/base/check.h"
 #include "common/rpc/convert.h"
-#include "common/rpc/status.h"
 #include "common/telemetry/logging.h"
-#include "services/decode_worker/router_session.h"
 
 namespace baton::decode_worker {
 
-DecodeWorker::DecodeWorker(worker::Runtime& runtime, handover::ReceiverOptions receiver,
-                           const Clock& clock)
-    : runtime_(runtime),
+DecodeWorker::DecodeWorker(worker::Footing footing, handover::ReceiverOptions receiver,
+                           handover::PrefillPeers& peers, const Clock& clock)
+    : footing_(std::move(footing)),
       receiver_(
-          std::move(receiver), runtime.pool(), runtime.transport(),
-          [&runtime](engine::Command command) {
-            // Everything the receiver posts is about accepted work and always taken.
-            CHECK_OK(runtime.engine().Post(std::move(command)));
-          },
-          clock) {}
+          std::move(receiver), footing_.pool, *footing_.transport, peers,
+          [this](engine::Command command) { PostAboutWork(std::move(command)); }, clock) {}
 
 void DecodeWorker::Submit(RouterSession& session, const v1::SubmitSequences& submit) {
   if (submit.sequences().empty()) return;
@@ -53,7 +46,7 @@ absl::Status DecodeWorker::Admit(RouterSession& session, SequenceSpec spec, bool
     }
     ++choices_left_[id.request];
   }
-  absl::Status status = runtime_.engine().Post(
+  absl::Status status = footing_.post(
       engine::Submit{.spec = std::move(spec), .remote_prefill = remote_prefill, .after = after});
   if (!status.ok()) {
     absl::MutexLock lock(&mutex_);
@@ -63,7 +56,7 @@ absl::Status DecodeWorker::Admit(RouterSession& session, SequenceSpec spec, bool
 }
 
 absl::Status DecodeWorker::Check(const SequenceSpec& spec) const {
-  const int32_t vocab = runtime_.model().vocab;
+  const int32_t vocab = footing_.vocab;
   if (spec.prompt.empty()) return InvalidArgument("prompt has no tokens");
   for (int32_t token : spec.prompt) {
     if (token < 0 || token >= vocab) {
@@ -90,7 +83,7 @@ void DecodeWorker::Cancel(RouterSession& session, const v1::CancelSequence& canc
       if (!cancel.has_choice() || cancel.choice() == id.choice) ids.push_back(id);
     }
   }
-  for (SequenceId& id : ids) CHECK_OK(runtime_.engine().Post(engine::Cancel{std::move(id)}));
+  for (SequenceId& id : ids) PostAboutWork(engine::Cancel{std::move(id)});
 }
 
 void DecodeWorker::Detach(RouterSession& session) {
@@ -107,13 +100,13 @@ void DecodeWorker::Detach(RouterSession& session) {
     telemetry::LogWarning("decode_worker", "router lost, cancelling its sequences",
                           {{"peer", session.peer()}, {"sequences", orphans.size()}});
   }
-  for (SequenceId& id : orphans) CHECK_OK(runtime_.engine().Post(engine::Cancel{std::move(id)}));
+  for (SequenceId& id : orphans) PostAboutWork(engine::Cancel{std::move(id)});
 }
 
 void DecodeWorker::CutOff(const absl::Status& why) {
   absl::MutexLock lock(&mutex_);
   for (const auto& [id, session] : sequences_) {
-    if (session != nullptr) session->Close(rpc::ToGrpc(why));
+    if (session != nullptr) session->Close(why);
   }
 }
 

@@ -8,21 +8,23 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "baton/v1/worker.pb.h"
+#include "common/base/check.h"
 #include "common/engine/observer.h"
 #include "common/handover/receiver.h"
+#include "common/worker/footing.h"
 #include "common/worker/metrics.h"
 #include "common/worker/router_links.h"
-#include "common/worker/runtime.h"
+#include "services/decode_worker/router_session.h"
 
 namespace baton::decode_worker {
-
-class RouterSession;
 
 // Connects the engine with the router sessions and the hand-over. Thread-safe; the observer calls
 // come on the engine thread and only post.
 class DecodeWorker : public engine::Observer {
  public:
-  DecodeWorker(worker::Runtime& runtime, handover::ReceiverOptions receiver, const Clock& clock);
+  // `peers` outlives this.
+  DecodeWorker(worker::Footing footing, handover::ReceiverOptions receiver,
+               handover::PrefillPeers& peers, const Clock& clock);
 
   // Where load and KV events go; null: nowhere. Outlives the engine thread's use of it.
   void set_links(worker::RouterLinks* links) { links_ = links; }
@@ -38,6 +40,8 @@ class DecodeWorker : public engine::Observer {
 
   // Ends all hand-overs; before the engine goes.
   void Stop() { receiver_.Stop(); }
+  // Upkeep of the hand-overs; `now` is monotonic. Every few tens of milliseconds, any thread.
+  void Tick(absl::Duration now) { receiver_.Tick(now); }
   worker::HandoverCounters handover_counters() const;
 
   // engine::Observer
@@ -52,10 +56,12 @@ class DecodeWorker : public engine::Observer {
   absl::Status Admit(RouterSession& session, SequenceSpec spec, bool remote_prefill,
                      const std::optional<SequenceId>& after);
   absl::Status Check(const SequenceSpec& spec) const;
+  // What is never refused: it is about work that was accepted.
+  void PostAboutWork(engine::Command command) const { CHECK_OK(footing_.post(std::move(command))); }
   v1::SequenceDelta DeltaOf(const engine::SequenceOutput& output) const;
   void Forget(const SequenceId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  worker::Runtime& runtime_;
+  const worker::Footing footing_;
   std::atomic<worker::RouterLinks*> links_ = nullptr;  // set after the engine started
   handover::Receiver receiver_;
   absl::Mutex mutex_;

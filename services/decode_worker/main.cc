@@ -1,3 +1,5 @@
+#include "common/concurrency/ticker.h"
+#include "common/handover/grpc_prefill_peers.h"
 #include "common/worker/lifecycle.h"
 #include "services/decode_worker/decode_service.h"
 #include "services/decode_worker/decode_worker.h"
@@ -5,14 +7,18 @@
 namespace baton::decode_worker {
 namespace {
 
+constexpr absl::Duration kUpkeepEvery = absl::Milliseconds(50);
+
 absl::Status Run(worker::Runtime& runtime, const config::WorkerOptions& options, StopSignal& stop) {
-  DecodeWorker worker(runtime,
+  handover::GrpcPrefillPeers peers;
+  DecodeWorker worker(runtime.footing(),
                       {.caller = runtime.worker_id(),
                        .fingerprint = runtime.fingerprint(),
                        .region = handover::DescribeRegion(
                            runtime.region(), runtime.transport().local_address(), runtime.pool()),
                        .checksums = options.checksums},
-                      Clock::Real());
+                      peers, Clock::Real());
+  Ticker ticker(kUpkeepEvery, [&] { worker.Tick(Clock::Real().Monotonic()); });
   DecodeService service(worker);
   return worker::Serve(runtime, options,
                        {.observer = &worker,

@@ -1,52 +1,25 @@
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-
 #include <string>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
-#include "baton/v1/worker.grpc.pb.h"
+#include "baton/v1/worker.pb.h"
+#include "common/base/status.h"
 
 namespace baton::decode_worker {
 
-class DecodeWorker;
-
-// One router's Serve stream: commands in, one message per step out. While a message is on its way,
-// later news gathers in the next one. A router that does not read is cut off when kDeltasMax or
-// kBytesMax is reached. Deletes itself in OnDone.
-class RouterSession : public grpc::ServerBidiReactor<v1::DecodeCommand, v1::DecodeEvent> {
+// One router's stream, as the worker sees it: one message per step with all its news. Thread-safe;
+// nothing blocks.
+class RouterSession {
  public:
-  static constexpr int kDeltasMax = 1 << 16;
-  static constexpr size_t kBytesMax = 32 << 20;  // well below what a message may have
-
-  RouterSession(DecodeWorker& worker, std::string peer);
-
-  // Appends to the message being gathered. Any thread.
-  void Add(v1::SequenceDelta delta);
-  // Sends what was gathered, now or as soon as the message under way is written. Any thread.
-  void Flush();
-  // Ends the stream; only the first end counts. Any thread.
-  void Close(const grpc::Status& status);
-  const std::string& peer() const { return peer_; }
-
- private:
-  void OnReadDone(bool ok) override;
-  void OnWriteDone(bool ok) override;
-  void OnCancel() override;
-  void OnDone() override;
-  void FlushLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void FinishOnce(const grpc::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-
-  DecodeWorker& worker_;
-  const std::string peer_;
-  v1::DecodeCommand command_;
-  absl::Mutex mutex_;
-  v1::DecodeEvent gathering_ ABSL_GUARDED_BY(mutex_);
-  size_t gathering_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  v1::DecodeEvent sending_;  // gRPC's while writing_
-  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  virtual ~RouterSession() = default;
+  // Appends to the message being gathered.
+  virtual void Add(v1::SequenceDelta delta) = 0;
+  // Sends what was gathered, now or as soon as the message under way is written.
+  virtual void Flush() = 0;
+  // Ends the stream; only the first end counts. The worker is told by Detach(), later.
+  virtual void Close(const absl::Status& status) = 0;
+  // Who is at the other end, for people.
+  virtual const std::string& peer() const = 0;
 };
 
 }  // namespace baton::decode_worker

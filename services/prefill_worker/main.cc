@@ -6,7 +6,7 @@ namespace baton::prefill_worker {
 namespace {
 
 absl::Status Run(worker::Runtime& runtime, const config::WorkerOptions& options, StopSignal& stop) {
-  PrefillWorker worker(runtime, options.checksums, Clock::Real());
+  PrefillWorker worker(runtime.footing(), options.checksums, Clock::Real());
   PrefillService service(worker);
   return worker::Serve(runtime, options,
                        {.observer = &worker,

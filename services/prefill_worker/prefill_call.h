@@ -2,10 +2,12 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <optional>
+#include <string_view>
+
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "baton/v1/worker.grpc.pb.h"
-#include "services/prefill_worker/epoch_book.h"
 #include "services/prefill_worker/prefill_worker.h"
 
 namespace baton::prefill_worker {
@@ -14,7 +16,7 @@ namespace baton::prefill_worker {
 // that says so. Deletes itself in OnDone.
 class PrefillCall : public grpc::ServerBidiReactor<v1::PrefillCommand, v1::PrefillEvent> {
  public:
-  PrefillCall(PrefillWorker& worker, EpochBook& book, grpc::CallbackServerContext& context);
+  PrefillCall(PrefillWorker& worker, grpc::CallbackServerContext& context);
 
  private:
   void OnReadDone(bool ok) override;
@@ -22,28 +24,24 @@ class PrefillCall : public grpc::ServerBidiReactor<v1::PrefillCommand, v1::Prefi
   void OnCancel() override;
   void OnDone() override { delete this; }
 
-  absl::Status Start(const v1::PrefillRequest& request);
-  void Stop(const char* why);
-  void OnOver(absl::StatusOr<handover::SendResult> result);
+  void Start(const v1::PrefillRequest& request);
+  void Stop(std::string_view why);
+  void OnOver(absl::StatusOr<v1::PrefillFinished> result);
   // True once, when the end is known and nothing else is being written: the caller unlocks, then
   // End()s.
   bool TakeEnd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The last thing done with this object outside of gRPC's callbacks: OnDone may delete it
   // meanwhile.
   void End(const absl::Status& status);
-  void SetFinished(const handover::SendResult& result);
 
   PrefillWorker& worker_;
-  EpochBook& book_;
   grpc::CallbackServerContext& context_;
   v1::PrefillCommand command_;
   v1::PrefillEvent accepted_;
   v1::PrefillEvent finished_;
   bool started_ = false;  // read side only
-  uint64_t local_epoch_ = 0;
-  std::string caller_;
-  uint64_t epoch_ = 0;
   absl::Mutex mutex_;
+  std::optional<uint64_t> handover_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);

@@ -3,7 +3,6 @@
 #include <grpcpp/grpcpp.h>
 
 #include "baton/v1/worker.grpc.pb.h"
-#include "services/prefill_worker/epoch_book.h"
 #include "services/prefill_worker/prefill_call.h"
 
 namespace baton::prefill_worker {
@@ -15,21 +14,18 @@ class PrefillService : public v1::PrefillWorker::CallbackService {
 
   grpc::ServerBidiReactor<v1::PrefillCommand, v1::PrefillEvent>* Prefill(
       grpc::CallbackServerContext* context) override {
-    return new PrefillCall(worker_, book_, *context);
+    return new PrefillCall(worker_, *context);
   }
 
   grpc::ServerUnaryReactor* Fence(grpc::CallbackServerContext* context,
                                   const v1::FenceRequest* request, v1::FenceResponse*) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    const std::optional<uint64_t> running = book_.Fence(
-        request->caller(), request->epoch(), [reactor] { reactor->Finish(grpc::Status::OK); });
-    if (running) worker_.sender().Stop(*running, absl::CancelledError("fenced by the caller"));
+    worker_.Fence(*request, [reactor] { reactor->Finish(grpc::Status::OK); });
     return reactor;
   }
 
  private:
   PrefillWorker& worker_;
-  EpochBook book_;
 };
 
 }  // namespace baton::prefill_worker

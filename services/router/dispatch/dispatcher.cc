@@ -35,11 +35,12 @@ std::string_view WhyLocal(const SamplingParams& sampling) {
 }  // namespace
 
 Dispatcher::Dispatcher(const Options& options, PolicyTable& policies, Roster& roster,
-                       RouterMetrics& metrics, const Clock& clock)
+                       RouterMetrics& metrics, DecodeLinkOpener open_link, const Clock& clock)
     : options_(options),
       policies_(policies),
       roster_(roster),
       metrics_(metrics),
+      open_link_(std::move(open_link)),
       clock_(clock),
       decisions_(static_cast<size_t>(options.decisions_kept)),
       requests_(static_cast<size_t>(options.decisions_kept)) {
@@ -339,7 +340,7 @@ void Dispatcher::OpenLink(const WorkerId& worker, const std::string& address) {
   if (closing_ || links_.contains(worker)) return;
   broken_at_.erase(worker);
   ++links_alive_;
-  links_[worker] = DecodeLink::Open(worker, address, *this);
+  links_[worker] = open_link_(worker, address, *this);
 }
 
 std::shared_ptr<DecodeLink> Dispatcher::LinkTo(const WorkerId& worker) const {

@@ -41,7 +41,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   };
   // Registers itself as the roster's listener. Everything borrowed outlives this.
   Dispatcher(const Options& options, PolicyTable& policies, Roster& roster, RouterMetrics& metrics,
-             const Clock& clock);
+             DecodeLinkOpener open_link, const Clock& clock);
   // After Shutdown().
   ~Dispatcher() override;
 
@@ -110,6 +110,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   PolicyTable& policies_;
   Roster& roster_;
   RouterMetrics& metrics_;
+  const DecodeLinkOpener open_link_;
   const Clock& clock_;
   DecisionLog decisions_;
   RequestLog requests_;

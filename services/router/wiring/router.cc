@@ -8,6 +8,7 @@
 #include "common/rpc/server.h"
 #include "common/telemetry/logging.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "services/router/dispatch/grpc_decode_link.h"
 #include "services/router/grpc/inference_service.h"
 #include "services/router/http/admin_api.h"
 #include "services/router/http/routes.h"
@@ -56,7 +57,7 @@ class WiredRouter : public Router {
         dispatcher_({.inflight_requests_max = options.inflight_requests_max,
                      .resume_timeout = options.resume_timeout,
                      .decisions_kept = options.decisions_kept},
-                    *policies_, roster_, metrics_, clock),
+                    *policies_, roster_, metrics_, GrpcDecodeLink::Open, clock),
         intake_({}, *model_, roster_, clock),
         api_({.json_depth_max = static_cast<size_t>(options.json_depth_max),
               .request_timeout = TimeoutOf(options)},

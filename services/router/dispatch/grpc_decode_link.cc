@@ -1,13 +1,13 @@
-#include "services/router/dispatch/decode_link.h"
+#include "services/router/dispatch/grpc_decode_link.h"
 
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
 
 namespace baton::router {
 
-std::shared_ptr<DecodeLink> DecodeLink::Open(const WorkerId& worker, const std::string& address,
-                                             DecodeLinkListener& listener) {
-  std::shared_ptr<DecodeLink> link(new DecodeLink(worker, address, listener));
+std::shared_ptr<DecodeLink> GrpcDecodeLink::Open(const WorkerId& worker, const std::string& address,
+                                                 DecodeLinkListener& listener) {
+  std::shared_ptr<GrpcDecodeLink> link(new GrpcDecodeLink(worker, address, listener));
   link->self_ = link;
   link->stub_->async()->Serve(&link->context_, link.get());
   // Writes are started from other threads than gRPC's: a hold keeps OnDone away until reads have
@@ -18,14 +18,14 @@ std::shared_ptr<DecodeLink> DecodeLink::Open(const WorkerId& worker, const std::
   return link;
 }
 
-DecodeLink::DecodeLink(const WorkerId& worker, const std::string& address,
-                       DecodeLinkListener& listener)
+GrpcDecodeLink::GrpcDecodeLink(const WorkerId& worker, const std::string& address,
+                               DecodeLinkListener& listener)
     : worker_(worker),
       listener_(listener),
       channel_(rpc::PeerChannel(address)),
       stub_(v1::DecodeWorker::NewStub(channel_)) {}
 
-bool DecodeLink::connected() {
+bool GrpcDecodeLink::connected() {
   {
     absl::MutexLock lock(&mutex_);
     if (broken_) return false;
@@ -33,7 +33,7 @@ bool DecodeLink::connected() {
   return channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
 }
 
-bool DecodeLink::Send(v1::DecodeCommand command) {
+bool GrpcDecodeLink::Send(v1::DecodeCommand command) {
   absl::MutexLock lock(&mutex_);
   if (broken_) return false;
   commands_.push_back(std::move(command));
@@ -41,7 +41,7 @@ bool DecodeLink::Send(v1::DecodeCommand command) {
   return true;
 }
 
-void DecodeLink::OnReadDone(bool ok) {
+void GrpcDecodeLink::OnReadDone(bool ok) {
   if (ok) {
     listener_.OnEvent(*this, event_);
     StartRead(&event_);
@@ -56,7 +56,7 @@ void DecodeLink::OnReadDone(bool ok) {
   RemoveHold();
 }
 
-void DecodeLink::OnWriteDone(bool ok) {
+void GrpcDecodeLink::OnWriteDone(bool ok) {
   absl::MutexLock lock(&mutex_);
   writing_ = false;
   if (broken_) return;
@@ -64,14 +64,14 @@ void DecodeLink::OnWriteDone(bool ok) {
   if (ok) WriteNext();
 }
 
-void DecodeLink::WriteNext() {
+void GrpcDecodeLink::WriteNext() {
   if (writing_ || commands_.empty()) return;
   writing_ = true;
   StartWrite(&commands_.front());
 }
 
-void DecodeLink::OnDone(const grpc::Status& status) {
-  const std::shared_ptr<DecodeLink> self = std::move(self_);
+void GrpcDecodeLink::OnDone(const grpc::Status& status) {
+  const std::shared_ptr<GrpcDecodeLink> self = std::move(self_);
   listener_.OnBroken(
       *this, status.ok() ? Unavailable("the worker ended the stream") : rpc::FromGrpc(status));
 }

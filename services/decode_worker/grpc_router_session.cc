@@ -1,15 +1,16 @@
-#include "services/decode_worker/router_session.h"
+#include "services/decode_worker/grpc_router_session.h"
 
+#include "common/rpc/status.h"
 #include "services/decode_worker/decode_worker.h"
 
 namespace baton::decode_worker {
 
-RouterSession::RouterSession(DecodeWorker& worker, std::string peer)
+GrpcRouterSession::GrpcRouterSession(DecodeWorker& worker, std::string peer)
     : worker_(worker), peer_(std::move(peer)) {
   StartRead(&command_);
 }
 
-void RouterSession::Add(v1::SequenceDelta delta) {
+void GrpcRouterSession::Add(v1::SequenceDelta delta) {
   absl::MutexLock lock(&mutex_);
   if (finished_) return;
   gathering_bytes_ += delta.ByteSizeLong();
@@ -20,17 +21,17 @@ void RouterSession::Add(v1::SequenceDelta delta) {
   *gathering_.add_deltas() = std::move(delta);
 }
 
-void RouterSession::Flush() {
+void GrpcRouterSession::Flush() {
   absl::MutexLock lock(&mutex_);
   FlushLocked();
 }
 
-void RouterSession::Close(const grpc::Status& status) {
+void GrpcRouterSession::Close(const absl::Status& status) {
   absl::MutexLock lock(&mutex_);
-  FinishOnce(status);
+  FinishOnce(rpc::ToGrpc(status));
 }
 
-void RouterSession::FlushLocked() {
+void GrpcRouterSession::FlushLocked() {
   if (writing_ || finished_ || gathering_.deltas_size() == 0) return;
   writing_ = true;
   sending_.Swap(&gathering_);
@@ -39,28 +40,30 @@ void RouterSession::FlushLocked() {
   StartWrite(&sending_);
 }
 
-void RouterSession::FinishOnce(const grpc::Status& status) {
+void GrpcRouterSession::FinishOnce(const grpc::Status& status) {
   if (finished_) return;
   finished_ = true;
   Finish(status);
 }
 
-void RouterSession::OnReadDone(bool ok) {
-  if (!ok) return Close(grpc::Status::OK);  // the router has hung up
+void GrpcRouterSession::OnReadDone(bool ok) {
+  if (!ok) return Close(absl::OkStatus());  // the router has hung up
   if (command_.has_submit()) worker_.Submit(*this, command_.submit());
   if (command_.has_cancel()) worker_.Cancel(*this, command_.cancel());
   StartRead(&command_);
 }
 
-void RouterSession::OnWriteDone(bool ok) {
+void GrpcRouterSession::OnWriteDone(bool ok) {
   absl::MutexLock lock(&mutex_);
   writing_ = false;
   if (ok) FlushLocked();
 }
 
-void RouterSession::OnCancel() { Close(grpc::Status::CANCELLED); }
+void GrpcRouterSession::OnCancel() {
+  Close(absl::CancelledError("the connection to the router broke"));
+}
 
-void RouterSession::OnDone() {
+void GrpcRouterSession::OnDone() {
   worker_.Detach(*this);
   delete this;
 }
