@@ -1,5 +1,7 @@
 #include "common/handover/receiver.h"
 
+#include <utility>
+
 #include "common/base/check.h"
 #include "common/rpc/convert.h"
 #include "common/telemetry/logging.h"
@@ -8,7 +10,9 @@
 // One hand-over, keyed by the engine's epoch:
 //
 //   OnPrefillNeeded -> asking target 0 -> Finished, verified ------------------> KvArrived
+//                        |  Finished, wrong bytes: asking target 0 again, once
 //                        |  ended, fenced -> asking target 1 … none left ------> KvFailed{fenced}
+//                        |  silent for longer than its lease: ended, not fenced
 //                        |  ended, not fenced ---------------------------------> KvFailed, then
 //                        |                          Fencer: dead or answered --> KvFenced
 //   OnSequenceEnded: Cancel() to the attempt; the end is the same, as KvFailed{fenced} or KvFenced.
@@ -82,6 +86,8 @@ void Receiver::StartNext(uint64_t epoch) {
       const v1::PrefillTarget& target = pending.targets[pending.next_target++];
       pending.wire_epoch = ++last_wire_epoch_;
       request = RequestFor(pending, pending.wire_epoch);
+      pending.heard = clock_.Monotonic();
+      pending.silent = false;
       attempt = peers_.Open(target, {.epoch = epoch, .wire_epoch = pending.wire_epoch}, *this);
       pending.attempt = attempt;
     }
@@ -97,6 +103,7 @@ v1::PrefillRequest Receiver::RequestFor(const Pending& pending, uint64_t wire_ep
   request.set_caller(options_.caller);
   request.set_fingerprint(options_.fingerprint);
   *request.mutable_destination() = options_.region;
+  request.set_lease_ms(static_cast<int32_t>(absl::ToInt64Milliseconds(options_.lease)));
   request.set_first_block(pending.needed.first_block);
   for (BlockId block : pending.needed.blocks) request.add_blocks(block.value());
   return request;
@@ -134,10 +141,26 @@ absl::Status Receiver::Verify(const engine::PrefillNeeded& needed,
 }
 
 void Receiver::OnAttemptEvent(const AttemptId& id, v1::PrefillEvent event) {
-  if (!event.has_finished()) return;
   absl::MutexLock lock(&mutex_);
   Pending& pending = pending_.at(id.epoch);  // until its attempt is over
+  pending.heard = clock_.Monotonic();
+  ++counters_.events;
+  if (!event.has_finished()) return;
   pending.finished = std::make_unique<v1::PrefillFinished>(std::move(*event.mutable_finished()));
+}
+
+void Receiver::Tick(absl::Duration now) {
+  std::vector<std::shared_ptr<Attempt>> silent;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (auto& [epoch, pending] : pending_) {
+      if (!pending.attempt || pending.silent || now - pending.heard <= options_.lease) continue;
+      pending.silent = true;
+      silent.push_back(pending.attempt);
+    }
+  }
+  for (const auto& attempt : silent) attempt->Abort();
+  fencer_.Tick(now);
 }
 
 void Receiver::OnAttemptOver(const AttemptId& id, absl::Status status, bool fenced) {
@@ -155,6 +178,7 @@ void Receiver::Settle(const AttemptId& id, absl::Status status, bool fenced) {
   const engine::PrefillNeeded* needed = nullptr;
   std::unique_ptr<v1::PrefillFinished> finished;
   bool ended = false;
+  bool silent = false;
   {
     absl::MutexLock lock(&mutex_);
     Pending& pending = pending_.at(id.epoch);  // nobody else erases it
@@ -164,12 +188,17 @@ void Receiver::Settle(const AttemptId& id, absl::Status status, bool fenced) {
     pending.attempt = nullptr;
     finished = std::move(pending.finished);
     ended = pending.ended;
+    silent = pending.silent;
     needed = &pending.needed;
   }
   if (status.ok() && finished == nullptr) status = Internal("the call ended without a result");
   if (status.ok() && !ended) status = Verify(*needed, *finished);
   if (status.ok()) return Deliver(id.epoch, *finished);
 
+  if (silent) {
+    status = Unavailable("it said nothing for longer than the lease of {}",
+                         absl::FormatDuration(options_.lease));
+  }
   // A connection that breaks says nothing about writes; a process that is gone cannot write.
   if (!fenced) {
     fenced = transport_.Probe(FromProto(target.transfer())) == transfer::PeerState::kGone;
@@ -185,7 +214,11 @@ void Receiver::Settle(const AttemptId& id, absl::Status status, bool fenced) {
   {
     absl::MutexLock lock(&mutex_);
     if (!ended) ++counters_.failed;
-    if (absl::IsDataLoss(status)) ++counters_.checksum_mismatches;
+    if (absl::IsDataLoss(status)) {
+      ++counters_.checksum_mismatches;
+      Pending& pending = pending_.at(id.epoch);
+      if (!std::exchange(pending.refetched, true)) --pending.next_target;
+    }
   }
   if (fenced && !ended) return StartNext(id.epoch);
   GiveUp(id.epoch, status, fenced);

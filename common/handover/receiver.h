@@ -26,6 +26,7 @@ struct ReceiverOptions {
   v1::KvRegion region;                                // this worker's pool, as peers name it
   bool checksums = true;                              // verify every block before it is read
   absl::Duration attempt_timeout = absl::Minutes(2);  // for one prefill worker to deliver
+  absl::Duration lease = absl::Seconds(1);  // for it to be silent; longer, and it is given up
 };
 
 // How a sequence's KV came here, for the client's usage and the router's cost model.
@@ -37,7 +38,8 @@ struct Delivery {
 
 // The decode worker's side. For every PrefillNeeded of the engine it asks the prefill workers named
 // with the request, best first, and posts KvArrived, or KvFailed when none delivered. A next worker
-// is asked only when no write of the one before can land any more; else the engine goes on by
+// is asked only when no write of the one before can land any more (one whose bytes came wrong is
+// asked again first); else the engine goes on by
 // itself at once and the old blocks stay quarantined until the fencer says so. Thread-safe; nothing
 // but Stop() blocks.
 class Receiver : private AttemptListener {
@@ -49,11 +51,14 @@ class Receiver : private AttemptListener {
            PrefillPeers& peers, Post post, const Clock& clock);
   ~Receiver() override;
 
-  // Upkeep: asks again what is in doubt. `now`: monotonic; every few tens of milliseconds.
-  void Tick(absl::Duration now) { fencer_.Tick(now); }
+  // Upkeep: gives up what is silent for too long, asks again what is in doubt. `now`: monotonic;
+  // every few tens of milliseconds.
+  void Tick(absl::Duration now);
 
   // Ends all calls and waits for them: nothing is posted afterwards. Before the engine goes.
   void Stop();
+
+  const ReceiverOptions& options() const { return options_; }
 
   // Before Submit: whom to ask for this request's prompt.
   void SetTargets(const RequestId& request, std::vector<v1::PrefillTarget> targets);
@@ -73,6 +78,7 @@ class Receiver : private AttemptListener {
     uint64_t completed = 0;
     uint64_t failed = 0;  // attempts
     uint64_t checksum_mismatches = 0;
+    uint64_t events = 0;  // that prefill workers have sent
   };
   Counters counters() const;
   int32_t active() const;
@@ -86,7 +92,10 @@ class Receiver : private AttemptListener {
     std::shared_ptr<Attempt> attempt;  // null between two
     std::unique_ptr<v1::PrefillFinished> finished;
     absl::Duration began;
-    bool ended = false;  // the sequence is gone: only fencing matters
+    absl::Duration heard;    // of the attempt: when it was started, or said something
+    bool silent = false;     // for longer than its lease: it has been aborted
+    bool refetched = false;  // wrong bytes came, and were asked for once more
+    bool ended = false;      // the sequence is gone: only fencing matters
   };
 
   void StartNext(uint64_t epoch);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <deque>
 #include <list>
@@ -58,10 +59,30 @@ class Posts {
   std::deque<engine::Command> commands_ ABSL_GUARDED_BY(mutex_);
 };
 
+// Runs like the real one, until it is stopped; turned on by hand either way. Thread-safe.
+class TurnedClock : public Clock {
+ public:
+  absl::Duration Monotonic() const override {
+    const absl::Duration turned = absl::Nanoseconds(turned_.load());
+    return stopped_ ? turned : Clock::Real().Monotonic() + turned;
+  }
+  absl::Time Wall() const override { return absl::UnixEpoch() + Monotonic(); }
+  void Stop() {
+    turned_ = absl::ToInt64Nanoseconds(Monotonic());
+    stopped_ = true;
+  }
+  void Advance(absl::Duration by) { turned_ += absl::ToInt64Nanoseconds(by); }
+
+ private:
+  std::atomic<int64_t> turned_ = 0;
+  std::atomic<bool> stopped_ = false;
+};
+
 // A decode worker's pool behind a loopback transport, and prefill workers turned by hand.
 class ReceiverTest : public ::testing::Test {
  protected:
   static constexpr int32_t kBlockTokens = 16;
+  static constexpr absl::Duration kLease = absl::Seconds(10);
 
   ReceiverTest() {
     pool_ = {.dtype = kernels::DType::kF32,
@@ -87,11 +108,12 @@ class ReceiverTest : public ::testing::Test {
     options.caller = "decode-0@1";
     options.fingerprint = "weights-1";
     options.region = DescribeRegion(region_, transport_.local_address(), pool_);
+    options.lease = kLease;
     receiver_ = std::make_unique<Receiver>(
         options, pool_, transport_, peers_,
         [this](engine::Command command) { posts_.Add(std::move(command)); }, clock_);
     ticker_ = std::make_unique<Ticker>(absl::Milliseconds(5),
-                                       [this] { receiver_->Tick(Clock::Real().Monotonic()); });
+                                       [this] { receiver_->Tick(clock_.Monotonic()); });
   }
 
   static engine::PrefillNeeded Needed(const std::string& request, uint64_t epoch,
@@ -158,6 +180,15 @@ class ReceiverTest : public ::testing::Test {
     call.End(absl::OkStatus(), true);
   }
 
+  // All but the very last byte.
+  void ServeWrongly(FakePrefillPeer& peer, FakePrefillCall& call) {
+    BeginPut(peer, call.request(), 1)->WaitForNotification();
+    const int32_t last = call.request().blocks(call.request().blocks_size() - 1);
+    pool_.piece(1, last)[pool_.block_layer_bytes() - 1] ^= std::byte{1};
+    call.Send(FinishedOf(call.request(), 1));
+    call.End(absl::OkStatus(), true);
+  }
+
   // Whether a block holds `fill` everywhere.
   bool Holds(int32_t block, uint8_t fill) const {
     for (int32_t layer = 0; layer < pool_.num_layers; ++layer) {
@@ -200,7 +231,7 @@ class ReceiverTest : public ::testing::Test {
   transfer::LoopbackTransport transport_{fabric_};
   transfer::Region region_;
   kernels::KvView pool_;
-  ManualClock clock_;
+  TurnedClock clock_;
   Posts posts_;
   std::list<std::vector<std::byte>> sources_;  // of puts; live as long as the peers' threads
   FakePrefillPeer a_{fabric_, "prefill-a"};
@@ -227,6 +258,7 @@ TEST_F(ReceiverTest, TheRequestNamesTheSequenceTheBlocksAndThisWorker) {
 }
 
 TEST_F(ReceiverTest, VerifiedKvIsDeliveredWithItsFirstTokenAndItsBill) {
+  clock_.Stop();
   Ask("r", 900, {5, 3}, {&a_});
   EXPECT_EQ(receiver_->active(), 1);
   auto call = a_.NextCall();
@@ -284,23 +316,37 @@ TEST_F(ReceiverTest, ACallThatEndsWellWithoutAResultIsAFailure) {
   ExpectQuiet();
 }
 
-TEST_F(ReceiverTest, AWrongByteIsCaughtAndTheNextWorkerIsAsked) {
+TEST_F(ReceiverTest, WrongBytesAreAskedForOnceMore) {
   Ask("r", 900, {5, 3}, {&a_, &b_});
   auto call = a_.NextCall();
   ASSERT_NE(call, nullptr);
-  BeginPut(a_, call->request(), 1)->WaitForNotification();
-  pool_.piece(1, 3)[pool_.block_layer_bytes() - 1] ^= std::byte{1};  // the very last one
-  call->Send(FinishedOf(call->request(), 1));
-  call->End(absl::OkStatus(), true);
+  ServeWrongly(a_, *call);
+  auto again = a_.NextCall();
+  ASSERT_NE(again, nullptr);
+  EXPECT_NE(again->request().epoch(), call->request().epoch());
+  Serve(a_, *again, 2);
+  ExpectArrived(900);
+  EXPECT_TRUE(Holds(5, 2) && Holds(3, 2));
+  EXPECT_EQ(receiver_->counters().checksum_mismatches, 1u);
+  EXPECT_EQ(b_.calls(), 0);
+  ExpectQuiet();
+}
 
+TEST_F(ReceiverTest, AWorkerThatIsWrongAgainIsPassedOver) {
+  Ask("r", 900, {5, 3}, {&a_, &b_});
+  for (int i = 0; i < 2; ++i) {
+    auto call = a_.NextCall();
+    ASSERT_NE(call, nullptr);
+    ServeWrongly(a_, *call);
+  }
   auto second = b_.NextCall();
   ASSERT_NE(second, nullptr);
   EXPECT_EQ(posts_.untaken(), 0u) << "the engine hears of the end only";
   Serve(b_, *second, 2);
   ExpectArrived(900);
   EXPECT_EQ(receiver_->DeliveryOf({RequestId("r"), 0}).prefill_worker, "prefill-b");
-  EXPECT_EQ(receiver_->counters().checksum_mismatches, 1u);
-  EXPECT_EQ(receiver_->counters().failed, 1u);
+  EXPECT_EQ(receiver_->counters().checksum_mismatches, 2u);
+  EXPECT_EQ(receiver_->counters().failed, 2u);
   ExpectQuiet();
 }
 
@@ -320,8 +366,55 @@ TEST_F(ReceiverTest, MissingChecksumsAreNotTakenForGoodOnes) {
     }
     call->Send(event);
     call->End(absl::OkStatus(), true);
+    if (!whole_block) {  // taken for wrong bytes
+      auto again = a_.NextCall();
+      ASSERT_NE(again, nullptr);
+      again->End(absl::UnavailableError("no more"), true);
+    }
     ExpectFailed("r", epoch, true);
   }
+  ExpectQuiet();
+}
+
+TEST_F(ReceiverTest, ASilentWorkerLosesItsHandOverWhenItsLeaseIsOver) {
+  ticker_.reset();
+  clock_.Stop();
+  a_.SetFences(FakePrefillPeer::Fences::kHold);
+  Ask("r", 900, {5}, {&a_});
+  auto call = a_.NextCall();
+  ASSERT_NE(call, nullptr);
+  EXPECT_EQ(call->request().lease_ms(), absl::ToInt64Milliseconds(kLease));
+  clock_.Advance(kLease);
+  receiver_->Tick(clock_.Monotonic());
+  EXPECT_EQ(receiver_->active(), 1) << "not yet longer than its lease";
+  clock_.Advance(absl::Milliseconds(1));
+  receiver_->Tick(clock_.Monotonic());
+  EXPECT_TRUE(call->AwaitHangUp());
+  ExpectFailed("r", 900, /*fenced=*/false);
+  EXPECT_EQ(posts_.untaken(), 0u) << "it may still write: its blocks stay where they are";
+  receiver_->Tick(clock_.Monotonic());
+  a_.SetFences(FakePrefillPeer::Fences::kAnswer);
+  ExpectFenced(900);
+  ExpectQuiet();
+}
+
+TEST_F(ReceiverTest, AWorkerThatSaysThatItGetsOnKeepsItsLease) {
+  ticker_.reset();
+  clock_.Stop();
+  Ask("r", 900, {5}, {&a_});
+  auto call = a_.NextCall();
+  ASSERT_NE(call, nullptr);
+  v1::PrefillEvent alive;
+  alive.mutable_alive();
+  for (int i = 0; i < 5; ++i) {
+    clock_.Advance(kLease * 0.6);
+    const uint64_t heard = receiver_->counters().events;
+    call->Send(alive);
+    while (receiver_->counters().events == heard) std::this_thread::yield();
+    receiver_->Tick(clock_.Monotonic());
+  }
+  Serve(a_, *call, 2);
+  ExpectArrived(900);
   ExpectQuiet();
 }
 
@@ -545,8 +638,10 @@ TEST_F(ReceiverTest, EveryEpochEndsOnceAndFreesItsBlocksOnce) {
   for (uint64_t epoch = 0; epoch < kEpochs; ++epoch) {
     Ask("r" + std::to_string(epoch), epoch, {int32_t(epoch % 60)}, {&a_, &b_});
     bool last = false;
-    for (FakePrefillPeer* peer : {&a_, &b_}) {
-      if (last) break;
+    bool refetched = false;
+    const std::vector<FakePrefillPeer*> peers = {&a_, &b_};
+    for (size_t next = 0; next < peers.size() && !last;) {
+      FakePrefillPeer* peer = peers[next++];
       auto call = peer->NextCall();
       ASSERT_NE(call, nullptr);
       if (random() % 4 == 0) {
@@ -566,6 +661,7 @@ TEST_F(ReceiverTest, EveryEpochEndsOnceAndFreesItsBlocksOnce) {
           last = true;
           break;
         default:
+          if (!std::exchange(refetched, true)) --next;
           call->Send(FinishedOf(call->request(), 0xff));  // of bytes that were never put
           call->End(absl::OkStatus(), true);
           break;

@@ -30,17 +30,21 @@ absl::Status WritePortsFile(const std::string& path, const std::string& grpc_add
   return absl::OkStatus();
 }
 
-// Of the worker's own service and of the whole server.
+// Of the worker's own services and of the whole server.
 void SetServing(rpc::Server& server, const Surface& surface, bool serving) {
   grpc::HealthCheckServiceInterface* health = server.server->GetHealthCheckService();
   CHECK(health != nullptr, "rpc::StartServer promises a health service");
-  health->SetServingStatus(surface.service_name, serving);
+  for (const Surface::Service& service : surface.services) {
+    health->SetServingStatus(service.name, serving);
+  }
   health->SetServingStatus("", serving);
 }
 
 absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options, const Surface& surface) {
+  std::vector<grpc::Service*> services;
+  for (const Surface::Service& service : surface.services) services.push_back(service.service);
   ASSIGN_OR_RETURN(rpc::Server server,
-                   rpc::StartServer({.listen = options.grpc.text()}, {surface.service}));
+                   rpc::StartServer({.listen = options.grpc.text()}, std::move(services)));
   SetServing(server, surface, true);
   server.server->GetHealthCheckService()->SetServingStatus(kLiveness, true);
   telemetry::LogInfo("worker", "listening", {{"grpc", server.address}});
@@ -64,14 +68,18 @@ std::vector<std::string> RouterAddresses(const config::WorkerOptions& options) {
 }
 
 // False: something still runs.
-bool Drain(const config::WorkerOptions& options, RouterLinks& links, engine::Engine& engine) {
+bool Drain(const config::WorkerOptions& options, const Surface& surface, RouterLinks& links,
+           engine::Engine& engine) {
   telemetry::LogInfo("worker", "draining",
                      {{"at_most", config::DurationText(options.drain_timeout)}});
+  engine.Drain(surface.refuse);
   links.SendDraining();
-  engine.Drain(engine::Refuse::kEverything);
+  const auto over = [&] {
+    return engine.idle() && (surface.callers == nullptr || surface.callers() == 0);
+  };
   const absl::Time until = absl::Now() + options.drain_timeout;
-  while (!engine.idle() && absl::Now() < until) absl::SleepFor(absl::Milliseconds(10));
-  const bool drained = engine.idle();
+  while (!over() && absl::Now() < until) absl::SleepFor(absl::Milliseconds(10));
+  const bool drained = over();
   telemetry::LogInfo("worker", drained ? "drained" : "drain timeout: what still runs is cut off");
   return drained;
 }
@@ -127,12 +135,13 @@ absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
   {
     const StallWatch watch({}, runtime.engine_options(), runtime.engine(), [&](bool stalled) {
       links.SetStalled(stalled);
+      surface.set_stalled(stalled);
       server.server->GetHealthCheckService()->SetServingStatus(kLiveness, !stalled);
     });
     stop.Wait();
   }
   SetServing(server, surface, false);
-  const bool drained = Drain(options, links, runtime.engine());
+  const bool drained = Drain(options, surface, links, runtime.engine());
   // Calls first, then what they began, then the links: nobody speaks to somebody who is gone.
   ShutDown(server, options, surface, drained);
   if (surface.stop) surface.stop();

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "common/base/status.h"
 #include "common/concurrency/stop_signal.h"
@@ -19,11 +20,18 @@ namespace baton::worker {
 
 // What a kind of worker adds to the common line. All of it outlives Serve().
 struct Surface {
+  struct Service {
+    const char* name = "";  // as grpc.health.v1 knows it
+    grpc::Service* service = nullptr;
+  };
   engine::Observer* observer = nullptr;
-  grpc::Service* service = nullptr;
-  const char* service_name = "";  // as grpc.health.v1 knows it
+  std::vector<Service> services;
   std::function<void(RouterLinks*)> set_links;
   std::function<HandoverCounters()> handovers;
+  std::function<void(bool)> set_stalled;                // the engine hangs, or goes on
+  engine::Refuse refuse = engine::Refuse::kEverything;  // when draining
+  // Those who may still want something of a draining worker, which stays for them; null: nobody.
+  std::function<int()> callers;
   // The drain timeout is over: tells callers why what still runs ends; may be null.
   std::function<void(const absl::Status& why)> cut_off;
   std::function<void()> stop;  // ends hand-overs while the engine is still there; may be null

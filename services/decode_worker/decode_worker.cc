@@ -12,7 +12,8 @@ DecodeWorker::DecodeWorker(worker::Footing footing, handover::ReceiverOptions re
     : footing_(std::move(footing)),
       receiver_(
           std::move(receiver), footing_.pool, *footing_.transport, peers,
-          [this](engine::Command command) { PostAboutWork(std::move(command)); }, clock) {}
+          [this](engine::Command command) { PostAboutWork(std::move(command)); }, clock),
+      server_(footing_, receiver_.options().checksums, clock) {}
 
 void DecodeWorker::Submit(RouterSession& session, const v1::SubmitSequences& submit) {
   if (submit.sequences().empty()) return;
@@ -22,8 +23,10 @@ void DecodeWorker::Submit(RouterSession& session, const v1::SubmitSequences& sub
   for (const v1::Sequence& sequence : submit.sequences()) {
     SequenceSpec spec = rpc::FromProto(sequence);
     const SequenceId id = spec.id;
-    // Siblings share the first one's prompt through the prefix cache.
-    const bool remote = !first && !submit.prefill().empty();
+    // Siblings share the first one's prompt through the prefix cache; what each has said is its
+    // own.
+    const bool own = !first || sequence.resumed_tokens() > 0;
+    const bool remote = own && !submit.prefill().empty();
     if (absl::Status status = Admit(session, std::move(spec), remote, first); !status.ok()) {
       session.Add(DeltaOf({.id = id, .finish = FinishReason::kError, .status = status}));
       session.Flush();
@@ -87,6 +90,7 @@ void DecodeWorker::Cancel(RouterSession& session, const v1::CancelSequence& canc
 }
 
 void DecodeWorker::Detach(RouterSession& session) {
+  --sessions_;
   std::vector<SequenceId> orphans;
   {
     absl::MutexLock lock(&mutex_);
@@ -160,11 +164,6 @@ void DecodeWorker::Forget(const SequenceId& id) {
 void DecodeWorker::OnPrefillNeeded(engine::PrefillNeeded needed) {
   receiver_.OnPrefillNeeded(std::move(needed));
 }
-
-void DecodeWorker::OnKvReady(engine::KvReady) {
-  CHECK(false, "a decode worker sends no prompt's KV");
-}
-void DecodeWorker::OnPrefillDone(engine::PrefillDone) { CHECK(false, "no prefill was submitted"); }
 
 void DecodeWorker::OnKvEvents(engine::KvEvents events) {
   if (worker::RouterLinks* links = links_) links->SendKvEvents(events);

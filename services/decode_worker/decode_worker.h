@@ -13,6 +13,7 @@
 #include "common/handover/receiver.h"
 #include "common/worker/footing.h"
 #include "common/worker/metrics.h"
+#include "common/worker/prefill_server.h"
 #include "common/worker/router_links.h"
 #include "services/decode_worker/router_session.h"
 
@@ -33,22 +34,33 @@ class DecodeWorker : public engine::Observer {
   // with the reason. Any thread.
   void Submit(RouterSession& session, const v1::SubmitSequences& submit);
   void Cancel(RouterSession& session, const v1::CancelSequence& cancel);
-  // The session is going: its sequences are cancelled and it hears no more.
+  // A router has come.
+  void Attach(RouterSession& session) { ++sessions_; }
+  // The session is going: its sequences are cancelled and it hears no more. Once for each Attach().
   void Detach(RouterSession& session);
   // Ends every session that waits for a sequence, with the reason. Any thread.
   void CutOff(const absl::Status& why);
 
+  // Routers that may still want something of this worker.
+  int sessions() const { return sessions_; }
+  // Where Prefill and Fence calls go: other decode workers fetch from here what lies in this one's
+  // cache.
+  worker::PrefillServer& server() { return server_; }
+
   // Ends all hand-overs; before the engine goes.
   void Stop() { receiver_.Stop(); }
   // Upkeep of the hand-overs; `now` is monotonic. Every few tens of milliseconds, any thread.
-  void Tick(absl::Duration now) { receiver_.Tick(now); }
+  void Tick(absl::Duration now) {
+    receiver_.Tick(now);
+    server_.Tick(now);
+  }
   worker::HandoverCounters handover_counters() const;
 
   // engine::Observer
   void OnStep(std::vector<engine::SequenceOutput> outputs) override;
   void OnPrefillNeeded(engine::PrefillNeeded needed) override;
-  void OnKvReady(engine::KvReady ready) override;
-  void OnPrefillDone(engine::PrefillDone done) override;
+  void OnKvReady(engine::KvReady ready) override { server_.OnKvReady(ready); }
+  void OnPrefillDone(engine::PrefillDone done) override { server_.OnPrefillDone(std::move(done)); }
   void OnKvEvents(engine::KvEvents events) override;
   void OnLoad(const engine::LoadReport& load) override;
 
@@ -64,6 +76,8 @@ class DecodeWorker : public engine::Observer {
   const worker::Footing footing_;
   std::atomic<worker::RouterLinks*> links_ = nullptr;  // set after the engine started
   handover::Receiver receiver_;
+  worker::PrefillServer server_;
+  std::atomic<int> sessions_ = 0;
   absl::Mutex mutex_;
   // Where each is told of; null: nowhere any more.
   absl::flat_hash_map<SequenceId, RouterSession*> sequences_ ABSL_GUARDED_BY(mutex_);

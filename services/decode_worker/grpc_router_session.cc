@@ -7,6 +7,7 @@ namespace baton::decode_worker {
 
 GrpcRouterSession::GrpcRouterSession(DecodeWorker& worker, std::string peer)
     : worker_(worker), peer_(std::move(peer)) {
+  worker_.Attach(*this);
   StartRead(&command_);
 }
 

@@ -1,6 +1,7 @@
 #include "common/concurrency/ticker.h"
 #include "common/handover/grpc_prefill_peers.h"
 #include "common/worker/lifecycle.h"
+#include "common/worker/prefill_service.h"
 #include "services/decode_worker/decode_service.h"
 #include "services/decode_worker/decode_worker.h"
 
@@ -16,16 +17,22 @@ absl::Status Run(worker::Runtime& runtime, const config::WorkerOptions& options,
                        .fingerprint = runtime.fingerprint(),
                        .region = handover::DescribeRegion(
                            runtime.region(), runtime.transport().local_address(), runtime.pool()),
-                       .checksums = options.checksums},
+                       .checksums = options.checksums,
+                       .lease = options.lease},
                       peers, Clock::Real());
   Ticker ticker(kUpkeepEvery, [&] { worker.Tick(Clock::Real().Monotonic()); });
-  DecodeService service(worker);
+  DecodeService decode(worker);
+  worker::PrefillService prefill(worker.server());
   return worker::Serve(runtime, options,
                        {.observer = &worker,
-                        .service = &service,
-                        .service_name = v1::DecodeWorker::service_full_name(),
+                        .services = {{v1::DecodeWorker::service_full_name(), &decode},
+                                     {v1::PrefillWorker::service_full_name(), &prefill}},
                         .set_links = [&](worker::RouterLinks* links) { worker.set_links(links); },
                         .handovers = [&] { return worker.handover_counters(); },
+                        .set_stalled = [&](bool yes) { worker.server().SetStalled(yes); },
+                        // Its requests go on elsewhere with the KV they fetch from here.
+                        .refuse = engine::Refuse::kGenerations,
+                        .callers = [&] { return worker.sessions(); },
                         .cut_off = [&](const absl::Status& why) { worker.CutOff(why); },
                         .stop = [&] { worker.Stop(); }},
                        stop);

@@ -1,19 +1,25 @@
+#include "common/concurrency/ticker.h"
 #include "common/worker/lifecycle.h"
-#include "services/prefill_worker/prefill_service.h"
+#include "common/worker/prefill_service.h"
 #include "services/prefill_worker/prefill_worker.h"
 
 namespace baton::prefill_worker {
 namespace {
 
+constexpr absl::Duration kUpkeepEvery = absl::Milliseconds(50);
+
 absl::Status Run(worker::Runtime& runtime, const config::WorkerOptions& options, StopSignal& stop) {
   PrefillWorker worker(runtime.footing(), options.checksums, Clock::Real());
-  PrefillService service(worker);
+  worker::PrefillService service(worker.server());
+  Ticker ticker(kUpkeepEvery, [&] { worker.server().Tick(Clock::Real().Monotonic()); });
   return worker::Serve(runtime, options,
                        {.observer = &worker,
-                        .service = &service,
-                        .service_name = v1::PrefillWorker::service_full_name(),
+                        .services = {{v1::PrefillWorker::service_full_name(), &service}},
                         .set_links = [&](worker::RouterLinks* links) { worker.set_links(links); },
                         .handovers = [&] { return worker.handover_counters(); },
+                        .set_stalled = [&](bool yes) { worker.server().SetStalled(yes); },
+                        .refuse = engine::Refuse::kEverything,
+                        .callers = nullptr,
                         .cut_off = nullptr,
                         .stop = nullptr},
                        stop);

@@ -71,7 +71,50 @@ TEST_F(DrainTest, ADrainingWorkerIsNotServingRefusesTheNewAndFinishesTheOld) {
   const Generation old = stream_->Finish("old");
   EXPECT_EQ(old.finish, v1::FINISH_REASON_LENGTH) << old.status_message;
   EXPECT_EQ(old.tokens.size(), 600u);
+  stream_->Break();  // a router needs it no more
   EXPECT_EQ(decode_->Wait(), 0);
+}
+
+// As a router moves it: taken off the worker that leaves, and given to another one with its tokens
+// so far.
+TEST_F(DrainTest, WhatRanThereGoesOnElsewhereWithTheKvOfTheWorkerThatLeaves) {
+  constexpr int32_t kTokens = 400;
+  StartPair(kModel, {"--load-format", "random", "--dtype", "bf16", "--kv-blocks", "1024"});
+  // Without a cache of its own: everything comes from the other one.
+  auto other = Start("decode", kModel,
+                     {"--load-format", "random", "--dtype", "bf16", "--kv-blocks", "1024",
+                      "--worker-id", "other", "--prefix-cache", "off"});
+  const v1::Registration other_worker =
+      router_.WaitForWorker(v1::WORKER_ROLE_DECODE, decode_worker_.worker_id());
+  DecodeStream to_other(other_worker.grpc_address());
+  const std::vector<int32_t> prompt = Prompt(300);
+  const Generation alone = to_other.Run(DecodeStream::Greedy("alone", prompt, kTokens));
+
+  stream_->Submit({DecodeStream::Greedy("r", prompt, kTokens)});
+  ASSERT_TRUE(Eventually([&] { return stream_->Look("r").tokens.size() > 40; }));
+  decode_->Signal(SIGTERM);
+  ASSERT_TRUE(Becomes(decode_worker_, kDecodeService, Health::kNotServing));
+  stream_->Cancel("r");
+  const std::vector<int32_t> said = stream_->Finish("r").tokens;
+  ASSERT_LT(said.size(), size_t{kTokens}) << "too short a request";
+  std::vector<int32_t> so_far = prompt;
+  so_far.insert(so_far.end(), said.begin(), said.end());
+  v1::Sequence rest = DecodeStream::Greedy("r~2", so_far, kTokens - int32_t(said.size()));
+  rest.set_resumed_tokens(static_cast<int32_t>(said.size()));
+  to_other.Submit({rest}, {TargetOf(decode_worker_)});
+  const Generation moved = to_other.Finish("r~2");
+
+  std::vector<int32_t> all = said;
+  all.insert(all.end(), moved.tokens.begin(), moved.tokens.end());
+  EXPECT_EQ(all, alone.tokens);
+  EXPECT_EQ(moved.times.prefill_worker(), decode_worker_.worker_id());
+  EXPECT_GT(moved.times.kv_bytes(), 0u);
+  // It computed the last, partial block at most.
+  EXPECT_GE(router_.LoadOf(decode_worker_.worker_id()).cached_tokens(),
+            static_cast<int64_t>(so_far.size()) - 2 * decode_worker_.block_tokens());
+  stream_->Break();
+  EXPECT_EQ(decode_->Wait(), 0);
+  ExpectNothingLeaks(other_worker);
 }
 
 TEST_F(DrainTest, RequestsLongerThanTheDrainTimeoutEndInARetryableErrorAndTheWorkerInZero) {

@@ -123,6 +123,7 @@ TEST_F(HandoverTest, SigtermDrainsAndExitsCleanly) {
   ASSERT_TRUE(Eventually([&] { return !stream_->Look("r").tokens.empty(); }));
   decode_->Signal(SIGTERM);
   EXPECT_EQ(stream_->Finish("r").finish, v1::FINISH_REASON_LENGTH) << "what runs goes on";
+  stream_->Break();  // a router needs it no more
   EXPECT_EQ(decode_->Wait(), 0);
   prefill_->Signal(SIGTERM);
   EXPECT_EQ(prefill_->Wait(), 0);

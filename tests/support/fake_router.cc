@@ -36,12 +36,12 @@ grpc::Status FakeRouter::Attach(
   return grpc::Status::OK;
 }
 
-v1::Registration FakeRouter::WaitForWorker(v1::WorkerRole role) {
+v1::Registration FakeRouter::WaitForWorker(v1::WorkerRole role, const std::string& known) {
   v1::Registration found;
   const bool came = Eventually([&] {
     absl::MutexLock lock(&mutex_);
     for (const auto& [id, worker] : workers_) {
-      if (worker.registration.role() == role) found = worker.registration;
+      if (worker.registration.role() == role && id != known) found = worker.registration;
     }
     return !found.worker_id().empty();
   });

@@ -20,8 +20,8 @@ class FakeRouter : public v1::Cluster::Service {
   ~FakeRouter() override;
 
   const std::string& address() const { return server_.address; }
-  // Waits for a worker of this role; fails the test when none comes.
-  v1::Registration WaitForWorker(v1::WorkerRole role);
+  // Waits for a worker of this role, other than `known`; fails the test when none comes.
+  v1::Registration WaitForWorker(v1::WorkerRole role, const std::string& known = "");
   // The worker's last load report; empty when it is gone.
   v1::Load LoadOf(const std::string& worker_id) const;
   bool IsAttached(const std::string& worker_id) const;

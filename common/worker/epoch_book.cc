@@ -1,6 +1,6 @@
-#include "services/prefill_worker/epoch_book.h"
+#include "common/worker/epoch_book.h"
 
-namespace baton::prefill_worker {
+namespace baton::worker {
 
 absl::Status EpochBook::Begin(const std::string& caller, uint64_t epoch, uint64_t local_epoch) {
   absl::MutexLock lock(&mutex_);
@@ -42,4 +42,4 @@ std::optional<uint64_t> EpochBook::Fence(const std::string& caller, uint64_t epo
   return std::nullopt;
 }
 
-}  // namespace baton::prefill_worker
+}  // namespace baton::worker

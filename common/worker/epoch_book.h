@@ -12,7 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/status.h"
 
-namespace baton::prefill_worker {
+namespace baton::worker {
 
 // Which epochs of which callers are under way, and which may not begin any more because somebody
 // was told they are over. Thread-safe.
@@ -43,4 +43,4 @@ class EpochBook {
   std::map<std::string, std::set<uint64_t>> fenced_ ABSL_GUARDED_BY(mutex_);
 };
 
-}  // namespace baton::prefill_worker
+}  // namespace baton::worker

@@ -1,11 +1,12 @@
-#include "services/prefill_worker/prefill_call.h"
+#include "common/worker/prefill_call.h"
 
 #include "common/rpc/status.h"
 
-namespace baton::prefill_worker {
+namespace baton::worker {
 
-PrefillCall::PrefillCall(PrefillWorker& worker, grpc::CallbackServerContext& context)
-    : worker_(worker), context_(context) {
+PrefillCall::PrefillCall(PrefillServer& server, grpc::CallbackServerContext& context)
+    : server_(server), context_(context) {
+  alive_.mutable_alive();
   StartRead(&command_);
 }
 
@@ -24,8 +25,9 @@ void PrefillCall::OnReadDone(bool ok) {
 }
 
 void PrefillCall::Start(const v1::PrefillRequest& request) {
-  const absl::StatusOr<uint64_t> handover = worker_.Begin(
-      request, [this](absl::StatusOr<v1::PrefillFinished> result) { OnOver(std::move(result)); });
+  const absl::StatusOr<uint64_t> handover = server_.Begin(
+      request, [this](absl::StatusOr<v1::PrefillFinished> result) { OnOver(std::move(result)); },
+      [this] { OnAlive(); });
   if (!handover.ok()) return OnOver(handover.status());
   absl::MutexLock lock(&mutex_);
   handover_ = *handover;
@@ -42,7 +44,7 @@ void PrefillCall::Stop(std::string_view why) {
     absl::MutexLock lock(&mutex_);
     handover = handover_;
   }
-  if (handover) worker_.Stop(*handover, why);
+  if (handover) server_.Stop(*handover, why);
 }
 
 void PrefillCall::OnCancel() { Stop("the connection to the caller broke"); }
@@ -56,6 +58,14 @@ void PrefillCall::OnWriteDone(bool) {
     status = *end_;
   }
   End(status);
+}
+
+// Whatever is being written says so as well.
+void PrefillCall::OnAlive() {
+  absl::MutexLock lock(&mutex_);
+  if (writing_ || end_ || !handover_) return;
+  writing_ = true;
+  StartWrite(&alive_);
 }
 
 // On the engine, transfer or a gRPC thread; exactly once.
@@ -84,4 +94,4 @@ void PrefillCall::End(const absl::Status& status) {
   }
 }
 
-}  // namespace baton::prefill_worker
+}  // namespace baton::worker

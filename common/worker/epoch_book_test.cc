@@ -1,8 +1,8 @@
-#include "services/prefill_worker/epoch_book.h"
+#include "common/worker/epoch_book.h"
 
 #include <gtest/gtest.h>
 
-namespace baton::prefill_worker {
+namespace baton::worker {
 namespace {
 
 TEST(EpochBookTest, AFencedEpochNeverBegins) {
@@ -44,4 +44,4 @@ TEST(EpochBookTest, ForgetsTheOldestFencesFirst) {
 }
 
 }  // namespace
-}  // namespace baton::prefill_worker
+}  // namespace baton::worker

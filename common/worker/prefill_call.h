@@ -8,15 +8,15 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "baton/v1/worker.grpc.pb.h"
-#include "services/prefill_worker/prefill_worker.h"
+#include "common/worker/prefill_server.h"
 
-namespace baton::prefill_worker {
+namespace baton::worker {
 
 // One Prefill call. Ends only when no write of its epoch is under way, with the trailing metadata
 // that says so. Deletes itself in OnDone.
 class PrefillCall : public grpc::ServerBidiReactor<v1::PrefillCommand, v1::PrefillEvent> {
  public:
-  PrefillCall(PrefillWorker& worker, grpc::CallbackServerContext& context);
+  PrefillCall(PrefillServer& server, grpc::CallbackServerContext& context);
 
  private:
   void OnReadDone(bool ok) override;
@@ -26,6 +26,7 @@ class PrefillCall : public grpc::ServerBidiReactor<v1::PrefillCommand, v1::Prefi
 
   void Start(const v1::PrefillRequest& request);
   void Stop(std::string_view why);
+  void OnAlive();
   void OnOver(absl::StatusOr<v1::PrefillFinished> result);
   // True once, when the end is known and nothing else is being written: the caller unlocks, then
   // End()s.
@@ -34,10 +35,11 @@ class PrefillCall : public grpc::ServerBidiReactor<v1::PrefillCommand, v1::Prefi
   // meanwhile.
   void End(const absl::Status& status);
 
-  PrefillWorker& worker_;
+  PrefillServer& server_;
   grpc::CallbackServerContext& context_;
   v1::PrefillCommand command_;
   v1::PrefillEvent accepted_;
+  v1::PrefillEvent alive_;
   v1::PrefillEvent finished_;
   bool started_ = false;  // read side only
   absl::Mutex mutex_;
@@ -47,4 +49,4 @@ class PrefillCall : public grpc::ServerBidiReactor<v1::PrefillCommand, v1::Prefi
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
 };
 
-}  // namespace baton::prefill_worker
+}  // namespace baton::worker
