@@ -2,13 +2,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/node_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/clock.h"
 #include "common/engine/commands.h"
@@ -118,7 +118,7 @@ class Receiver : private AttemptListener {
   mutable absl::Mutex mutex_;
   uint64_t last_wire_epoch_ ABSL_GUARDED_BY(mutex_) = 0;
   // By the engine's epoch; a Pending stays where it is until its attempt is over.
-  absl::node_hash_map<uint64_t, Pending> pending_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint64_t, Pending> pending_ ABSL_GUARDED_BY(mutex_);
   int32_t callbacks_ ABSL_GUARDED_BY(mutex_) = 0;  // attempts' ends being worked off right now
   absl::flat_hash_map<RequestId, std::vector<v1::PrefillTarget>> targets_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<SequenceId, Delivery> deliveries_ ABSL_GUARDED_BY(mutex_);

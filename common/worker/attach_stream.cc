@@ -1,12 +1,19 @@
 #include "common/worker/attach_stream.h"
 
-#include "common/worker/router_link.h"
+#include "common/rpc/channel.h"
 
 namespace baton::worker {
 
-void AttachStream::Start(std::shared_ptr<AttachStream> self, v1::Cluster::Stub& stub) {
-  self_ = std::move(self);
-  stub.async()->Attach(&context_, this);
+ReportStreamOpener AttachStream::To(const std::string& address) {
+  const std::shared_ptr<v1::Cluster::Stub> stub = v1::Cluster::NewStub(rpc::PeerChannel(address));
+  return [stub](ReportStreamListener& listener) {
+    return std::make_shared<AttachStream>(listener, stub);
+  };
+}
+
+void AttachStream::Start() {
+  self_ = shared_from_this();
+  stub_->async()->Attach(&context_, this);
   StartRead(&notice_);
   // Writes come from outside gRPC's callbacks at any time: held until the read side says it is
   // over.
@@ -21,21 +28,21 @@ void AttachStream::Write(v1::WorkerReport report) {
 
 void AttachStream::OnReadDone(bool ok) {
   if (!ok) {
-    link_.OnEnding();  // before the hold goes: a write after it would be one too many
+    listener_.OnEnding();  // before the hold goes: a write after it would be one too many
     RemoveHold();
     return;
   }
-  link_.OnNotice(notice_);
+  listener_.OnNotice(notice_);
   StartRead(&notice_);
 }
 
 void AttachStream::OnWriteDone(bool ok) {
-  if (ok) link_.OnWritten();
+  if (ok) listener_.OnWritten();
 }
 
 void AttachStream::OnDone(const grpc::Status& status) {
   const std::shared_ptr<AttachStream> keep = std::move(self_);
-  link_.OnClosed(status.error_message());
+  listener_.OnClosed(status.error_message());
 }
 
 }  // namespace baton::worker

@@ -3,30 +3,36 @@
 #include <grpcpp/grpcpp.h>
 
 #include <memory>
+#include <string>
 
 #include "baton/v1/cluster.grpc.pb.h"
+#include "common/worker/report_stream.h"
 
 namespace baton::worker {
 
-class RouterLink;
-
-// One Attach call. Passes everything on to its link, which outlives it. Keeps itself alive until
-// OnDone.
-class AttachStream : public grpc::ClientBidiReactor<v1::WorkerReport, v1::RouterNotice> {
+// A ReportStream as a Cluster.Attach call. Once started it keeps itself alive until OnDone. The
+// listener is called on gRPC threads.
+class AttachStream : public ReportStream,
+                     public std::enable_shared_from_this<AttachStream>,
+                     private grpc::ClientBidiReactor<v1::WorkerReport, v1::RouterNotice> {
  public:
-  explicit AttachStream(RouterLink& link) : link_(link) {}
+  // Streams to one router; they share a connection.
+  static ReportStreamOpener To(const std::string& address);
 
-  void Start(std::shared_ptr<AttachStream> self, v1::Cluster::Stub& stub);
-  // The report is copied; one at a time.
-  void Write(v1::WorkerReport report);
-  void Cancel() { context_.TryCancel(); }
+  AttachStream(ReportStreamListener& listener, std::shared_ptr<v1::Cluster::Stub> stub)
+      : listener_(listener), stub_(std::move(stub)) {}
+
+  void Start() override;
+  void Write(v1::WorkerReport report) override;
+  void Cancel() override { context_.TryCancel(); }
 
  private:
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
   void OnDone(const grpc::Status& status) override;
 
-  RouterLink& link_;
+  ReportStreamListener& listener_;
+  const std::shared_ptr<v1::Cluster::Stub> stub_;
   grpc::ClientContext context_;
   std::shared_ptr<AttachStream> self_;
   v1::WorkerReport report_;

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 
-#include "common/rpc/channel.h"
 #include "common/telemetry/logging.h"
-#include "common/worker/attach_stream.h"
 
 // Life of a stream:  Open -> registration written -> Welcome -> (loads, events, …) -> closed ->
 // back-off After Welcome the engine is asked for a snapshot; KV events flow from that snapshot on.
@@ -18,20 +16,25 @@ constexpr absl::Duration kBackoffMax = absl::Seconds(1);
 
 }  // namespace
 
-RouterLink::RouterLink(std::string address, v1::Registration registration, RouterWishes wishes,
-                       const Clock& clock)
+RouterLink::RouterLink(std::string address, ReportStreamOpener open, v1::Registration registration,
+                       RouterWishes wishes, const Clock& clock)
     : address_(std::move(address)),
+      open_(std::move(open)),
       registration_(std::move(registration)),
       wishes_(std::move(wishes)),
       clock_(clock),
-      stub_(v1::Cluster::NewStub(rpc::PeerChannel(address_))),
       backoff_(kBackoffMin) {}
 
 RouterLink::~RouterLink() {
+  std::shared_ptr<ReportStream> stream;
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+    stream = stream_;
+  }
+  if (stream != nullptr) stream->Cancel();
   const auto closed = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stream_ == nullptr; };
   absl::MutexLock lock(&mutex_);
-  stopping_ = true;
-  if (stream_) stream_->Cancel();
   mutex_.Await(absl::Condition(&closed));
 }
 
@@ -99,8 +102,8 @@ void RouterLink::Open() {
   registered_ = welcome_ = draining_sent_ = writing_ = ending_ = false;
   snapshot_due_ = true;
   events_.clear();
-  stream_ = std::make_shared<AttachStream>(*this);
-  stream_->Start(stream_, *stub_);
+  stream_ = open_(*this);
+  stream_->Start();
   WriteNext();
 }
 

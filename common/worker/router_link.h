@@ -8,12 +8,11 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "baton/v1/cluster.grpc.pb.h"
+#include "baton/v1/cluster.pb.h"
 #include "common/base/clock.h"
+#include "common/worker/report_stream.h"
 
 namespace baton::worker {
-
-class AttachStream;
 
 // What a router may ask of a worker. Called on gRPC threads; must only post.
 struct RouterWishes {
@@ -24,12 +23,13 @@ struct RouterWishes {
 // This worker's presence at one router: an Attach stream, opened again whenever it breaks. A router
 // that is away costs nothing but a reconnect; what it missed, the snapshot tells. Thread-safe,
 // never blocks.
-class RouterLink {
+class RouterLink : private ReportStreamListener {
  public:
-  RouterLink(std::string address, v1::Registration registration, RouterWishes wishes,
-             const Clock& clock);
-  // Closes the stream and waits for gRPC to let go of it.
-  ~RouterLink();
+  // `address` is for people; `open` knows it.
+  RouterLink(std::string address, ReportStreamOpener open, v1::Registration registration,
+             RouterWishes wishes, const Clock& clock);
+  // Closes the stream and waits for its end.
+  ~RouterLink() override;
 
   // The latest load replaces one not sent yet.
   void SendLoad(const v1::Load& load);
@@ -46,24 +46,21 @@ class RouterLink {
   const std::string& address() const { return address_; }
 
  private:
-  friend class AttachStream;
   void Open() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TakeNext(v1::WorkerReport* report) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // From the stream, on gRPC threads.
-  void OnNotice(const v1::RouterNotice& notice);
-  void OnWritten();
-  // Nothing more can be read, so nothing may be written: the stream is about to end.
-  void OnEnding();
-  void OnClosed(const std::string& why);
+  void OnNotice(const v1::RouterNotice& notice) override;
+  void OnWritten() override;
+  void OnEnding() override;
+  void OnClosed(const std::string& why) override;
 
   const std::string address_;
+  const ReportStreamOpener open_;
   const v1::Registration registration_;
   const RouterWishes wishes_;
   const Clock& clock_;
-  const std::unique_ptr<v1::Cluster::Stub> stub_;
   mutable absl::Mutex mutex_;
-  std::shared_ptr<AttachStream> stream_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<ReportStream> stream_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;

@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "common/base/check.h"
 #include "common/rpc/server.h"
+#include "common/worker/attach_stream.h"
 
 namespace baton::worker {
 namespace {
@@ -69,7 +70,8 @@ v1::Registration Worker() {
 TEST(RouterLinkTest, ARouterThatHangsUpInMidReportIsDialledAgain) {
   Router router(3);
   FastClock clock;
-  RouterLink link(router.address(), Worker(), {[] {}, [] {}}, clock);
+  RouterLink link(router.address(), AttachStream::To(router.address()), Worker(), {[] {}, [] {}},
+                  clock);
   std::atomic<bool> stop{false};
   // Reports keep coming while streams end: none of them may touch a stream after its end.
   std::thread reporter([&] {
@@ -88,7 +90,8 @@ TEST(RouterLinkTest, KvEventsFlowFromTheFirstSnapshotOn) {
   Router router(1 << 20);
   FastClock clock;
   std::atomic<int> wanted{0};
-  RouterLink link(router.address(), Worker(), {[&] { ++wanted; }, [] {}}, clock);
+  RouterLink link(router.address(), AttachStream::To(router.address()), Worker(),
+                  {[&] { ++wanted; }, [] {}}, clock);
   auto wait_for = [&](auto condition) {
     const absl::Time until = absl::Now() + absl::Seconds(30);
     while (!condition() && absl::Now() < until) link.Tick();

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "common/rpc/convert.h"
+#include "common/worker/attach_stream.h"
 
 namespace baton::worker {
 namespace {
@@ -101,7 +102,8 @@ void RouterLinks::Resolve() {
   for (const std::string& address : wanted) {
     const auto same = [&](const auto& link) { return link->address() == address; };
     if (std::none_of(links_.begin(), links_.end(), same)) {
-      links_.push_back(std::make_shared<RouterLink>(address, registration_, wishes_, clock_));
+      links_.push_back(std::make_shared<RouterLink>(address, AttachStream::To(address),
+                                                    registration_, wishes_, clock_));
       links_.back()->SetStalled(stalled_);
     }
   }

@@ -1,6 +1,7 @@
 #include "services/decode_worker/decode_worker.h"
 
-#include <set>
+#include <algorithm>
+#include <vector>
 
 #include "common/rpc/convert.h"
 #include "common/telemetry/logging.h"
@@ -116,13 +117,15 @@ void DecodeWorker::CutOff(const absl::Status& why) {
 
 void DecodeWorker::OnStep(std::vector<engine::SequenceOutput> outputs) {
   absl::MutexLock lock(&mutex_);
-  std::set<RouterSession*> touched;
+  std::vector<RouterSession*> touched;  // few
   for (const engine::SequenceOutput& output : outputs) {
     auto found = sequences_.find(output.id);
     if (found == sequences_.end()) continue;
     if (RouterSession* session = found->second; session != nullptr) {
       session->Add(DeltaOf(output));
-      touched.insert(session);
+      if (std::find(touched.begin(), touched.end(), session) == touched.end()) {
+        touched.push_back(session);
+      }
     }
     if (output.finish != FinishReason::kNone) {
       receiver_.OnSequenceEnded(output.id);

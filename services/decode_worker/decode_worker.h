@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "baton/v1/worker.pb.h"
@@ -80,7 +81,7 @@ class DecodeWorker : public engine::Observer {
   std::atomic<int> sessions_ = 0;
   absl::Mutex mutex_;
   // Where each is told of; null: nowhere any more.
-  absl::flat_hash_map<SequenceId, RouterSession*> sequences_ ABSL_GUARDED_BY(mutex_);
+  absl::btree_map<SequenceId, RouterSession*> sequences_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<RequestId, int32_t> choices_left_ ABSL_GUARDED_BY(mutex_);
 };
 

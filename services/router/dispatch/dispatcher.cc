@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "common/base/check.h"
 #include "common/kv/block_hash.h"
 #include "common/rpc/convert.h"

@@ -1,12 +1,13 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/btree_map.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/clock.h"
 #include "services/router/dispatch/decode_link.h"
@@ -119,9 +120,10 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   std::atomic<bool> draining_ = false;
 
   mutable absl::Mutex mutex_;
-  absl::flat_hash_map<std::string, std::shared_ptr<Flight>> flights_ ABSL_GUARDED_BY(mutex_);
-  absl::flat_hash_map<WorkerId, std::shared_ptr<DecodeLink>> links_ ABSL_GUARDED_BY(mutex_);
-  absl::flat_hash_map<WorkerId, absl::Duration> broken_at_ ABSL_GUARDED_BY(mutex_);
+  // Ordered: what becomes of many at once does not depend on how they were hashed.
+  absl::btree_map<std::string, std::shared_ptr<Flight>> flights_ ABSL_GUARDED_BY(mutex_);
+  std::map<WorkerId, std::shared_ptr<DecodeLink>> links_ ABSL_GUARDED_BY(mutex_);
+  std::map<WorkerId, absl::Duration> broken_at_ ABSL_GUARDED_BY(mutex_);
   int links_alive_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -10,7 +10,7 @@
 
 namespace baton::router {
 
-class Attachment;
+class AttachCall;
 
 // `baton.v1.Cluster`: workers' streams become entries of the roster. A stream's end is the end of
 // the membership. Callbacks only translate.
@@ -26,14 +26,14 @@ class AttachService : public v1::Cluster::CallbackService {
   absl::Status AskToDrain(const WorkerId& id);
 
  private:
-  friend class Attachment;
-  void Remember(const WorkerId& id, Attachment* attachment);
-  void Forget(const WorkerId& id, const Attachment* attachment);
+  friend class AttachCall;
+  void Remember(const WorkerId& id, AttachCall* call);
+  void Forget(const WorkerId& id, const AttachCall* call);
 
   Roster& roster_;
   const std::string router_id_;
   absl::Mutex mutex_;
-  absl::flat_hash_map<WorkerId, Attachment*> attachments_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<WorkerId, AttachCall*> calls_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace baton::router
