@@ -16,11 +16,37 @@ double NotNegative(double value) { return std::max(0.0, value); }
 }  // namespace
 
 const engine::StepFit& CostModel::FitOf(const WorkerState& worker) const {
-  return Measured(worker) ? worker.load.engine.fit : options_.prior;
+  return Measured(worker) ? worker.load.engine.fit : prior_;
+}
+
+void CostModel::SupposeFrom(const std::vector<WorkerState>& workers) {
+  const WorkerState* best = nullptr;
+  for (const WorkerState& worker : workers) {
+    if (!Measured(worker)) continue;
+    if (best == nullptr || worker.load.engine.fit.samples > best->load.engine.fit.samples) {
+      best = &worker;
+    }
+  }
+  prior_ = best == nullptr ? options_.prior : best->load.engine.fit;
 }
 
 double CostModel::StepMs(const engine::StepFit& fit, int32_t decodes) const {
   return NotNegative(fit.base_ms) + NotNegative(fit.per_decode_ms) * decodes;
+}
+
+double CostModel::StepNowMs(const WorkerState& worker) const {
+  const engine::LoadReport& load = worker.load.engine;
+  const double context = static_cast<double>(load.blocks_active) * worker.profile.block_tokens;
+  const engine::StepFit& fit = FitOf(worker);
+  return StepMs(fit, load.running) + NotNegative(fit.per_context_token_ms) * context;
+}
+
+double CostModel::MarginalMs(const WorkerState& worker, double tokens) const {
+  const engine::StepFit& fit = FitOf(worker);
+  const double measured =
+      NotNegative(fit.per_decode_ms) + NotNegative(fit.per_context_token_ms) * tokens;
+  const int32_t running = std::max(1, worker.load.engine.running);
+  return std::max(measured, options_.marginal_share_min * StepNowMs(worker) / running);
 }
 
 // Prompt tokens in chunks of the step budget; every chunk is a step with all its fixed costs.
@@ -45,10 +71,11 @@ void CostModel::AddDecodeSide(const WorkerState& decode, int32_t prompt_tokens, 
                               Estimate& estimate) const {
   const int32_t batch_max = std::max(1, decode.profile.batch_sequences_max);
   const int32_t beside = std::min(decode.sequences() + choices, batch_max);
-  estimate.decode_ms = options_.decode_tokens * StepMs(FitOf(decode), beside);
+  const double marginal = MarginalMs(decode, prompt_tokens + 0.5 * options_.decode_tokens);
+  const int32_t more = std::max(0, beside - decode.load.engine.running);
+  estimate.decode_ms = options_.decode_tokens * (StepNowMs(decode) + marginal * more);
   // Everybody's step gets longer by this request's share of it.
-  estimate.harm_ms += options_.harm_weight * options_.decode_tokens * choices *
-                      NotNegative(FitOf(decode).per_decode_ms) *
+  estimate.harm_ms += options_.harm_weight * options_.decode_tokens * choices * marginal *
                       std::min(decode.sequences(), batch_max);
 
   const int32_t too_many = decode.sequences() + choices - batch_max;

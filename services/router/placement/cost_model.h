@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "services/router/placement/worker_state.h"
 
 namespace baton::router {
@@ -33,7 +35,11 @@ struct CostOptions {
   // Per sequence beyond the batch, and per block that is missing.
   double crowding_sequence_ms = 200.0;
   double crowding_block_ms = 20.0;
-  // A worker that has not measured its steps yet is taken for this one (a small model on a CPU).
+  // One more sequence costs a step at least this share of what each of those in it costs: a worker
+  // whose steps were all alike cannot tell what is fixed in them, and nothing is free.
+  double marginal_share_min = 0.1;
+  // A worker that has not measured its steps yet is taken for one of its equals that has; without
+  // any, for this one (a small model on a CPU).
   engine::StepFit prior = {.base_ms = 2.0,
                            .per_prefill_token_ms = 0.2,
                            .per_decode_ms = 0.5,
@@ -41,12 +47,16 @@ struct CostOptions {
   int64_t samples_min = 8;
 };
 
-// Turns measured step times into estimates. Pure. A prefill worker that has not measured itself yet
+// Turns measured step times into estimates. A prefill worker that has not measured itself yet
 // is taken to be as fast as the decode worker it would serve: else a pessimistic prior would keep
 // work away from it for ever.
 class CostModel {
  public:
-  explicit CostModel(const CostOptions& options) : options_(options) {}
+  explicit CostModel(const CostOptions& options) : options_(options), prior_(options.prior) {}
+
+  // What is supposed of workers that have not measured themselves: what the best measured one of
+  // these says.
+  void SupposeFrom(const std::vector<WorkerState>& workers);
 
   // Prompt computed on the decode worker itself.
   Estimate Local(const WorkerState& decode, int32_t prompt_tokens, int32_t choices) const;
@@ -78,12 +88,17 @@ class CostModel {
  private:
   const engine::StepFit& FitOf(const WorkerState& worker) const;
   double StepMs(const engine::StepFit& fit, int32_t decodes) const;
+  // A step of its batch as it is, by its last report.
+  double StepNowMs(const WorkerState& worker) const;
+  // By how much a sequence of so many tokens makes a step of it longer.
+  double MarginalMs(const WorkerState& worker, double tokens) const;
   double ComputeMs(const WorkerState& worker, const engine::StepFit& fit, int64_t tokens) const;
   double TransferBytesPerMs(const WorkerState& prefill) const;
   void AddDecodeSide(const WorkerState& decode, int32_t prompt_tokens, int32_t choices,
                      Estimate& estimate) const;
 
   const CostOptions options_;
+  engine::StepFit prior_;
 };
 
 }  // namespace baton::router

@@ -123,6 +123,38 @@ TEST_F(CostModelTest, NoSlotAndNoBlocksAreCrowding) {
   EXPECT_DOUBLE_EQ(model_.Local(worker, 100, 1).crowding_ms, 0) << "it has not reported yet";
 }
 
+// All its steps had the same batch, so that its fit knows a fixed part only.
+TEST_F(CostModelTest, ABusyWorkerIsNeverTakenForOneWhereMoreIsFree) {
+  WorkerState alike = Worker();
+  alike.load.engine.fit = {.base_ms = 50, .samples = 100};
+  alike.load.engine.running = 5;
+  const Estimate estimate = model_.Local(alike, 100, 1);
+  EXPECT_DOUBLE_EQ(estimate.decode_ms, 10 * (50 + 0.1 * 50 / 5));
+  EXPECT_GT(estimate.harm_ms, 0);
+}
+
+TEST_F(CostModelTest, ALongContextIsReadInEveryStep) {
+  WorkerState worker = Worker();
+  worker.load.engine.fit.per_context_token_ms = 0.02;
+  worker.load.engine.running = 4;
+  worker.load.engine.blocks_active = 10;
+  // The batch as it is, and this one's own decode, of 100 tokens and half of the ten to come.
+  EXPECT_DOUBLE_EQ(model_.Local(worker, 100, 1).decode_ms,
+                   10 * (10 + 4 + 160 * 0.02 + 1 + 105 * 0.02));
+}
+
+TEST_F(CostModelTest, AnUnmeasuredWorkerIsTakenForItsBestMeasuredEqual) {
+  WorkerState young = Worker(), old = Worker(), older = Worker();
+  young.load.engine.fit = {};
+  old.load.engine.fit.base_ms = 77;
+  older.load.engine.fit.samples = 1000;
+  CostModel model(Options());
+  model.SupposeFrom({young, old, older});
+  EXPECT_DOUBLE_EQ(model.Local(young, 100, 1).total_ms, model.Local(older, 100, 1).total_ms);
+  model.SupposeFrom({young});
+  EXPECT_DOUBLE_EQ(model.Local(young, 100, 1).total_ms, model_.Local(young, 100, 1).total_ms);
+}
+
 TEST_F(CostModelTest, AnOddFitNeverMakesWorkFree) {
   WorkerState worker = Worker();
   worker.load.engine.fit.base_ms = -5;

@@ -111,6 +111,7 @@ std::string_view CostPolicy::ReasonOf(const Option& best, const PlacementRequest
 
 Decision CostPolicy::Decide(const PlacementRequest& request, const PlacementSnapshot& snapshot) {
   CHECK(!snapshot.decode.empty(), "no decode worker to choose from");
+  model_.SupposeFrom(snapshot.decode);
   const std::vector<Pool> pools = PoolsOf(request, snapshot);
   std::vector<Option> options = OptionsOf(request, snapshot, pools);
   // Of equal ones the first by name, local before remote.

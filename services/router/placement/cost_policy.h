@@ -47,7 +47,7 @@ class CostPolicy : public Policy {
 
   const std::string name_;
   const Where where_;
-  const CostModel model_;
+  CostModel model_;
 };
 
 }  // namespace baton::router

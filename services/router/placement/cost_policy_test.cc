@@ -43,6 +43,7 @@ class CostPolicyChoiceTest : public ::testing::Test {
     return snapshot;
   }
   double LeastOfAllPairs(const PlacementRequest& request, const PlacementSnapshot& snapshot) {
+    model_.SupposeFrom(snapshot.decode);
     double least = 1e300;
     for (const WorkerState& decode : snapshot.decode) {
       least = std::min(least, model_.Local(decode, request.prompt_tokens, 1).total_ms);
@@ -55,7 +56,7 @@ class CostPolicyChoiceTest : public ::testing::Test {
   }
 
   std::mt19937_64 random_{11};
-  const CostModel model_{CostOptions()};
+  CostModel model_{CostOptions()};
   CostPolicy policy_{"cost", CostPolicy::Where::kCheaper, CostOptions()};
 };
 
@@ -95,6 +96,7 @@ TEST_F(CostPolicyChoiceTest, TheRunnerUpIsTheNextBestForTheSameDecodeWorker) {
     const Decision decision = policy_.Decide(request, snapshot);
     if (decision.prefill.empty()) continue;
     ASSERT_EQ(decision.prefill.size(), 2u);
+    model_.SupposeFrom(snapshot.decode);
     double second = 1e300;
     WorkerId runner_up;
     const WorkerState& decode =
