@@ -112,6 +112,7 @@ v1::PrefillRequest Receiver::RequestFor(const Pending& pending, uint64_t wire_ep
 void Receiver::OnSequenceEnded(const SequenceId& id) {
   absl::MutexLock lock(&mutex_);
   deliveries_.erase(id);
+  failures_.erase(id);
   for (auto& [epoch, pending] : pending_) {
     if (pending.needed.spec.id != id) continue;
     pending.ended = true;
@@ -213,7 +214,10 @@ void Receiver::Settle(const AttemptId& id, absl::Status status, bool fenced) {
   }
   {
     absl::MutexLock lock(&mutex_);
-    if (!ended) ++counters_.failed;
+    if (!ended) {
+      ++counters_.failed;
+      failures_[needed->spec.id].push_back({target.worker_id(), status});
+    }
     if (absl::IsDataLoss(status)) {
       ++counters_.checksum_mismatches;
       Pending& pending = pending_.at(id.epoch);
@@ -256,6 +260,12 @@ void Receiver::GiveUp(uint64_t epoch, absl::Status why, bool fenced) {
     pending_.erase(found);
   }
   post_(std::move(failed));
+}
+
+std::vector<Receiver::Failure> Receiver::TakeFailures(const SequenceId& id) {
+  absl::MutexLock lock(&mutex_);
+  auto taken = failures_.extract(id);
+  return taken.empty() ? std::vector<Failure>() : std::move(taken.mapped());
 }
 
 Delivery Receiver::DeliveryOf(const SequenceId& id) const {

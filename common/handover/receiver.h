@@ -69,6 +69,13 @@ class Receiver : private AttemptListener {
   // The request has ended: its targets are forgotten.
   void ForgetRequest(const RequestId& request);
 
+  // Prefill workers that were asked for this sequence's prompt and did not deliver, in order, with
+  // the reason; each is told once.
+  struct Failure {
+    std::string prefill_worker;
+    absl::Status status;
+  };
+  std::vector<Failure> TakeFailures(const SequenceId& id);
   // Empty for sequences that were prefilled here.
   Delivery DeliveryOf(const SequenceId& id) const;
 
@@ -122,6 +129,7 @@ class Receiver : private AttemptListener {
   int32_t callbacks_ ABSL_GUARDED_BY(mutex_) = 0;  // attempts' ends being worked off right now
   absl::flat_hash_map<RequestId, std::vector<v1::PrefillTarget>> targets_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<SequenceId, Delivery> deliveries_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<SequenceId, std::vector<Failure>> failures_ ABSL_GUARDED_BY(mutex_);
   Counters counters_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -1,6 +1,7 @@
 #include "services/decode_worker/decode_worker.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "common/rpc/convert.h"
@@ -45,7 +46,7 @@ absl::Status DecodeWorker::Admit(RouterSession& session, SequenceSpec spec, bool
   const SequenceId id = spec.id;
   {
     absl::MutexLock lock(&mutex_);
-    if (!sequences_.emplace(id, &session).second) {
+    if (!sequences_.emplace(id, Told{.session = &session}).second) {
       return InvalidArgument("sequence {}/{} runs here already", id.request.value(), id.choice);
     }
     ++choices_left_[id.request];
@@ -82,8 +83,8 @@ void DecodeWorker::Cancel(RouterSession& session, const v1::CancelSequence& canc
   std::vector<SequenceId> ids;
   {
     absl::MutexLock lock(&mutex_);
-    for (const auto& [id, owner] : sequences_) {
-      if (owner != &session || id.request != request) continue;
+    for (const auto& [id, told] : sequences_) {
+      if (told.session != &session || id.request != request) continue;
       if (!cancel.has_choice() || cancel.choice() == id.choice) ids.push_back(id);
     }
   }
@@ -95,9 +96,9 @@ void DecodeWorker::Detach(RouterSession& session) {
   std::vector<SequenceId> orphans;
   {
     absl::MutexLock lock(&mutex_);
-    for (auto& [id, owner] : sequences_) {
-      if (owner != &session) continue;
-      owner = nullptr;
+    for (auto& [id, told] : sequences_) {
+      if (told.session != &session) continue;
+      told.session = nullptr;
       orphans.push_back(id);
     }
   }
@@ -110,8 +111,8 @@ void DecodeWorker::Detach(RouterSession& session) {
 
 void DecodeWorker::CutOff(const absl::Status& why) {
   absl::MutexLock lock(&mutex_);
-  for (const auto& [id, session] : sequences_) {
-    if (session != nullptr) session->Close(why);
+  for (const auto& [id, told] : sequences_) {
+    if (told.session != nullptr) told.session->Close(why);
   }
 }
 
@@ -121,8 +122,12 @@ void DecodeWorker::OnStep(std::vector<engine::SequenceOutput> outputs) {
   for (const engine::SequenceOutput& output : outputs) {
     auto found = sequences_.find(output.id);
     if (found == sequences_.end()) continue;
-    if (RouterSession* session = found->second; session != nullptr) {
-      session->Add(DeltaOf(output));
+    Told& told = found->second;
+    if (RouterSession* session = told.session; session != nullptr) {
+      v1::SequenceDelta delta = DeltaOf(output);
+      const bool first = !output.tokens.empty() && !std::exchange(told.begun, true);
+      if (first || output.finish != FinishReason::kNone) AddTimes(output, delta);
+      session->Add(std::move(delta));
       if (std::find(touched.begin(), touched.end(), session) == touched.end()) {
         touched.push_back(session);
       }
@@ -135,7 +140,7 @@ void DecodeWorker::OnStep(std::vector<engine::SequenceOutput> outputs) {
   for (RouterSession* session : touched) session->Flush();
 }
 
-v1::SequenceDelta DecodeWorker::DeltaOf(const engine::SequenceOutput& output) const {
+v1::SequenceDelta DecodeWorker::DeltaOf(const engine::SequenceOutput& output) {
   v1::SequenceDelta delta;
   delta.set_request_id(output.id.request.value());
   delta.set_choice(output.id.choice);
@@ -146,14 +151,23 @@ v1::SequenceDelta DecodeWorker::DeltaOf(const engine::SequenceOutput& output) co
     delta.set_status_code(static_cast<int>(output.status.code()));
     delta.set_status_message(MessageOf(output.status));
   }
-  *delta.mutable_times() = rpc::ToProto(output.times);
-  if (output.times.remote_prefill) {
-    const handover::Delivery delivery = receiver_.DeliveryOf(output.id);
-    delta.mutable_times()->set_prefill_worker(delivery.prefill_worker);
-    delta.mutable_times()->set_kv_bytes(delivery.bytes);
-    delta.mutable_times()->set_kv_exposed_ms(absl::ToDoubleMilliseconds(delivery.exposed));
-  }
   return delta;
+}
+
+void DecodeWorker::AddTimes(const engine::SequenceOutput& output, v1::SequenceDelta& delta) {
+  v1::SequenceTimes& times = *delta.mutable_times();
+  times = rpc::ToProto(output.times);
+  for (const handover::Receiver::Failure& failure : receiver_.TakeFailures(output.id)) {
+    v1::HandoverFailure& told = *times.add_failures();
+    told.set_prefill_worker(failure.prefill_worker);
+    told.set_status_code(static_cast<int>(failure.status.code()));
+    told.set_message(MessageOf(failure.status));
+  }
+  if (!output.times.remote_prefill) return;
+  const handover::Delivery delivery = receiver_.DeliveryOf(output.id);
+  times.set_prefill_worker(delivery.prefill_worker);
+  times.set_kv_bytes(delivery.bytes);
+  times.set_kv_exposed_ms(absl::ToDoubleMilliseconds(delivery.exposed));
 }
 
 void DecodeWorker::Forget(const SequenceId& id) {

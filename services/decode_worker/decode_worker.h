@@ -71,7 +71,9 @@ class DecodeWorker : public engine::Observer {
   absl::Status Check(const SequenceSpec& spec) const;
   // What is never refused: it is about work that was accepted.
   void PostAboutWork(engine::Command command) const { CHECK_OK(footing_.post(std::move(command))); }
-  v1::SequenceDelta DeltaOf(const engine::SequenceOutput& output) const;
+  static v1::SequenceDelta DeltaOf(const engine::SequenceOutput& output);
+  // How the sequence spent its time, and where its prompt's KV came from.
+  void AddTimes(const engine::SequenceOutput& output, v1::SequenceDelta& delta);
   void Forget(const SequenceId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const worker::Footing footing_;
@@ -80,8 +82,11 @@ class DecodeWorker : public engine::Observer {
   worker::PrefillServer server_;
   std::atomic<int> sessions_ = 0;
   absl::Mutex mutex_;
-  // Where each is told of; null: nowhere any more.
-  absl::btree_map<SequenceId, RouterSession*> sequences_ ABSL_GUARDED_BY(mutex_);
+  struct Told {
+    RouterSession* session = nullptr;  // null: nobody any more
+    bool begun = false;                // its first token was told
+  };
+  absl::btree_map<SequenceId, Told> sequences_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<RequestId, int32_t> choices_left_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -15,6 +15,9 @@
 namespace baton::router {
 namespace {
 
+// A worker that hands over wrong bytes is out at once.
+constexpr int kWrongBytesWeight = 3;
+
 // Why a request is prefilled where it is decoded, whatever the policy: in the words of reason::k….
 constexpr std::string_view kPromptLogprobs = "prompt_logprobs";
 constexpr std::string_view kNothingToGenerate = "nothing_to_generate";
@@ -241,6 +244,7 @@ void Dispatcher::OnEvent(DecodeLink& link, const v1::DecodeEvent& event) {
     if (fresh)
       news.emplace_back(FlightOf(delta.request_id()), std::vector<const v1::SequenceDelta*>());
     news[entry->second].second.push_back(&delta);
+    NoteOutcome(link.worker(), delta);
   }
   for (auto& [flight, deltas] : news) {
     if (flight == nullptr) continue;  // over
@@ -256,6 +260,38 @@ void Dispatcher::OnEvent(DecodeLink& link, const v1::DecodeEvent& event) {
   }
 }
 
+void Dispatcher::NoteOutcome(const WorkerId& decode, const v1::SequenceDelta& delta) {
+  if (delta.status_code() == static_cast<int>(absl::StatusCode::kInternal)) {
+    return NoteFailure(decode, 1, delta.status_message());
+  }
+  if (!delta.has_times() || delta.tokens().empty()) return;
+  NoteSuccess(decode);
+  if (!delta.times().prefill_worker().empty())
+    NoteSuccess(WorkerId(delta.times().prefill_worker()));
+  for (const v1::HandoverFailure& failure : delta.times().failures()) {
+    const bool wrong = failure.status_code() == static_cast<int>(absl::StatusCode::kDataLoss);
+    const bool full =
+        failure.status_code() == static_cast<int>(absl::StatusCode::kResourceExhausted) ||
+        failure.status_code() == static_cast<int>(absl::StatusCode::kFailedPrecondition);
+    if (full) continue;  // a refusal is no fault
+    NoteFailure(WorkerId(failure.prefill_worker()), wrong ? kWrongBytesWeight : 1,
+                failure.message());
+  }
+}
+
+void Dispatcher::NoteFailure(const WorkerId& worker, int weight, const std::string& why) {
+  if (!roster_.NoteFailure(worker, weight)) return;
+  metrics_.Ejected();
+  telemetry::LogWarning("dispatch", "worker ejected: it fails",
+                        {{"worker", worker.value()}, {"why", why}});
+}
+
+void Dispatcher::NoteSuccess(const WorkerId& worker) {
+  if (!roster_.NoteSuccess(worker)) return;
+  telemetry::LogInfo("dispatch", "worker readmitted: it has proved itself",
+                     {{"worker", worker.value()}});
+}
+
 void Dispatcher::OnBroken(DecodeLink& link, const absl::Status& why) {
   telemetry::LogInfo("dispatch", "link ended",
                      {{"worker", link.worker().value()}, {"why", MessageOf(why)}});
@@ -268,6 +304,7 @@ void Dispatcher::OnBroken(DecodeLink& link, const absl::Status& why) {
       broken_at_[link.worker()] = clock_.Monotonic();
     }
   }
+  if (!roster_.IsDraining(link.worker())) NoteFailure(link.worker(), 1, MessageOf(why));
   MoveFlightsFrom(link.worker(), why);
   absl::MutexLock lock(&mutex_);
   --links_alive_;
@@ -411,7 +448,8 @@ void Dispatcher::Tick() {
   int waiting = 0;
   for (const Roster::Entry& entry : roster_.List()) {
     const bool decode = entry.state.profile.role == WorkerRole::kDecode;
-    const bool ready = !entry.draining && !entry.suspect && (!decode || entry.reachable);
+    const bool ready =
+        !entry.draining && !entry.suspect && !entry.ejected && (!decode || entry.reachable);
     ++counts[decode][ready];
     blocks += entry.indexed_blocks;
     waiting += entry.state.load.engine.waiting;

@@ -97,6 +97,10 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   void MigrateFrom(const WorkerId& worker);
   // Somebody but `worker` can take it now, and begin soon.
   bool RoomFor(const Flight& flight) const;
+  // What a worker's delta says of it, and of the prefill workers it has asked.
+  void NoteOutcome(const WorkerId& decode, const v1::SequenceDelta& delta);
+  void NoteFailure(const WorkerId& worker, int weight, const std::string& why);
+  void NoteSuccess(const WorkerId& worker);
   void OpenLink(const WorkerId& worker, const std::string& address);
   std::shared_ptr<DecodeLink> LinkTo(const WorkerId& worker) const;
   std::shared_ptr<Flight> FlightOf(const std::string& request) const;

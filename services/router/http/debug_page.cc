@@ -53,6 +53,7 @@ Json WorkerJson(const Roster::Entry& entry) {
               {"reachable", entry.reachable || profile.role == WorkerRole::kPrefill},
               {"draining", entry.draining},
               {"suspect", entry.suspect},
+              {"ejected", entry.ejected},
               {"report_age_ms", Ms(absl::ToDoubleMilliseconds(entry.report_age))},
               {"block_tokens", profile.block_tokens},
               {"num_blocks", profile.num_blocks},

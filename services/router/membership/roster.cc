@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "absl/strings/str_join.h"
+#include "services/router/placement/session_key.h"
 
 namespace baton::router {
 namespace {
@@ -47,8 +48,11 @@ absl::StatusOr<Roster::Stay> Roster::Join(WorkerProfile profile) {
     if (worker.stay != 0) replaced = worker.profile;
     stay = NextStay();
     index_.Leave(worker.seat);
-    worker = {
-        .profile = profile, .stay = stay, .seat = index_.Join(), .last_report = clock_.Monotonic()};
+    worker = {.profile = profile,
+              .stay = stay,
+              .seat = index_.Join(),
+              .last_report = clock_.Monotonic(),
+              .breaker = {options_.breaker, options_.seed ^ KeyOf(profile.id.value())}};
     models_since_.try_emplace(profile.model, clock_.Wall());
   }
   if (listener_ != nullptr && replaced) listener_->OnLeft(*replaced);
@@ -171,11 +175,19 @@ void Roster::SnapshotFor(std::string_view model, std::span<const kv::BlockHash> 
   static thread_local KvMatches matches;  // keeps its memory
   const absl::Duration now = clock_.Monotonic();
   index_.Match(prompt, now, matches);
+  absl::MutexLock lock(&mutex_);
+  Fill(model, excluded, matches, /*heed_breakers=*/true, snapshot);
+  if (snapshot.decode.empty()) Fill(model, excluded, matches, /*heed_breakers=*/false, snapshot);
+}
+
+void Roster::Fill(std::string_view model, std::span<const WorkerId> excluded,
+                  const KvMatches& matches, bool heed_breakers, PlacementSnapshot& snapshot) const {
+  const absl::Duration now = clock_.Monotonic();
   size_t num_decode = 0;
   size_t num_prefill = 0;
-  absl::MutexLock lock(&mutex_);
   for (const auto& [id, worker] : workers_) {
     if (worker.profile.model != model || !MayTakeWork(worker, now)) continue;
+    if (heed_breakers && !worker.breaker.Allows(now)) continue;
     if (std::find(excluded.begin(), excluded.end(), id) != excluded.end()) continue;
     const bool decode = worker.profile.role == WorkerRole::kDecode;
     std::vector<WorkerState>& states = decode ? snapshot.decode : snapshot.prefill;
@@ -193,7 +205,22 @@ void Roster::AddPlaced(const WorkerId& id, int32_t sequences, int64_t tokens) {
   const absl::Duration now = clock_.Monotonic();
   absl::MutexLock lock(&mutex_);
   auto found = workers_.find(id);
-  if (found != workers_.end()) found->second.placed.push_back({now, sequences, tokens});
+  if (found == workers_.end()) return;
+  found->second.placed.push_back({now, sequences, tokens});
+  found->second.breaker.OnPlaced(now);
+}
+
+bool Roster::NoteSuccess(const WorkerId& id) {
+  absl::MutexLock lock(&mutex_);
+  auto found = workers_.find(id);
+  return found != workers_.end() && found->second.breaker.OnSuccess();
+}
+
+bool Roster::NoteFailure(const WorkerId& id, int weight) {
+  const absl::Duration now = clock_.Monotonic();
+  absl::MutexLock lock(&mutex_);
+  auto found = workers_.find(id);
+  return found != workers_.end() && found->second.breaker.OnFailure(weight, now);
 }
 
 std::string Roster::AddressOf(const WorkerId& id) const {
@@ -243,6 +270,7 @@ std::vector<Roster::Entry> Roster::List() const {
     entries.push_back({.reachable = worker.reachable,
                        .draining = worker.draining,
                        .suspect = Suspect(worker, now),
+                       .ejected = worker.breaker.tripped(),
                        .report_age = now - worker.last_report,
                        .indexed_blocks = index_.blocks_of(worker.seat)});
     FillState(worker, entries.back().state);

@@ -14,6 +14,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
+#include "services/router/membership/circuit_breaker.h"
 #include "services/router/placement/kv_index/kv_index.h"
 #include "services/router/placement/policy.h"
 
@@ -52,6 +53,8 @@ class Roster {
     int reports_missed_max = 3;  // heartbeats; then a worker is suspect and gets no new work
     // Work placed at most so long before a report arrived is not in it yet.
     absl::Duration report_lag = absl::Milliseconds(30);
+    CircuitBreaker::Options breaker;
+    uint64_t seed = 0;  // of the breakers' jitter: another one for each router
   };
   Roster(const Options& options, const Clock& clock) : options_(options), clock_(clock) {}
   // Before the first Join. Borrowed; may be null.
@@ -87,6 +90,11 @@ class Roster {
   KvIndex::Counters index_counters() const { return index_.counters(); }
   // `tokens` of prompt and `sequences` are on their way to this worker.
   void AddPlaced(const WorkerId& id, int32_t sequences, int64_t tokens);
+  // Work on it went well, or it failed, `weight` times at once: see CircuitBreaker. True: it gets
+  // work again from now on, or none for a while. While every decode worker of a model is out, all
+  // of them are asked.
+  bool NoteSuccess(const WorkerId& id);
+  bool NoteFailure(const WorkerId& id, int weight);
   std::string AddressOf(const WorkerId& id) const;  // empty: gone
   // False also when it is gone.
   bool IsDraining(const WorkerId& id) const;
@@ -101,6 +109,7 @@ class Roster {
     bool reachable = false;
     bool draining = false;
     bool suspect = false;
+    bool ejected = false;  // it failed, and has not proved itself since
     absl::Duration report_age;
     size_t indexed_blocks = 0;
   };
@@ -121,10 +130,15 @@ class Roster {
     bool reachable = false;
     bool draining = false;
     std::deque<Placed> placed;
+    CircuitBreaker breaker{{}, 0};
   };
   Worker* Find(const WorkerId& id, Stay stay) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Suspect(const Worker& worker, absl::Duration now) const;
   bool MayTakeWork(const Worker& worker, absl::Duration now) const;
+  // The workers that may take work, without those that have failed when `heed_breakers`.
+  void Fill(std::string_view model, std::span<const WorkerId> excluded, const KvMatches& matches,
+            bool heed_breakers, PlacementSnapshot& snapshot) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Into one that may have been filled from the same worker before.
   static void FillState(const Worker& worker, WorkerState& state);
   void MergeFacts(const Worker& worker, absl::Duration now, ModelFacts& facts) const

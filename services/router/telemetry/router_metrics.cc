@@ -32,7 +32,9 @@ RouterMetrics::RouterMetrics()
                                        "Times a request lost its decode worker and was given "
                                        "to another")),
       migrated_(metrics_.AddCounter("baton_requests_migrated_total",
-                                    "Times a request was moved off a draining decode worker")) {}
+                                    "Times a request was moved off a draining decode worker")),
+      ejected_(metrics_.AddCounter("baton_worker_ejections_total",
+                                   "Times a worker that failed was given no work for a while")) {}
 
 void RouterMetrics::RequestEnded(std::string_view outcome, absl::Duration total) {
   metrics_

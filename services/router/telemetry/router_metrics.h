@@ -24,6 +24,7 @@ class RouterMetrics {
   void Placed(std::string_view reason);
   void Resubmitted() { resubmitted_.Increment(); }
   void Migrated() { migrated_.Increment(); }
+  void Ejected() { ejected_.Increment(); }
   void HttpAnswered(std::string_view route, int status);
   void HttpConnections(int open) { connections_.Set(open); }
   void Workers(std::string_view role, std::string_view state, int count);
@@ -47,6 +48,7 @@ class RouterMetrics {
   telemetry::Counter& completion_tokens_;
   telemetry::Counter& resubmitted_;
   telemetry::Counter& migrated_;
+  telemetry::Counter& ejected_;
 };
 
 }  // namespace baton::router

@@ -53,7 +53,7 @@ class WiredRouter : public Router {
               std::unique_ptr<PolicyTable> policies, const Clock& clock)
       : model_(std::move(model)),
         policies_(std::move(policies)),
-        roster_({}, clock),
+        roster_({.seed = std::random_device()()}, clock),
         dispatcher_({.inflight_requests_max = options.inflight_requests_max,
                      .resume_timeout = options.resume_timeout,
                      .decisions_kept = options.decisions_kept},

@@ -10,6 +10,15 @@ namespace {
 
 constexpr absl::Duration kPatience = absl::Seconds(20);
 
+void AddToken(int32_t token, v1::SequenceDelta& delta) {
+  v1::GeneratedToken& out = *delta.add_tokens();
+  out.set_token(token);
+  out.set_logprob(-0.5f);
+  v1::TokenChance& chance = *out.add_top();
+  chance.set_token(token);
+  chance.set_logprob(-0.5f);
+}
+
 }  // namespace
 
 FakeDecodeWorker::FakeDecodeWorker() {
@@ -53,14 +62,7 @@ bool FakeDecodeWorker::Tokens(const std::string& request, int choice,
   v1::SequenceDelta* delta = event.add_deltas();
   delta->set_request_id(request);
   delta->set_choice(choice);
-  for (const int32_t token : tokens) {
-    v1::GeneratedToken* out = delta->add_tokens();
-    out->set_token(token);
-    out->set_logprob(-0.5f);
-    v1::TokenChance* chance = out->add_top();
-    chance->set_token(token);
-    chance->set_logprob(-0.5f);
-  }
+  for (const int32_t token : tokens) AddToken(token, *delta);
   delta->set_finish(finish);
   return Send(event);
 }
@@ -79,23 +81,43 @@ bool FakeDecodeWorker::Error(const std::string& request, int choice, int code,
 
 void FakeDecodeWorker::AnswerAll(std::vector<int32_t> tokens, v1::FinishReason finish) {
   absl::MutexLock lock(&mutex_);
+  error_.first = 0;
   answer_ = std::move(tokens);
   answer_finish_ = finish;
 }
 
+void FakeDecodeWorker::FailAll(int code, const std::string& message) {
+  absl::MutexLock lock(&mutex_);
+  error_ = {code, message};
+}
+
 void FakeDecodeWorker::Answer(const v1::SubmitSequences& submit) {
   std::vector<int32_t> answer;
+  std::pair<int, std::string> error;
   v1::FinishReason finish;
   {
     absl::MutexLock lock(&mutex_);
     answer = answer_;
     finish = answer_finish_;
+    error = error_;
   }
-  for (size_t i = 0; i < answer.size(); ++i) {
-    for (const v1::Sequence& sequence : submit.sequences()) {
-      (void)Tokens(sequence.request_id(), sequence.choice(), {answer[i]},
-                   i + 1 == answer.size() ? finish : v1::FINISH_REASON_UNSPECIFIED);
+  for (const v1::Sequence& sequence : submit.sequences()) {
+    if (error.first != 0) {
+      (void)Error(sequence.request_id(), sequence.choice(), error.first, error.second);
     }
+  }
+  if (error.first != 0) return;
+  for (size_t i = 0; i < answer.size(); ++i) {
+    v1::DecodeEvent event;
+    for (const v1::Sequence& sequence : submit.sequences()) {
+      v1::SequenceDelta& delta = *event.add_deltas();
+      delta.set_request_id(sequence.request_id());
+      delta.set_choice(sequence.choice());
+      AddToken(answer[i], delta);
+      if (i == 0) delta.mutable_times();
+      if (i + 1 == answer.size()) delta.set_finish(finish);
+    }
+    (void)Send(event);
   }
 }
 

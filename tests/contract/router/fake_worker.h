@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -42,6 +43,8 @@ class FakeDecodeWorker : public v1::DecodeWorker::Service {
   bool Error(const std::string& request, int choice, int code, const std::string& message);
   // Answers every submission by itself with these tokens, one per message.
   void AnswerAll(std::vector<int32_t> tokens, v1::FinishReason finish) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Answers every submission by itself with this error, until AnswerAll().
+  void FailAll(int code, const std::string& message) ABSL_LOCKS_EXCLUDED(mutex_);
   // Ends everything at once, as a killed process would.
   void Die();
 
@@ -56,6 +59,7 @@ class FakeDecodeWorker : public v1::DecodeWorker::Service {
   grpc::ServerReaderWriter<v1::DecodeEvent, v1::DecodeCommand>* stream_ ABSL_GUARDED_BY(mutex_) =
       nullptr;
   std::vector<int32_t> answer_ ABSL_GUARDED_BY(mutex_);
+  std::pair<int, std::string> error_ ABSL_GUARDED_BY(mutex_);  // code 0: none
   v1::FinishReason answer_finish_ ABSL_GUARDED_BY(mutex_) = v1::FINISH_REASON_LENGTH;
   rpc::Server server_;
 };
