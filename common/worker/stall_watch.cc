@@ -24,7 +24,7 @@ absl::Duration StallPatience(const engine::EngineOptions& options, const engine:
 }
 
 StallWatch::StallWatch(const Options& options, const engine::EngineOptions& engine_options,
-                       const engine::Engine& engine, std::function<void(bool)> on_change)
+                       engine::Engine& engine, std::function<void(bool)> on_change)
     : options_(options),
       engine_options_(engine_options),
       engine_(engine),
@@ -46,7 +46,23 @@ void StallWatch::Run() {
       if (mutex_.AwaitWithTimeout(absl::Condition(&stopping_), options_.every)) return;
     }
     Look();
+    SendCanaryWhenIdle();
   }
+}
+
+// Its output is told to the observer as any sequence's, who knows nobody that it is for.
+void StallWatch::SendCanaryWhenIdle() {
+  const int64_t steps = engine_.load().steps;
+  idle_for_ =
+      steps == steps_seen_ && engine_.idle() ? idle_for_ + options_.every : absl::ZeroDuration();
+  steps_seen_ = steps;
+  if (idle_for_ < options_.canary_every) return;
+  idle_for_ = absl::ZeroDuration();
+  SequenceSpec canary{.id = {RequestId(fmt::format("canary-{}", ++canaries_)), 0}, .prompt = {0}};
+  canary.sampling.max_tokens = 1;
+  canary.sampling.seed = 0;
+  canary.sampling.temperature = 0;
+  (void)engine_.Post(engine::Submit{.spec = std::move(canary)});  // refused: it is not idle
 }
 
 void StallWatch::Look() {

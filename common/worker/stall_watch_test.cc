@@ -29,12 +29,15 @@ TEST(StallPatienceTest, AnEngineThatHasNotMeasuredItselfGetsAMinute) {
   EXPECT_EQ(StallPatience({}, {}, absl::Seconds(5)), absl::Minutes(1));
 }
 
-// An engine of which only the age of its step matters.
+// An engine of which only the age of its step matters, and whether it is idle.
 class AgingEngine : public engine::Engine {
  public:
-  absl::Status Post(engine::Command) override { return absl::OkStatus(); }
-  void Drain() override {}
-  bool idle() const override { return false; }
+  absl::Status Post(engine::Command command) override {
+    posts.Push(std::move(command));
+    return absl::OkStatus();
+  }
+  void Drain(engine::Refuse) override {}
+  bool idle() const override { return idles; }
   engine::LoadReport load() const override {
     engine::LoadReport load;
     load.fit = Fit();
@@ -43,6 +46,8 @@ class AgingEngine : public engine::Engine {
   absl::Duration step_age() const override { return absl::Seconds(age_seconds.load()); }
 
   std::atomic<int> age_seconds = 0;
+  std::atomic<bool> idles = false;
+  Mailbox<engine::Command> posts{0};
 };
 
 bool Next(Mailbox<bool>& changes) {
@@ -63,6 +68,19 @@ TEST(StallWatchTest, TellsOnceWhenItHangsAndOnceWhenItGoesOn) {
   engine.age_seconds = 0;
   EXPECT_FALSE(Next(changes));
   EXPECT_TRUE(changes.WaitAndDrain(absl::Milliseconds(20)).empty());
+}
+
+TEST(StallWatchTest, AnIdleEngineIsGivenACanary) {
+  AgingEngine engine;
+  const StallWatch watch({.every = absl::Milliseconds(1), .canary_every = absl::Milliseconds(5)},
+                         {}, engine, [](bool) {});
+  EXPECT_TRUE(engine.posts.WaitAndDrain(absl::Milliseconds(20)).empty()) << "it is at work";
+  engine.idles = true;
+  const auto posted = engine.posts.WaitAndDrain(absl::Seconds(10));
+  ASSERT_FALSE(posted.empty());
+  const auto* canary = std::get_if<engine::Submit>(&posted.front());
+  ASSERT_NE(canary, nullptr);
+  EXPECT_EQ(canary->spec.sampling.max_tokens, 1);
 }
 
 }  // namespace

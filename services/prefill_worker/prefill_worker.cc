@@ -4,9 +4,8 @@
 
 namespace baton::prefill_worker {
 
-void PrefillWorker::OnStep(std::vector<engine::SequenceOutput>) {
-  CHECK(false, "a prefill worker generates no sequences");
-}
+// It generates nothing but the canaries of its own stall watch.
+void PrefillWorker::OnStep(std::vector<engine::SequenceOutput>) {}
 
 void PrefillWorker::OnPrefillNeeded(engine::PrefillNeeded) {
   CHECK(false, "a prefill worker asks nobody for prompts");
