@@ -45,9 +45,12 @@ run() {  # NAME drain|stay
   grpc=$(sed -n 's/^ *gRPC  *//p' "$work/up")
   http=$(sed -n 's|^ *OpenAI API  *http://\(.*\)/v1$|\1|p' "$work/up")
   "$build/baton" bench --grpc "$grpc" --http "$http" --concurrency $((2 * running)) --requests $((2 * running)) \
-    --prompt-tokens 400 --output-tokens 600 --json "$work/$1.json" >/dev/null &
+    --prompt-tokens 400 --output-tokens 1200 --json "$work/$1.json" >/dev/null &
   local load=$!
-  until (($(least_running "$http") >= running * 9 / 10)); do sleep 0.1; done
+  until (($(least_running "$http") >= running * 8 / 10)); do
+    kill -0 "$load" 2>/dev/null || { echo "drain.sh: the load ended before both workers were at work" >&2; exit 1; }
+    sleep 0.1
+  done
   if [[ $2 == drain ]]; then
     least_running "$http" >"$work/$1.sequences"
     "$build/baton" drain decode-0 --http "$http" | tee "$work/$1.drain"

@@ -75,6 +75,7 @@ class ThreadedEngine : public Engine {
 
   EngineCore core_;             // engine thread only
   absl::Duration last_report_;  // engine thread only
+  bool taken_since_report_ = false;
   // Nothing has happened since the last load report, which said that the engine is idle.
   std::atomic<bool> quiet_ = true;
   std::atomic<int64_t> step_began_ns_ = 0;  // 0: the engine waits for work
@@ -82,6 +83,10 @@ class ThreadedEngine : public Engine {
   LoadReport load_ ABSL_GUARDED_BY(load_mutex_);
   std::thread thread_;  // last: it uses all of the above
 };
+
+bool IsWork(const Command& command) {
+  return std::holds_alternative<Submit>(command) || std::holds_alternative<SubmitPrefill>(command);
+}
 
 absl::Status ThreadedEngine::Post(Command command) {
   if (const auto* submit = std::get_if<Submit>(&command)) {
@@ -124,7 +129,10 @@ void ThreadedEngine::Run() {
 
 void ThreadedEngine::HandleAll(std::vector<Posted> posted) {
   if (!posted.empty()) quiet_.store(false);
-  for (Posted& message : posted) core_.Handle(std::move(message.command), message.at);
+  for (Posted& message : posted) {
+    taken_since_report_ = taken_since_report_ || IsWork(message.command);
+    core_.Handle(std::move(message.command), message.at);
+  }
 }
 
 absl::Duration ThreadedEngine::Patience() const {
@@ -135,7 +143,10 @@ absl::Duration ThreadedEngine::Patience() const {
 void ThreadedEngine::ReportLoad(bool stepped) {
   const absl::Duration now = clock_.Monotonic();
   const bool is_idle = !stepped && nothing_left();
-  const bool due = now - last_report_ >= options_.load_report_interval;
+  // Soon after new work, so that other routers do not add theirs to what seems a free worker.
+  const absl::Duration interval = taken_since_report_ ? options_.load_report_interval_with_new_work
+                                                      : options_.load_report_interval;
+  const bool due = now - last_report_ >= interval;
   if (!due && (!is_idle || quiet_.load())) return;
   const LoadReport load = core_.Load();
   {
@@ -143,6 +154,7 @@ void ThreadedEngine::ReportLoad(bool stepped) {
     load_ = load;
   }
   last_report_ = now;
+  taken_since_report_ = false;
   observer_.OnLoad(load);
   quiet_.store(is_idle);
 }

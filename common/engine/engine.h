@@ -32,6 +32,7 @@ struct EngineOptions {
   PreemptionMode preemption = PreemptionMode::kAuto;
   std::string salt;  // seeds the block hashes: model and tenant never share blocks
   absl::Duration load_report_interval = absl::Milliseconds(100);
+  absl::Duration load_report_interval_with_new_work = absl::Milliseconds(10);
 
   // INVALID_ARGUMENT naming the field, its value and its range.
   absl::Status Validate() const;

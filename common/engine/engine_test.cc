@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "absl/synchronization/notification.h"
@@ -137,6 +138,19 @@ TEST_F(EngineTest, DrainingItMayStillComputePromptsForOthers) {
   engine_->Drain(Refuse::kEverything);
   EXPECT_EQ(engine_->Post(SubmitPrefill{Spec("c", 40, 1), 2, 0}).code(),
             absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(EngineTest, TellsItsLoadSoonAfterNewWork) {
+  EngineOptions options;
+  options.load_report_interval = absl::Hours(1);
+  options.load_report_interval_with_new_work = absl::Nanoseconds(1);
+  Start(options);
+  const SequenceSpec spec = Spec("a", 40, 20);
+  ASSERT_TRUE(engine_->Post(Submit{spec}).ok());
+  ASSERT_TRUE(observer_.WaitForFinish(spec.id));
+  const std::vector<LoadReport> loads = observer_.loads();
+  EXPECT_TRUE(std::any_of(loads.begin(), loads.end(),
+                          [](const LoadReport& load) { return load.running == 1; }));
 }
 
 TEST(EngineStepAgeTest, GrowsForAsLongAsAStepHangsAndIsZeroWithoutOne) {

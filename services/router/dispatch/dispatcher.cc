@@ -477,6 +477,11 @@ bool Dispatcher::ready() const {
   return std::any_of(models.begin(), models.end(), [](const auto& model) { return model.ready; });
 }
 
+void Dispatcher::FirstToken(const Candidate& placed, absl::Duration after) {
+  const WorkerId& computed_by = placed.prefill.value().empty() ? placed.decode : placed.prefill;
+  roster_.NoteTtft(computed_by, absl::Milliseconds(placed.estimate.ttft_ms), after);
+}
+
 void Dispatcher::Landed(FlightReport report) {
   {
     absl::MutexLock lock(&mutex_);

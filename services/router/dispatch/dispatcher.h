@@ -78,6 +78,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   void OnBroken(DecodeLink& link, const absl::Status& why) override;
   void CancelOnWorker(const WorkerId& worker, const RequestId& request,
                       std::optional<int32_t> choice) override;
+  void FirstToken(const Candidate& placed, absl::Duration after) override;
   void Landed(FlightReport report) override;
 
  private:

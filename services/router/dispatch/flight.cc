@@ -413,6 +413,10 @@ void Flight::NotePredictionError() {
   const Candidate* chosen = ChosenOf(placement.decision);
   if (chosen == nullptr) return;
   metrics_.TtftPredicted(absl::Milliseconds(chosen->estimate.ttft_ms), *ttft_ - placement.after);
+  // A prefill that went another way than it was placed says nothing of the estimate.
+  const bool as_placed =
+      placement.measured && placement.measured->prefill_worker() == chosen->prefill.value();
+  if (as_placed) crew_.FirstToken(*chosen, *ttft_ - placement.after);
 }
 
 }  // namespace baton::router

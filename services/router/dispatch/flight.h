@@ -27,6 +27,8 @@ class FlightCrew {
   // Absent choice: all.
   virtual void CancelOnWorker(const WorkerId& worker, const RequestId& request,
                               std::optional<int32_t> choice) = 0;
+  // Its first token came so long after it was placed as `placed` estimates.
+  virtual void FirstToken(const Candidate& placed, absl::Duration after) = 0;
   // Nothing more will be asked for this flight; called once.
   virtual void Landed(FlightReport report) = 0;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 
 #include "absl/strings/str_join.h"
 #include "services/router/placement/session_key.h"
@@ -10,6 +11,11 @@ namespace baton::router {
 namespace {
 
 constexpr int32_t kHeartbeatMsDefault = 500;
+
+// A tenth of each miss is believed, so that one late request moves little.
+constexpr double kTtftLearning = 0.1;
+constexpr double kTtftFactorMin = 0.25;
+constexpr double kTtftFactorMax = 4;
 
 Roster::Stay NextStay() {
   static std::atomic<Roster::Stay> last = 0;
@@ -210,6 +216,17 @@ void Roster::AddPlaced(const WorkerId& id, int32_t sequences, int64_t tokens) {
   found->second.breaker.OnPlaced(now);
 }
 
+void Roster::NoteTtft(const WorkerId& id, absl::Duration expected, absl::Duration actual) {
+  // Below a millisecond it is the clock and the scheduler that are measured.
+  if (expected < absl::Milliseconds(1) || actual <= absl::ZeroDuration()) return;
+  const double ratio = absl::FDivDuration(actual, expected);
+  absl::MutexLock lock(&mutex_);
+  auto found = workers_.find(id);
+  if (found == workers_.end()) return;
+  double& factor = found->second.ttft_factor;
+  factor = std::clamp(factor * std::pow(ratio, kTtftLearning), kTtftFactorMin, kTtftFactorMax);
+}
+
 bool Roster::NoteSuccess(const WorkerId& id) {
   absl::MutexLock lock(&mutex_);
   auto found = workers_.find(id);
@@ -300,6 +317,7 @@ void Roster::FillState(const Worker& worker, WorkerState& state) {
     state.stay = worker.stay;
   }
   state.load = worker.load;
+  state.ttft_factor = worker.ttft_factor;
   state.added_sequences = 0;
   state.added_tokens = 0;
   for (const Placed& placed : worker.placed) {

@@ -95,6 +95,9 @@ class Roster {
   // of them are asked.
   bool NoteSuccess(const WorkerId& id);
   bool NoteFailure(const WorkerId& id, int weight);
+  // The first token of a prompt that this worker computed was expected after `expected` and came
+  // after `actual`: what is expected of it from now on is a little different.
+  void NoteTtft(const WorkerId& id, absl::Duration expected, absl::Duration actual);
   std::string AddressOf(const WorkerId& id) const;  // empty: gone
   // False also when it is gone.
   bool IsDraining(const WorkerId& id) const;
@@ -131,6 +134,7 @@ class Roster {
     bool draining = false;
     std::deque<Placed> placed;
     CircuitBreaker breaker{{}, 0};
+    double ttft_factor = 1;
   };
   Worker* Find(const WorkerId& id, Stay stay) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool Suspect(const Worker& worker, absl::Duration now) const;

@@ -73,6 +73,22 @@ TEST_F(RosterTest, AWorkerIsFoundByItsIdOrByANameThatIsItsAlone) {
   EXPECT_TRUE(absl::IsNotFound(roster_.Named("").status()));
 }
 
+TEST_F(RosterTest, EstimatesFollowWhatFirstTokensReallyTook) {
+  Join(Profile("d"));
+  const auto factor = [&] { return roster_.SnapshotFor("m", {}, {}).decode.front().ttft_factor; };
+  const absl::Duration expected = absl::Milliseconds(20);
+  EXPECT_EQ(factor(), 1);
+  // Half again as long as estimated, whatever the estimate has become.
+  for (int i = 0; i < 100; ++i) {
+    roster_.NoteTtft(WorkerId("d"), expected * factor(), expected * 1.5);
+  }
+  EXPECT_NEAR(factor(), 1.5, 0.01);
+  for (int i = 0; i < 1000; ++i) roster_.NoteTtft(WorkerId("d"), expected, expected * 1000);
+  EXPECT_EQ(factor(), 4) << "bounded";
+  roster_.NoteTtft(WorkerId("d"), absl::Microseconds(10), expected);
+  EXPECT_EQ(factor(), 4) << "too short to tell";
+}
+
 TEST_F(RosterTest, ADrainingWorkerGetsNoNewWork) {
   const auto stay = Join(Profile("d"));
   roster_.Drain(WorkerId("d"), stay);

@@ -92,8 +92,9 @@ void CostModel::AddDecodeSide(const WorkerState& decode, int32_t prompt_tokens, 
 Estimate CostModel::Local(const WorkerState& decode, int32_t prompt_tokens, int32_t choices) const {
   const int32_t tokens = decode.uncached_tokens(prompt_tokens);
   Estimate estimate;
-  estimate.queue_ms = ComputeMs(decode, FitOf(decode), decode.queued_tokens());
-  estimate.prefill_ms = ComputeMs(decode, FitOf(decode), tokens);
+  const double factor = decode.ttft_factor;
+  estimate.queue_ms = factor * ComputeMs(decode, FitOf(decode), decode.queued_tokens());
+  estimate.prefill_ms = factor * ComputeMs(decode, FitOf(decode), tokens);
   const double held_up =
       std::max<double>(decode.load.engine.running, options_.harmed_sequences_min);
   estimate.harm_ms =
@@ -112,8 +113,9 @@ CostModel::PrefillHalf CostModel::PrefillHalfOf(const WorkerState& prefill,
                                                 const WorkerState& decode,
                                                 int32_t prompt_tokens) const {
   const engine::StepFit& fit = FitOf(Measured(prefill) ? prefill : decode);
-  return {.queue_ms = ComputeMs(prefill, fit, prefill.queued_tokens()),
-          .compute_ms = ComputeMs(prefill, fit, prefill.uncached_tokens(prompt_tokens)),
+  const double factor = prefill.ttft_factor;
+  return {.queue_ms = factor * ComputeMs(prefill, fit, prefill.queued_tokens()),
+          .compute_ms = factor * ComputeMs(prefill, fit, prefill.uncached_tokens(prompt_tokens)),
           .bytes_per_ms = TransferBytesPerMs(prefill)};
 }
 

@@ -155,6 +155,18 @@ TEST_F(CostModelTest, AnUnmeasuredWorkerIsTakenForItsBestMeasuredEqual) {
   EXPECT_DOUBLE_EQ(model.Local(young, 100, 1).total_ms, model_.Local(young, 100, 1).total_ms);
 }
 
+TEST_F(CostModelTest, WhatWasLearnedOfAWorkerScalesItsShareOfTheFirstToken) {
+  WorkerState worker = Worker();
+  worker.load.engine.waiting_tokens = 100;
+  const Estimate plain = model_.Local(worker, 100, 1);
+  worker.ttft_factor = 2;
+  const Estimate learned = model_.Local(worker, 100, 1);
+  EXPECT_DOUBLE_EQ(learned.ttft_ms, 2 * plain.ttft_ms);
+  EXPECT_DOUBLE_EQ(learned.decode_ms, plain.decode_ms);
+  // Twice 10 + 10 ms of computation; then messages, and half a step of the other worker.
+  EXPECT_DOUBLE_EQ(model_.Remote(Worker(), worker, 100, 1).prefill_ms, 2 * 20 + 0.1 + 3 + 5);
+}
+
 TEST_F(CostModelTest, AnOddFitNeverMakesWorkFree) {
   WorkerState worker = Worker();
   worker.load.engine.fit.base_ms = -5;

@@ -64,6 +64,10 @@ struct WorkerState {
   // cached_blocks. They are computed ahead of this request.
   int32_t expected_blocks = 0;
 
+  // First tokens whose prompts it computes come so many times later than is estimated for it: what
+  // the estimate leaves out, learned from those that came.
+  double ttft_factor = 1;
+
   int32_t held_tokens() const { return cached_blocks * profile.block_tokens; }
   // Held by the time this request's turn comes.
   int32_t cached_tokens() const {
