@@ -136,7 +136,7 @@ void ThreadedEngine::HandleAll(std::vector<Posted> posted) {
 }
 
 absl::Duration ThreadedEngine::Patience() const {
-  const absl::Duration to_deadline = core_.next_deadline() - clock_.Wall();
+  const absl::Duration to_deadline = core_.next_deadline() - clock_.Monotonic();
   return std::clamp(to_deadline, absl::ZeroDuration(), options_.load_report_interval);
 }
 

@@ -79,8 +79,9 @@ std::unique_ptr<Sequence> EngineCore::MakeSequence(SequenceSpec spec, absl::Dura
       std::make_unique<Sequence>(std::move(spec), space_, runner_.info(), context_tokens_max_);
   sequence->arrival = next_arrival_++;
   sequence->submitted_at = posted_at;
-  if (sequence->spec.deadline != absl::InfiniteFuture()) {
-    deadlines_.emplace(sequence->spec.deadline, sequence->arrival, sequence.get());
+  if (sequence->spec.time_left != absl::InfiniteDuration()) {
+    sequence->deadline = posted_at + sequence->spec.time_left;
+    deadlines_.emplace(sequence->deadline, sequence->arrival, sequence.get());
   }
   return sequence;
 }
@@ -217,8 +218,8 @@ bool EngineCore::Step() {
 
 void EngineCore::ExpireDeadlines() {
   if (deadlines_.empty()) return;
-  const absl::Time now = clock_.Wall();
-  while (!deadlines_.empty() && std::get<absl::Time>(*deadlines_.begin()) <= now) {
+  const absl::Duration now = clock_.Monotonic();
+  while (!deadlines_.empty() && std::get<absl::Duration>(*deadlines_.begin()) <= now) {
     Sequence& sequence = *std::get<Sequence*>(*deadlines_.begin());
     End(sequence, FinishReason::kError, DeadlineExceeded(sequence));
   }
@@ -243,8 +244,10 @@ void EngineCore::BeginRemotePrefills(const StepPlan& plan) {
   for (Sequence* sequence : plan.awaiting) {
     sequence->epoch = NextEpoch();
     sequence->fenced = false;
+    SequenceSpec spec = sequence->spec;
+    spec.time_left = sequence->deadline - clock_.Monotonic();
     observer_.OnPrefillNeeded(
-        {.spec = sequence->spec,
+        {.spec = std::move(spec),
          .epoch = sequence->epoch,
          .first_block = sequence->first_block,
          .blocks = sequence->blocks.Slice(sequence->first_block, sequence->blocks.num_blocks())});
@@ -399,7 +402,7 @@ void EngineCore::Finish(Sequence& sequence, FinishReason reason, absl::Status st
   SequenceOutput& output = OutputOf(sequence);
   output.finish = reason;
   output.status = std::move(status);
-  deadlines_.erase({sequence.spec.deadline, sequence.arrival, &sequence});
+  deadlines_.erase({sequence.deadline, sequence.arrival, &sequence});
   left_.push_back(KeyOf(sequence));
   sequences_.erase(id);
   ReleaseFollowers(id);
@@ -420,7 +423,7 @@ void EngineCore::FinishPrefill(Sequence& sequence, absl::Status status, Generate
   scheduler_.Remove(sequence);
   LeaveQueue(sequence);
   if (status.ok()) NoteFirstToken(sequence);
-  deadlines_.erase({sequence.spec.deadline, sequence.arrival, &sequence});
+  deadlines_.erase({sequence.deadline, sequence.arrival, &sequence});
   sequence.state = SequenceState::kHandedOver;
   observer_.OnPrefillDone({.id = sequence.spec.id,
                            .epoch = sequence.epoch,
@@ -505,8 +508,9 @@ LoadReport EngineCore::Load() const {
   return load;
 }
 
-absl::Time EngineCore::next_deadline() const {
-  return deadlines_.empty() ? absl::InfiniteFuture() : std::get<absl::Time>(*deadlines_.begin());
+absl::Duration EngineCore::next_deadline() const {
+  return deadlines_.empty() ? absl::InfiniteDuration()
+                            : std::get<absl::Duration>(*deadlines_.begin());
 }
 
 }  // namespace baton::engine

@@ -49,8 +49,8 @@ class EngineCore {
   void Shutdown();
 
   LoadReport Load() const;
-  // The earliest deadline of anything alive.
-  absl::Time next_deadline() const;
+  // The earliest deadline of anything alive, monotonic.
+  absl::Duration next_deadline() const;
   size_t num_quarantined_epochs() const { return quarantine_.num_epochs(); }
   const Timeline& timeline() const { return timeline_; }
   const kv::BlockPool& pool() const { return pool_; }
@@ -58,7 +58,7 @@ class EngineCore {
 
  private:
   using PrefillKey = std::pair<SequenceId, uint64_t>;  // epoch
-  using Deadline = std::tuple<absl::Time, uint64_t, Sequence*>;
+  using Deadline = std::tuple<absl::Duration, uint64_t, Sequence*>;
 
   // Commands.
   void OnSubmit(Submit submit, absl::Duration posted_at);

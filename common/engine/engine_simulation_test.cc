@@ -85,6 +85,7 @@ class Simulation {
  private:
   struct Sent {
     SequenceSpec spec;
+    absl::Duration deadline;
     bool cancelled = false;
   };
 
@@ -147,12 +148,13 @@ class Simulation {
     FillPrompt(spec, std::min(context - 1, Chance(20) ? 120 : 40));
     FillSampling(spec);
     spec.priority = Chance(70) ? 0 : Uniform(-2, 2);
-    if (Chance(5)) spec.deadline = clock_.Wall() + absl::Milliseconds(Uniform(1, 200));
+    if (Chance(5)) spec.time_left = absl::Milliseconds(Uniform(1, 200));
     Submit submit{spec, Chance(workload_.remote_percent)};
     if (submitted_ > 0 && Chance(20)) submit.after = sent_[Uniform(0, submitted_ - 1)].spec.id;
     const absl::Status status = decode_.Post(submit);
     EXPECT_TRUE(status.ok()) << status;
-    sent_.push_back({std::move(spec)});
+    const absl::Duration deadline = clock_.Monotonic() + spec.time_left;
+    sent_.push_back({.spec = std::move(spec), .deadline = deadline});
     ++submitted_;
     return true;
   }
@@ -245,7 +247,7 @@ class Simulation {
         return sent.cancelled ? "" : "cancelled by nobody";
       case FinishReason::kError:
         if (told.status.code() != absl::StatusCode::kDeadlineExceeded) return "failed";
-        return sent.spec.deadline <= clock_.Wall() ? "" : "failed before its deadline";
+        return sent.deadline <= clock_.Monotonic() ? "" : "failed before its deadline";
       default:
         if (told.tokens.size() != expected.tokens.size()) return "too few tokens";
         return told.finish == expected.finish ? "" : "ended for another reason";

@@ -248,11 +248,12 @@ TEST_F(HandOverTest, AFirstTokenOutsideTheVocabularyIsNotBelieved) {
 
 TEST_F(HandOverTest, TheDeadlineAlsoPassesWhileAwaiting) {
   SequenceSpec spec = Spec("a", 30);
-  spec.deadline = clock_.Wall() + absl::Seconds(1);
+  spec.time_left = absl::Seconds(1);
   CHECK_OK(decode_.Post(Submit{spec, true}));
   decode_.Step();
   const PrefillNeeded needed = Needed();
-  EXPECT_EQ(decode_.core().next_deadline(), spec.deadline);
+  EXPECT_EQ(decode_.core().next_deadline(), clock_.Monotonic() + absl::Seconds(1));
+  EXPECT_EQ(needed.spec.time_left, absl::Seconds(1)) << "the prefill worker has no longer";
   clock_.Advance(absl::Seconds(1));
   decode_.Step();
   const RecordingObserver::Told told = decode_.observer().told(spec.id);

@@ -53,6 +53,8 @@ struct Sequence {
 
   SequenceSpec spec;
   uint64_t arrival = 0;  // order of submission
+  // Monotonic; beyond it the sequence ends as kError.
+  absl::Duration deadline = absl::InfiniteDuration();
   SequenceState state = SequenceState::kWaiting;
   std::vector<int32_t> tokens;  // prompt, then output
   int32_t num_computed = 0;     // K and V of the first so many tokens are in `blocks` (or host)

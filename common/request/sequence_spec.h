@@ -18,9 +18,10 @@ struct SequenceSpec {
   // Tokens of the prompt that are in truth earlier output of the same sequence (a continued one):
   // they count for penalties and for the seed's draw index, not for usage.
   int32_t resumed_tokens = 0;
-  int32_t priority = 0;                          // smaller is more urgent; [-100, 100]
-  absl::Time deadline = absl::InfiniteFuture();  // beyond it the sequence ends as kError
-  std::string traceparent;                       // W3C trace context, may be empty
+  int32_t priority = 0;  // smaller is more urgent; [-100, 100]
+  // From its submission on; beyond it the sequence ends as kError.
+  absl::Duration time_left = absl::InfiniteDuration();
+  std::string traceparent;  // W3C trace context, may be empty
 };
 
 }  // namespace baton

@@ -73,7 +73,7 @@ SequenceSpec FromProto(const v1::Sequence& proto) {
   spec.sampling = FromProto(proto.sampling());
   spec.resumed_tokens = proto.resumed_tokens();
   spec.priority = proto.priority();
-  if (proto.deadline_us() != 0) spec.deadline = absl::FromUnixMicros(proto.deadline_us());
+  if (proto.time_left_us() != 0) spec.time_left = absl::Microseconds(proto.time_left_us());
   spec.traceparent = proto.traceparent();
   return spec;
 }
@@ -86,8 +86,9 @@ v1::Sequence ToProto(const SequenceSpec& spec) {
   *proto.mutable_sampling() = ToProto(spec.sampling);
   proto.set_resumed_tokens(spec.resumed_tokens);
   proto.set_priority(spec.priority);
-  if (spec.deadline != absl::InfiniteFuture()) {
-    proto.set_deadline_us(absl::ToUnixMicros(spec.deadline));
+  if (spec.time_left != absl::InfiniteDuration()) {
+    // Nothing left is little left: 0 says that there is no limit.
+    proto.set_time_left_us(std::max<int64_t>(1, absl::ToInt64Microseconds(spec.time_left)));
   }
   proto.set_traceparent(spec.traceparent);
   return proto;

@@ -70,16 +70,18 @@ TEST(ConvertTest, ASequenceSurvivesTheTrip) {
                     .sampling = {.max_tokens = 4},
                     .resumed_tokens = 1,
                     .priority = -5,
-                    .deadline = absl::FromUnixMicros(1234567),
+                    .time_left = absl::Microseconds(1234567),
                     .traceparent = "00-x"};
   const SequenceSpec back = FromProto(ToProto(spec));
   EXPECT_EQ(back.id, spec.id);
   EXPECT_EQ(back.prompt, spec.prompt);
   EXPECT_EQ(back.resumed_tokens, 1);
   EXPECT_EQ(back.priority, -5);
-  EXPECT_EQ(back.deadline, spec.deadline);
+  EXPECT_EQ(back.time_left, spec.time_left);
   EXPECT_EQ(back.traceparent, "00-x");
-  EXPECT_EQ(FromProto(ToProto(SequenceSpec{})).deadline, absl::InfiniteFuture());
+  EXPECT_EQ(FromProto(ToProto(SequenceSpec{})).time_left, absl::InfiniteDuration());
+  spec.time_left = -absl::Seconds(1);
+  EXPECT_EQ(FromProto(ToProto(spec)).time_left, absl::Microseconds(1)) << "not unlimited";
 }
 
 TEST(ConvertTest, FinishReasonsMeanTheSameOnBothSides) {

@@ -21,13 +21,13 @@ std::string_view RequestOf(std::string_view attempt_id) {
 }
 
 SequenceSpec ContinuationOf(const AcceptedRequest& request, int32_t choice,
-                            std::span<const int32_t> output) {
+                            std::span<const int32_t> output, absl::Duration now) {
   SequenceSpec spec{.id = {request.id, choice},
                     .prompt = request.prompt,
                     .sampling = request.sampling,
                     .resumed_tokens = static_cast<int32_t>(output.size()),
                     .priority = request.priority,
-                    .deadline = request.deadline,
+                    .time_left = request.deadline - now,
                     .traceparent = request.traceparent};
   spec.prompt.insert(spec.prompt.end(), output.begin(), output.end());
   SamplingParams& sampling = spec.sampling;

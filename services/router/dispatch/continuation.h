@@ -17,8 +17,8 @@ RequestId AttemptId(const RequestId& request, int attempt);
 std::string_view RequestOf(std::string_view attempt_id);
 
 // The sequence of one choice that goes on after `output`: the output becomes the end of the prompt,
-// and limits count what is left.
+// and limits count what is left. `now`: monotonic, for what is left of its time.
 SequenceSpec ContinuationOf(const AcceptedRequest& request, int32_t choice,
-                            std::span<const int32_t> output);
+                            std::span<const int32_t> output, absl::Duration now);
 
 }  // namespace baton::router

@@ -26,14 +26,16 @@ TEST(ContinuationTest, TheOutputBecomesPromptAndLimitsCountTheRest) {
   request.sampling.seed = 40;
   request.sampling.stop_strings = {"."};
   const std::vector<int32_t> output = {7, 8, 9};
-  const SequenceSpec spec = ContinuationOf(request, 3, output);
+  request.deadline = absl::Seconds(30);
+  const SequenceSpec spec = ContinuationOf(request, 3, output, absl::Seconds(10));
   EXPECT_THAT(spec.prompt, ElementsAre(1, 2, 7, 8, 9));
   EXPECT_EQ(spec.resumed_tokens, 3);
   EXPECT_EQ(spec.sampling.max_tokens, 7);
   EXPECT_EQ(spec.sampling.min_tokens, 0);
   EXPECT_EQ(spec.sampling.seed, 43u);
+  EXPECT_EQ(spec.time_left, absl::Seconds(20));
   EXPECT_TRUE(spec.sampling.stop_strings.empty());
-  EXPECT_EQ(ContinuationOf(request, 0, {}).prompt, request.prompt);
+  EXPECT_EQ(ContinuationOf(request, 0, {}, absl::Seconds(10)).prompt, request.prompt);
 }
 
 }  // namespace

@@ -465,7 +465,7 @@ void Dispatcher::Tick() {
 }
 
 void Dispatcher::EndOverdue() {
-  const absl::Time now = clock_.Wall();
+  const absl::Duration now = clock_.Monotonic();
   for (const auto& flight : Flights()) {
     if (flight->request().deadline > now) continue;
     flight->Fail(absl::DeadlineExceededError("the request's time is over"));

@@ -53,10 +53,12 @@ Flight::Flight(AcceptedRequest request, std::shared_ptr<EventSink> sink, FlightC
 
 std::vector<SequenceSpec> Flight::Sequences() const {
   absl::MutexLock lock(&mutex_);
+  const absl::Duration now = clock_.Monotonic();
   std::vector<SequenceSpec> sequences;
   for (int32_t i = 0; i < request_.n; ++i) {
     if (choices_[i].ended) continue;
-    SequenceSpec& spec = sequences.emplace_back(ContinuationOf(request_, i, choices_[i].tokens));
+    SequenceSpec& spec =
+        sequences.emplace_back(ContinuationOf(request_, i, choices_[i].tokens, now));
     spec.id.request = attempt_id_;
     // The first one's are everybody's, and nobody needs them twice.
     if (i > 0 || prompt_told_ == request_.prompt.size()) spec.sampling.prompt_logprobs.reset();

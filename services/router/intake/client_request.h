@@ -58,8 +58,8 @@ struct AcceptedRequest {
   int32_t n = 1;
   int32_t priority = 0;
   std::string user;
-  absl::Time deadline = absl::InfiniteFuture();
-  absl::Duration accepted_at;  // monotonic
+  absl::Duration deadline = absl::InfiniteDuration();  // monotonic, as accepted_at
+  absl::Duration accepted_at;
   std::string traceparent;
 
   // Values in the answer that the prompt's log-probabilities make, all choices.

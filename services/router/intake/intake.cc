@@ -120,7 +120,7 @@ absl::StatusOr<AcceptedRequest> Intake::Accept(ClientRequest request) const {
   accepted.user = std::move(request.user);
   accepted.traceparent = std::move(request.traceparent);
   if (request.timeout != absl::InfiniteDuration()) {
-    accepted.deadline = clock_.Wall() + request.timeout;
+    accepted.deadline = clock_.Monotonic() + request.timeout;
   }
   return accepted;
 }
