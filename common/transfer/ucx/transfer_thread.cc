@@ -11,8 +11,8 @@
 #include <limits>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "common/base/check.h"
+#include "common/base/clock.h"
 #include "spdlog/spdlog.h"
 
 namespace baton::transfer {
@@ -140,7 +140,7 @@ void TransferThread::Sleep() {
 int TransferThread::SleepMilliseconds() const {
   absl::Duration patience = absl::InfiniteDuration();
   for (const auto& peer : closing_) {
-    patience = std::min(patience, peer->lingers_until() - absl::Now());
+    patience = std::min(patience, peer->lingers_until() - Clock::Real().Monotonic());
   }
   for (const auto& [handle, peer] : peers_) {
     // Shared memory has no event to wait for; in practice nothing is ever under way there.
@@ -216,10 +216,10 @@ absl::Duration TransferThread::LingerOf(const LivePeer& peer) const {
 void TransferThread::AccountBusy(bool busy) {
   if (busy == busy_since_.has_value()) return;
   if (busy) {
-    busy_since_ = absl::Now();
+    busy_since_ = Clock::Real().Monotonic();
     return;
   }
-  counters_.busy_nanoseconds += absl::ToInt64Nanoseconds(absl::Now() - *busy_since_);
+  counters_.busy_nanoseconds += absl::ToInt64Nanoseconds(Clock::Real().Monotonic() - *busy_since_);
   busy_since_.reset();
 }
 
@@ -321,11 +321,11 @@ void TransferThread::Shutdown() {
   const absl::Status stopped = absl::CancelledError("the transport is shutting down");
   for (auto& [handle, peer] : peers_) BeginClosing(peer, stopped);
   peers_.clear();
-  const absl::Time deadline = absl::Now() + absl::Seconds(30);
+  const absl::Duration deadline = Clock::Real().Monotonic() + absl::Seconds(30);
   while (!closing_.empty()) {
     ProgressWorkers();
     AdvancePeers();
-    CHECK(absl::Now() < deadline, "UCX did not close {} endpoints", closing_.size());
+    CHECK(Clock::Real().Monotonic() < deadline, "UCX did not close {} endpoints", closing_.size());
   }
   for (auto& then : std::exchange(after_drain_, {})) then();
   for (auto& worker : workers_) worker.reset();

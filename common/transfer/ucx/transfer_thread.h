@@ -125,7 +125,7 @@ class TransferThread {
   std::unordered_map<PeerHandle, LivePeer> peers_;
   std::vector<std::unique_ptr<UcxPeer>> closing_;
   std::vector<std::function<void()>> after_drain_;
-  std::optional<absl::Time> busy_since_;
+  std::optional<absl::Duration> busy_since_;
   bool stopping_ = false;
 
   std::thread thread_;

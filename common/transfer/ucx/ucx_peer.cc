@@ -4,8 +4,8 @@
 #include <optional>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "common/base/check.h"
+#include "common/base/clock.h"
 
 // A job's life:
 //
@@ -171,7 +171,7 @@ void UcxPeer::Close(const absl::Status& status, absl::Duration linger) {
   Fail(status);
   closing_ = true;
   // A copy into shared memory is over when it returns; what a socket took may still be on its way.
-  if (worker_.path() == Path::kNetwork) lingers_until_ = absl::Now() + linger;
+  if (worker_.path() == Path::kNetwork) lingers_until_ = Clock::Real().Monotonic() + linger;
   if (endpoint_ != nullptr) {
     ucp_request_param_t params{};
     // Without failure handling (shared memory) UCX knows no force, and nothing is ever under way.
@@ -193,7 +193,7 @@ bool UcxPeer::ClosedInUcx() const {
 bool UcxPeer::Lingers(const PutJob& job) const {
   if (worker_.path() != Path::kNetwork || broken_.ok() || job.status.ok() || !job.Begun())
     return false;
-  return !closing_ || absl::Now() < lingers_until_;
+  return !closing_ || Clock::Real().Monotonic() < lingers_until_;
 }
 
 bool UcxPeer::EndFinishedJobs() {

@@ -68,8 +68,10 @@ class UcxPeer {
   void Close(const absl::Status& status, absl::Duration linger);
 
   bool closed() const { return closing_ && jobs_.empty() && ClosedInUcx(); }
-  // When closed() can become true at the earliest; the past when nothing lingers.
-  absl::Time lingers_until() const { return jobs_.empty() ? absl::InfinitePast() : lingers_until_; }
+  // When closed() can become true at the earliest, monotonic; the past when nothing lingers.
+  absl::Duration lingers_until() const {
+    return jobs_.empty() ? -absl::InfiniteDuration() : lingers_until_;
+  }
   bool failed() const { return !broken_.ok(); }
   // Whether UCX holds operations whose completion only progress can bring.
   bool in_flight() const { return operations_ > 0 || (closing_ && !ClosedInUcx()); }
@@ -100,7 +102,7 @@ class UcxPeer {
   size_t operations_ = 0;  // of all jobs
   absl::Status broken_;
   bool closing_ = false;
-  absl::Time lingers_until_ = absl::InfinitePast();
+  absl::Duration lingers_until_ = -absl::InfiniteDuration();
   ucs_status_ptr_t close_request_ = nullptr;
 };
 

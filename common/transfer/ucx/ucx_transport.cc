@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "common/base/check.h"
+#include "common/base/clock.h"
 
 namespace baton::transfer {
 
@@ -11,7 +11,7 @@ namespace baton::transfer {
 // way through the kernel: they have arrived once `found + socket_linger` has passed and the
 // transfer thread has then taken everything out of its sockets.
 struct UcxTransport::Death {
-  absl::Time found;
+  absl::Duration found;               // monotonic: a wall clock that is set proves nothing
   bool drain_asked = false;           // guarded by the transport's mutex
   std::atomic<bool> drained = false;  // set by the transfer thread
 };
@@ -136,10 +136,10 @@ PeerState UcxTransport::SocketsOfDead(const ProcessIdentity& process) const {
   std::shared_ptr<Death>& death = deaths_[process];
   if (!death) {
     death = std::make_shared<Death>();
-    death->found = absl::Now();
+    death->found = Clock::Real().Monotonic();
   }
   if (death->drained) return PeerState::kGone;
-  if (!death->drain_asked && absl::Now() - death->found >= options_.socket_linger) {
+  if (!death->drain_asked && Clock::Real().Monotonic() - death->found >= options_.socket_linger) {
     death->drain_asked = true;
     thread_->Post(AfterDrain{[death] { death->drained = true; }});
   }
