@@ -1,10 +1,14 @@
 #include "common/telemetry/logging.h"
 
+#include <unistd.h>
+
 #include <memory>
+#include <mutex>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "spdlog/sinks/stdout_sinks.h"
+#include "common/telemetry/line_writer.h"
+#include "spdlog/sinks/base_sink.h"
 #include "spdlog/spdlog.h"
 
 namespace baton::telemetry {
@@ -14,6 +18,23 @@ constexpr std::string_view kLevelNames[] = {"debug", "info", "warning", "error"}
 constexpr char kLevelLetters[] = "DIWE";
 constexpr spdlog::level::level_enum kSpdLevels[] = {spdlog::level::debug, spdlog::level::info,
                                                     spdlog::level::warn, spdlog::level::err};
+
+std::string LostLine(uint64_t lost);
+
+// Hands lines to a LineWriter; base_sink's lock makes it one at a time.
+class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  StderrSink() : writer_(STDERR_FILENO, LostLine) {}
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    writer_.Write({message.payload.data(), message.payload.size()});
+  }
+  void flush_() override {}
+
+ private:
+  LineWriter writer_;
+};
 
 // Written once by InitLogging, before other threads log.
 struct State {
@@ -25,11 +46,8 @@ struct State {
 State& TheState() {
   static State* state = [] {
     auto* s = new State;  // never destroyed: threads may log until the very end
-    s->logger = std::make_shared<spdlog::logger>("baton",
-                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    s->logger->set_pattern("%v");
+    s->logger = std::make_shared<spdlog::logger>("baton", std::make_shared<StderrSink>());
     s->logger->set_level(spdlog::level::warn);
-    s->logger->flush_on(spdlog::level::debug);
     return s;
   }();
   return *state;
@@ -113,6 +131,13 @@ std::string JsonLine(std::string_view process, Level level, std::string_view roo
   if (!trace.empty()) line += fmt::format(",\"trace_id\":\"{}\"", trace);
   line += '}';
   return line;
+}
+
+std::string LostLine(uint64_t lost) {
+  const State& state = TheState();
+  return FormatLine(state.format, state.process, Level::kWarning, "telemetry",
+                    "log lines were lost: their reader did not read, or its disk was full",
+                    {{"lines", lost}}, "", absl::ToUnixMicros(absl::Now()));
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ enum class Level : uint8_t { kDebug, kInfo, kWarning, kError };
 enum class Format : uint8_t { kText, kJson };
 
 // Once, at the beginning of main(), before any other thread logs. Lines go to stderr, each in one
-// write.
+// write that waits for nobody: see LineWriter.
 //   text: 14:03:07.123 I decode-0 membership: registered with router router=127.0.0.1:9000
 //   json:
 //   {"ts":"2026-01-31T14:03:07.123456Z","level":"info","process":"decode-0","room":"membership",
