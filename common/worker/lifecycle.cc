@@ -10,6 +10,7 @@
 #include "common/base/check.h"
 #include "common/rpc/server.h"
 #include "common/telemetry/logging.h"
+#include "common/worker/doctor/doctor_service.h"
 #include "common/worker/stall_watch.h"
 #include "nlohmann/json.hpp"
 
@@ -40,8 +41,9 @@ void SetServing(rpc::Server& server, const Surface& surface, bool serving) {
   health->SetServingStatus("", serving);
 }
 
-absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options, const Surface& surface) {
-  std::vector<grpc::Service*> services;
+absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options, const Surface& surface,
+                                   DoctorService& doctor) {
+  std::vector<grpc::Service*> services = {&doctor};
   for (const Surface::Service& service : surface.services) services.push_back(service.service);
   ASSIGN_OR_RETURN(rpc::Server server,
                    rpc::StartServer({.listen = options.grpc.text()}, std::move(services)));
@@ -52,6 +54,17 @@ absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options, const S
     RETURN_IF_ERROR(WritePortsFile(options.ports_file, server.address));
   }
   return server;
+}
+
+absl::StatusOr<std::unique_ptr<DoctorService>> MakeDoctor(Runtime& runtime,
+                                                          const config::WorkerOptions& options) {
+  constexpr const char* kPaths[] = {"auto", "shm", "tcp"};
+  return DoctorService::Create({.worker_id = runtime.worker_id(),
+                                .is_decode = runtime.role() == Role::kDecode,
+                                .protocol = kProtocolVersion,
+                                .fingerprint = runtime.fingerprint(),
+                                .transfer_path = kPaths[static_cast<int>(options.transfer_path)]},
+                               runtime.transport(), Clock::Real());
 }
 
 // What others dial: --advertise, or where the server is bound.
@@ -124,7 +137,8 @@ absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
   ASSIGN_OR_RETURN(auto metrics,
                    WorkerMetrics::Listen(options.metrics.text(), NameOf(runtime.role()),
                                          runtime.engine(), surface.handovers));
-  ASSIGN_OR_RETURN(rpc::Server server, Listen(options, surface));
+  ASSIGN_OR_RETURN(auto doctor, MakeDoctor(runtime, options));
+  ASSIGN_OR_RETURN(rpc::Server server, Listen(options, surface, *doctor));
   RouterLinks links(
       RouterAddresses(options),
       runtime.Describe(AdvertisedAddress(options, server), metrics->address()),

@@ -16,8 +16,6 @@
 namespace baton::worker {
 namespace {
 
-constexpr int32_t kProtocolVersion = 1;
-
 std::string HostName() {
   char name[256] = "localhost";
   gethostname(name, sizeof name - 1);

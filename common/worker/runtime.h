@@ -15,6 +15,9 @@
 
 namespace baton::worker {
 
+// Between workers and routers.
+inline constexpr int32_t kProtocolVersion = 1;
+
 enum class Role : uint8_t { kPrefill, kDecode };
 
 // "prefill", "decode": also the section of the cluster file.

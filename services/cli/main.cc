@@ -9,6 +9,7 @@
 #include "services/cli/bench/bench_command.h"
 #include "services/cli/chat_command.h"
 #include "services/cli/check_command.h"
+#include "services/cli/doctor/doctor_command.h"
 #include "services/cli/drain_command.h"
 #include "services/cli/models_command.h"
 #include "services/cli/up/up_command.h"
@@ -28,6 +29,7 @@ constexpr Command kCommands[] = {
     {"models", "list the models that are served", baton::cli::ModelsCommand},
     {"why", "tell where a request ran, and why there", baton::cli::WhyCommand},
     {"drain", "have a worker hand over its requests, and leave", baton::cli::DrainCommand},
+    {"doctor", "measure how KV travels, and say what stands in its way", baton::cli::DoctorCommand},
     {"check", "show a configuration and what it implies", baton::cli::CheckCommand},
     {"bench", "measure latency and throughput under load", baton::cli::BenchCommand},
 };

@@ -1,5 +1,7 @@
 #include "services/router/http/debug_page.h"
 
+#include "absl/time/clock.h"
+
 #include "services/router/http/decision_json.h"
 
 namespace baton::router {
@@ -69,7 +71,9 @@ Json WorkerJson(const Roster::Entry& entry) {
 std::string DebugClusterJson(const Roster& roster, const Dispatcher& dispatcher) {
   const PolicyTable::Setting placement = dispatcher.policies().setting();
   Json json;
-  json["router"] = Json{{"ready", dispatcher.ready()},
+  json["router"] = Json{{"version", BATON_VERSION},
+                        {"wall_clock_us", absl::ToUnixMicros(absl::Now())},
+                        {"ready", dispatcher.ready()},
                         {"placement", placement.policy},
                         {"model_placement", placement.models},
                         {"inflight_requests", dispatcher.inflight()}};
