@@ -5,7 +5,7 @@
 #   tests/run.sh --summary         only counts what earlier runs have left in build/results
 #
 #   unit     builds everything (preset release) and runs every ctest
-#   python   end-to-end tests and the Python client's, over the binaries of `unit`
+#   python   end-to-end tests, the Python client's and a minute of chaos, over the binaries of `unit`
 #   lint     formatting and clang-tidy, over what `unit` has configured
 #   asan     address and undefined-behaviour sanitizers over the ctests
 #   tsan     thread sanitizer over the ctests that have threads
@@ -89,7 +89,7 @@ stage_python() {
   BATON_SOURCE_DIR=$root BATON_BIN_DIR=${BATON_BIN_DIR:-$root/build/release/bin} \
     PYTHONPATH=$root/sdk/python/src:$generated PYTHONDONTWRITEBYTECODE=1 \
     "$python" -m pytest -q -p no:cacheprovider --junitxml="$results/python/pytest.xml" \
-    -c "$root/tests/e2e/pytest.ini" --rootdir="$root" tests/e2e sdk/python/tests
+    -c "$root/tests/e2e/pytest.ini" --rootdir="$root" tests/e2e sdk/python/tests tests/chaos
   [[ -s $results/python/pytest.xml ]] || must python pytest false
 }
 
