@@ -1,5 +1,8 @@
 #include "services/cli/up/process.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "services/cli/up/log_line.h"
 
 namespace baton::cli {
@@ -12,10 +15,22 @@ void Keep(std::deque<std::string>& lines, const std::string& line) {
   if (lines.size() > kWordsKept) lines.pop_front();
 }
 
+std::string LostLine(uint64_t lost) {
+  return fmt::format("baton up: {} lines were lost here: there was no room for them", lost);
+}
+
 }  // namespace
 
 Process::Process(Role role, std::string name, const std::string& log_path, Backoff backoff)
-    : role_(role), name_(std::move(name)), log_(log_path, std::ios::app), backoff_(backoff) {}
+    : role_(role),
+      name_(std::move(name)),
+      log_fd_(open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)),
+      log_(log_fd_, LostLine),
+      backoff_(backoff) {}
+
+Process::~Process() {
+  if (log_fd_ >= 0) close(log_fd_);
+}
 
 absl::Status Process::Start(const std::vector<std::string>& argv, absl::Time now) {
   start_at_.reset();
@@ -33,12 +48,11 @@ void Process::ReadOutput() {
   if (!child_) return;
   for (const std::string& raw : child_->ReadLines()) {
     const LogLine line = ReadLogLine(raw);
-    log_ << line.text << '\n';
+    log_.Write(line.text);
     Keep(line.error ? errors_ : lines_, line.message);
     if (line.percent) progress_ = fmt::format("loading weights {} %", *line.percent);
     if (line.percent == 100) progress_ = "loaded, registering";
   }
-  log_.flush();
 }
 
 std::optional<ExitState> Process::Reap() {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <deque>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +8,7 @@
 
 #include "absl/time/time.h"
 #include "common/base/status.h"
+#include "common/telemetry/line_writer.h"
 #include "services/cli/up/backoff.h"
 #include "services/cli/up/child.h"
 
@@ -21,6 +21,7 @@ enum class Role : uint8_t { kRouter, kPrefill, kDecode };
 class Process {
  public:
   Process(Role role, std::string name, const std::string& log_path, Backoff backoff);
+  ~Process();
 
   Role role() const { return role_; }
   const std::string& name() const { return name_; }  // "decode-0"
@@ -58,7 +59,8 @@ class Process {
  private:
   const Role role_;
   const std::string name_;
-  std::ofstream log_;
+  const int log_fd_;
+  telemetry::LineWriter log_;  // a full disk costs lines, not the cluster
   Backoff backoff_;
   std::unique_ptr<Child> child_;
   std::optional<absl::Time> start_at_;

@@ -10,9 +10,9 @@
 #include <cerrno>
 #include <fstream>
 
-#include "absl/time/clock.h"
 #include "baton/client.h"
 #include "common/base/check.h"
+#include "common/base/clock.h"
 #include "common/config/command_line.h"
 #include "common/config/units.h"
 #include "nlohmann/json.hpp"
@@ -33,6 +33,9 @@ sigset_t OurSignals() {
   return set;
 }
 
+// Only differences count: on a clock that nobody sets.
+absl::Time SteadyNow() { return absl::UnixEpoch() + Clock::Real().Monotonic(); }
+
 std::string Indented(const std::vector<std::string>& lines) {
   std::string text;
   for (const std::string& line : lines) text += "\n    " + line;
@@ -47,7 +50,7 @@ Supervisor::Supervisor(config::ClusterOptions& options, LaunchPlan plan, Runtime
       plan_(std::move(plan)),
       dir_(dir),
       board_(terminal, options.up.status_interval),
-      begun_at_(absl::Now()) {
+      begun_at_(SteadyNow()) {
   const sigset_t signals = OurSignals();
   signal_fd_ = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
   wake_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -86,21 +89,21 @@ int Supervisor::Run() {
     TakeDeaths();
     if (draining()) {
       if (phase_ == Phase::kDrainingRouter && !router().running()) DrainWorkers();
-      if (absl::Now() >= kill_at_) KillAll();
+      if (SteadyNow() >= kill_at_) KillAll();
       if (AllGone()) break;
       continue;
     }
     LookAtCluster();
     Draw(/*urgent=*/false);
   }
-  board_.Draw({}, absl::Now(), false);
+  board_.Draw({}, SteadyNow(), false);
   return exit_code_;
 }
 
 void Supervisor::Wait() {
-  absl::Time until = absl::Now() + absl::Milliseconds(500);  // the clock in the moving lines
+  absl::Time until = SteadyNow() + absl::Milliseconds(500);  // the clock in the moving lines
   until = std::min(until, kill_at_);
-  if (!ports_known_) until = std::min(until, absl::Now() + absl::Milliseconds(20));
+  if (!ports_known_) until = std::min(until, SteadyNow() + absl::Milliseconds(20));
   std::vector<pollfd> entries = {{signal_fd_, POLLIN, 0}, {wake_fd_, POLLIN, 0}};
   for (auto& process : processes_) {
     if (process->output_fd() >= 0) entries.push_back({process->output_fd(), POLLIN, 0});
@@ -108,7 +111,7 @@ void Supervisor::Wait() {
       until = std::min(until, *process->start_at());
     }
   }
-  const absl::Duration pause = std::max(until - absl::Now(), absl::ZeroDuration());
+  const absl::Duration pause = std::max(until - SteadyNow(), absl::ZeroDuration());
   poll(entries.data(), entries.size(), static_cast<int>(absl::ToInt64Milliseconds(pause)) + 1);
   uint64_t count = 0;
   [[maybe_unused]] const ssize_t got = read(wake_fd_, &count, sizeof count);
@@ -144,7 +147,7 @@ void Supervisor::OnDeath(Process& process, const ExitState& exit) {
   if (!process.ever_ready() && hopeless) {
     return Fail(exit.code, fmt::format("{} cannot start:{}", process.name(), words));
   }
-  const absl::Duration pause = process.PlanRestart(absl::Now());
+  const absl::Duration pause = process.PlanRestart(SteadyNow());
   if (!process.ever_ready() && process.backoff().deaths_in_a_row() >= kDeathsBeforeReadyMax) {
     return Fail(1, fmt::format("{} {} {} times in a row and was never ready:{}", process.name(),
                                exit.text(), kDeathsBeforeReadyMax, words));
@@ -160,7 +163,7 @@ void Supervisor::OnDeath(Process& process, const ExitState& exit) {
 void Supervisor::StartWhatIsDue() {
   if (draining()) return;
   LearnPorts();
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   for (auto& process : processes_) {
     if (!process->start_at() || *process->start_at() > now) continue;
     const bool is_router = process->role() == Role::kRouter;
@@ -203,7 +206,7 @@ void Supervisor::LookAtCluster() {
   }
   if (changed) Draw(/*urgent=*/true);
   if (phase_ == Phase::kStarting && all) return OnReady();
-  if (phase_ == Phase::kStarting && absl::Now() - begun_at_ > options_.up.ready_timeout) {
+  if (phase_ == Phase::kStarting && SteadyNow() - begun_at_ > options_.up.ready_timeout) {
     return Fail(1, fmt::format("not ready within --ready-timeout {}",
                                config::DurationText(options_.up.ready_timeout)));
   }
@@ -214,12 +217,12 @@ void Supervisor::OnReady() {
   phase_ = Phase::kServing;
   watch_->Watch(http_, kLookWhileServing);
   board_.Clear();
-  board_.Say(Banner(options_, http_, grpc_, dir_.path(), absl::Now() - begun_at_));
+  board_.Say(Banner(options_, http_, grpc_, dir_.path(), SteadyNow() - begun_at_));
   if (!options_.up.demo.empty()) StartDemo();
 }
 
 void Supervisor::StartDemo() {
-  board_.Draw({}, absl::Now(), false);
+  board_.Draw({}, SteadyNow(), false);
   board_hidden_ = true;
   demo_ = std::thread([this, address = grpc_.text()] {
     demo_failed_ = !RunDemo(address, options_.model.served_name(), options_.up.demo);
@@ -243,11 +246,11 @@ void Supervisor::Draw(bool urgent) {
   const ClusterView view = watch_->view();
   std::vector<std::string> lines;
   for (auto& process : processes_) lines.push_back(LineOf(*process, view));
-  board_.Draw(lines, absl::Now(), urgent);
+  board_.Draw(lines, SteadyNow(), urgent);
 }
 
 std::string Supervisor::LineOf(const Process& process, const ClusterView& view) const {
-  std::string line = fmt::format("  {:<10} {:<9}", process.name(), process.StateText(absl::Now()));
+  std::string line = fmt::format("  {:<10} {:<9}", process.name(), process.StateText(SteadyNow()));
   if (process.ready()) {
     if (process.role() == Role::kRouter) {
       line += RouterFigures(view);
@@ -261,7 +264,7 @@ std::string Supervisor::LineOf(const Process& process, const ClusterView& view) 
 
 void Supervisor::Fail(int code, const std::string& message) {
   if (draining()) return;
-  board_.Draw({}, absl::Now(), false);
+  board_.Draw({}, SteadyNow(), false);
   fmt::print(stderr, "baton up: {}\n", message);
   exit_code_ = code;
   BeginDrain();
@@ -269,13 +272,13 @@ void Supervisor::Fail(int code, const std::string& message) {
 
 void Supervisor::BeginDrain() {
   if (exit_code_ == 0) board_.Say("Draining (Ctrl-C again stops at once).");
-  board_.Draw({}, absl::Now(), false);
+  board_.Draw({}, SteadyNow(), false);
   phase_ = Phase::kDrainingRouter;
   watch_->Watch({}, kLookWhileServing);
-  kill_at_ = absl::Now() + options_.up.drain_timeout;
+  kill_at_ = SteadyNow() + options_.up.drain_timeout;
   for (auto& process : processes_) process->DoNotStart();
   // Without anybody served yet there is nothing to wait for.
-  if (!router().ever_ready()) kill_at_ = std::min(kill_at_, absl::Now() + kGraceBeforeReady);
+  if (!router().ever_ready()) kill_at_ = std::min(kill_at_, SteadyNow() + kGraceBeforeReady);
   router().Signal(SIGTERM);
   for (auto& process : processes_) {
     if (!process->ever_ready()) process->Signal(SIGTERM);
@@ -287,7 +290,7 @@ void Supervisor::DrainWorkers() {
   for (auto& process : processes_) {
     process->Signal(SIGTERM);
     // One that still loads does not listen yet; it holds nobody's work.
-    if (!process->ready()) kill_at_ = std::min(kill_at_, absl::Now() + kGraceBeforeReady);
+    if (!process->ready()) kill_at_ = std::min(kill_at_, SteadyNow() + kGraceBeforeReady);
   }
 }
 
