@@ -68,6 +68,37 @@ TEST(ClusterFileTest, NamesWithAValueEachAreAMapOrWhatFlagsTake) {
   EXPECT_THAT(ErrorOf("router: {placement: {a: cost}}"), HasSubstr("got a map"));
 }
 
+TEST(ClusterFileTest, TenantsHaveWeightsAndBounds) {
+  ClusterOptions options;
+  ASSERT_EQ(ReadClusterText("router:\n  tenants: {gold: 3, free: 0.5}\n"
+                            "  tenant_requests_max: {free: 100, default: 7}\n"
+                            "  queue_order: shortest\n",
+                            "cluster.yaml", options.schema()),
+            absl::OkStatus());
+  const QueueOptions& queue = options.router.queue;
+  EXPECT_EQ(queue.tenants, (std::map<std::string, double>{{"free", 0.5}, {"gold", 3}}));
+  EXPECT_EQ(queue.order, QueueOrder::kShortest);
+  EXPECT_EQ(queue.Validate(), absl::OkStatus());
+  EXPECT_EQ(options.section("router").Find("tenants")->format(), "free=0.5,gold=3");
+  EXPECT_EQ(
+      ErrorOf("router: {tenants: {gold: many}}"),
+      "cluster.yaml:1: router.tenants gives 'gold' a value that must be a number, got 'many'");
+  EXPECT_THAT(ErrorOf("router: {tenant_tokens_max: 'free=1.5'}"), HasSubstr("whole number"));
+}
+
+TEST(ClusterFileTest, TenantsThatMakeNoSenseAreRefused) {
+  const auto error = [](const QueueOptions& options) { return MessageOf(options.Validate()); };
+  EXPECT_EQ(error({.tenants = {{"gold", 0}}}),
+            "router.tenants: the weight of gold must be between 0.001 and 1000000, got 0");
+  EXPECT_THAT(error({.tenants = {{"a b", 1}}}), HasSubstr("'a b' must be at most 64 letters"));
+  EXPECT_EQ(error({.tenants = {{"gold", 3}}, .tenant_tokens_max = {{"gild", 5}}}),
+            "router.tenant_tokens_max: there is no tenant 'gild' in router.tenants (did you mean "
+            "'gold'?)");
+  EXPECT_EQ(error({.tenant_requests_max = {{"default", 0}}}),
+            "router.tenant_requests_max: the bound of default must be at least 1, got 0");
+  EXPECT_THAT(error({.tenant_header = "x: y"}), HasSubstr("router.tenant_header"));
+}
+
 TEST(ClusterFileTest, MistakesAreNamedWithTheirLine) {
   EXPECT_EQ(ErrorOf("decode:\n  batch_sequences_max: 0\n"),
             "cluster.yaml:2: decode.batch_sequences_max must be between 1 and 4096, got 0");

@@ -86,6 +86,16 @@ absl::StatusOr<std::vector<Address>> ParseAddresses(std::string_view text) {
   return addresses;
 }
 
+absl::StatusOr<double> ParseReal(std::string_view text) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || rest != end || !std::isfinite(value)) {
+    return InvalidArgument("must be a number, got '{}'", text);
+  }
+  return value;
+}
+
 absl::StatusOr<std::map<std::string, std::string>> ParseMap(std::string_view text) {
   std::map<std::string, std::string> map;
   for (const std::string_view one : SplitList(text)) {
@@ -99,6 +109,38 @@ absl::StatusOr<std::map<std::string, std::string>> ParseMap(std::string_view tex
     }
   }
   return map;
+}
+
+// Names with a value each; `read` and `show` are a value's way from and to text.
+template <typename Value, typename Read, typename Show>
+Option MapOption(std::map<std::string, Value>* field, const Spec& spec, std::string type, Read read,
+                 Show show) {
+  Option option;
+  option.type = std::move(type);
+  option.map = true;
+  option.parse = [field, spec, read](std::string_view text) -> absl::Status {
+    std::map<std::string, Value> map;
+    if (!IsZeroWord(spec, text)) {
+      ASSIGN_OR_RETURN(const auto words, ParseMap(text));
+      for (const auto& [name, word] : words) {
+        const absl::StatusOr<Value> value = read(word);
+        if (!value.ok()) {
+          return InvalidArgument("gives '{}' a value that {}", name, MessageOf(value.status()));
+        }
+        map[name] = *value;
+      }
+    }
+    *field = std::move(map);
+    return absl::OkStatus();
+  };
+  option.format = [field, zero = spec.zero, show]() -> std::string {
+    std::string text;
+    for (const auto& [name, value] : *field) {
+      text += fmt::format("{}{}={}", text.empty() ? "" : ",", name, show(value));
+    }
+    return text.empty() ? zero : text;
+  };
+  return option;
 }
 
 }  // namespace
@@ -142,11 +184,7 @@ void OptionSet::Add(std::string key, double* field, Spec spec) {
   option.parse = [field, spec](std::string_view text) -> absl::Status {
     double value = 0;
     if (!IsZeroWord(spec, text)) {
-      const char* end = text.data() + text.size();
-      auto [rest, error] = std::from_chars(text.data(), end, value);
-      if (error != std::errc() || rest != end || !std::isfinite(value)) {
-        return InvalidArgument("must be a number, got '{}'", text);
-      }
+      ASSIGN_OR_RETURN(value, ParseReal(text));
       RETURN_IF_ERROR(CheckRange(spec, value, text, Plain));
     }
     *field = value;
@@ -269,24 +307,19 @@ void OptionSet::Add(std::string key, std::vector<Address>* field, Spec spec) {
 }
 
 void OptionSet::Add(std::string key, std::map<std::string, std::string>* field, Spec spec) {
-  Option option;
-  option.type = "NAME=VALUE[,…]";
-  option.map = true;
-  option.parse = [field, spec](std::string_view text) -> absl::Status {
-    std::map<std::string, std::string> value;
-    if (!IsZeroWord(spec, text)) {
-      ASSIGN_OR_RETURN(value, ParseMap(text));
-    }
-    *field = std::move(value);
-    return absl::OkStatus();
-  };
-  option.format = [field, zero = spec.zero]() -> std::string {
-    std::string text;
-    for (const auto& [name, value] : *field) {
-      text += fmt::format("{}{}={}", text.empty() ? "" : ",", name, value);
-    }
-    return text.empty() ? zero : text;
-  };
+  const auto same = [](const std::string& value) { return value; };
+  Option option = MapOption(field, spec, "NAME=VALUE[,…]", same, same);
+  Insert(std::move(key), std::move(spec), std::move(option));
+}
+
+void OptionSet::Add(std::string key, std::map<std::string, double>* field, Spec spec) {
+  Option option = MapOption(field, spec, "NAME=X[,…]", ParseReal, Plain);
+  Insert(std::move(key), std::move(spec), std::move(option));
+}
+
+void OptionSet::Add(std::string key, std::map<std::string, int64_t>* field, Spec spec) {
+  Option option = MapOption(field, spec, "NAME=N[,…]", ParseWhole<int64_t>,
+                            [](int64_t value) { return std::to_string(value); });
   Insert(std::move(key), std::move(spec), std::move(option));
 }
 

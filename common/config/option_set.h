@@ -75,6 +75,9 @@ class OptionSet {
   void Add(std::string key, std::vector<Address>* field, Spec spec);  // comma-separated
   // "name=value,name=value", each name once; names may hold '='.
   void Add(std::string key, std::map<std::string, std::string>* field, Spec spec);
+  // The same with numbers.
+  void Add(std::string key, std::map<std::string, double>* field, Spec spec);
+  void Add(std::string key, std::map<std::string, int64_t>* field, Spec spec);
   // By name: {{"auto", Mode::kAuto}, {"swap", Mode::kSwap}}.
   template <typename E>
   void Add(std::string key, E* field, const std::vector<std::pair<std::string, E>>& names,

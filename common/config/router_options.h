@@ -8,6 +8,7 @@
 #include "common/config/address.h"
 #include "common/config/log_options.h"
 #include "common/config/option_set.h"
+#include "common/config/queue_options.h"
 #include "common/config/units.h"
 
 namespace baton::config {
@@ -21,8 +22,8 @@ struct RouterOptions {
   Address grpc{"127.0.0.1", 9000};  // clients' gRPC and the workers' registration
   std::string placement = "cost";   // a policy's name
   std::map<std::string, std::string> model_placement;  // model: its own policy
-  absl::Duration itl_target;  // placement: a pause between tokens that harms nobody; 0: any does
   AdminAccess admin = AdminAccess::kLoopback;
+  QueueOptions queue;
 
   // Limits. Beyond them: 413, 429, 431 or 503 at once.
   Bytes body_bytes_max = MiB(8);

@@ -64,11 +64,6 @@ void RouterOptions::AddTo(OptionSet& set) {
           {.help = "policy that picks workers: cost, lowest-latency, kv-aware, "
                    "fewest-computed-tokens, least-queued, least-kv, power-of-two, round-robin, "
                    "random, session-affinity, always-local or always-remote"});
-  set.Add("itl_target", &itl_target,
-          {.min = 0,
-           .max = 60,
-           .zero = "none",
-           .help = "placement by cost: only slower tokens than this harm the running requests"});
   set.Add("model_placement", &model_placement,
           {.zero = "none", .help = "models with a policy of their own, such as qwen=kv-aware"});
   set.Add("admin", &admin,
@@ -76,6 +71,7 @@ void RouterOptions::AddTo(OptionSet& set) {
            {"any", AdminAccess::kAny},
            {"off", AdminAccess::kOff}},
           {.help = "who may use the admin API: callers on this machine, everybody, nobody"});
+  queue.AddTo(set);
   set.Add("body_bytes_max", &body_bytes_max,
           {.flag = "--max-body", .min = 1024, .max = 1 << 30, .help = "largest request body"});
   set.Add("header_bytes_max", &header_bytes_max,
