@@ -39,6 +39,7 @@ struct ClientRequest {
   bool echo = false;     // the prompt's text before the output; not with chat
   int32_t priority = 0;  // [-100, 100]
   std::string user;      // at most 256 bytes; for logs
+  std::string tenant;    // whose share it uses, in its own words; who is not known has the default
   absl::Duration timeout = absl::InfiniteDuration();  // for the whole request
   std::string traceparent;                            // W3C trace context; may be empty
 };
@@ -58,6 +59,7 @@ struct AcceptedRequest {
   int32_t n = 1;
   int32_t priority = 0;
   std::string user;
+  std::string tenant;
   absl::Duration deadline = absl::InfiniteDuration();  // monotonic, as accepted_at
   absl::Duration accepted_at;
   std::string traceparent;

@@ -118,6 +118,7 @@ absl::StatusOr<AcceptedRequest> Intake::Accept(ClientRequest request) const {
   RETURN_IF_ERROR(CheckPromptLogprobs(accepted.prompt_logprob_values()));
   accepted.priority = request.priority;
   accepted.user = std::move(request.user);
+  accepted.tenant = std::move(request.tenant);
   accepted.traceparent = std::move(request.traceparent);
   if (request.timeout != absl::InfiniteDuration()) {
     accepted.deadline = clock_.Monotonic() + request.timeout;

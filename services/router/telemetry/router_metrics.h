@@ -31,6 +31,8 @@ class RouterMetrics {
   void WaitingSequences(int waiting) { waiting_.Set(waiting); }
   void KvIndexBlocks(size_t blocks) { index_blocks_.Set(static_cast<double>(blocks)); }
 
+  // Where other figures of the router are registered.
+  telemetry::Metrics& registry() { return metrics_; }
   // Prometheus text format.
   std::string Render() const { return metrics_.Text(); }
 
