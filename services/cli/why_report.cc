@@ -96,6 +96,10 @@ std::string RequestText(const Json& json) {
       json.at("request").get<std::string>(), json.at("state").get<std::string>(),
       json.at("model").get<std::string>(), json.at("prompt_tokens").get<int>(),
       json.at("completion_tokens").get<int>(), Ms(json.at("ttft_ms")), Ms(json.at("total_ms")));
+  if (json.contains("router_queue_ms") && json["router_queue_ms"].is_number()) {
+    text += fmt::format("  waited {} ms in the router's queue, as tenant {}\n",
+                        Ms(json["router_queue_ms"]), json.at("tenant").get<std::string>());
+  }
   if (json.contains("error"))
     text += fmt::format("  error: {}\n", json["error"].get<std::string>());
   const Json& placements = json.at("placements");

@@ -22,12 +22,30 @@ constexpr int kWrongBytesWeight = 3;
 constexpr std::string_view kPromptLogprobs = "prompt_logprobs";
 constexpr std::string_view kNothingToGenerate = "nothing_to_generate";
 
+// Longer than the time from one look at a draining worker to the next.
+constexpr absl::Duration kMigrationHold = absl::Milliseconds(100);
+
 // Leaves those that can go on with tokens of such a worker: others would say something else.
 void KeepEquals(std::string_view fingerprint, std::vector<WorkerState>& workers) {
   if (fingerprint.empty()) return;
   std::erase_if(workers, [&](const WorkerState& worker) {
     return worker.profile.fingerprint != fingerprint;
   });
+}
+
+// Marks those that it could not begin on soon; are there others?
+bool MarkCrowded(const std::vector<SequenceSpec>& sequences, int batch_ahead_percent,
+                 std::vector<WorkerState>& workers) {
+  const auto num_sequences = static_cast<int32_t>(sequences.size());
+  const auto prompt_tokens = static_cast<int64_t>(sequences.front().prompt.size());
+  bool any = false;
+  for (WorkerState& worker : workers) {
+    const Demand demand{.sequences = num_sequences,
+                        .tokens_missing = prompt_tokens - worker.held_tokens()};
+    worker.crowded = !HasRoom(worker, demand, batch_ahead_percent);
+    any = any || !worker.crowded;
+  }
+  return any;
 }
 
 // Empty: the policy is free to choose.
@@ -47,7 +65,8 @@ Dispatcher::Dispatcher(const Options& options, PolicyTable& policies, Roster& ro
       open_link_(std::move(open_link)),
       clock_(clock),
       decisions_(static_cast<size_t>(options.decisions_kept)),
-      requests_(static_cast<size_t>(options.decisions_kept)) {
+      requests_(static_cast<size_t>(options.decisions_kept)),
+      waiting_(options.queue, metrics.registry(), clock) {
   roster_.set_listener(this);
 }
 
@@ -56,12 +75,12 @@ Dispatcher::~Dispatcher() {
   CHECK(links_alive_ == 0, "{} links outlive the dispatcher", links_alive_);
 }
 
-absl::Status Dispatcher::CheckRoom() const {
+absl::Status Dispatcher::CheckRoom(std::string_view tenant, int32_t priority) const {
   if (draining_) {
     return WithRetryAfter(Unavailable("the router is shutting down; try again"),
                           options_.retry_after);
   }
-  if (inflight() < options_.inflight_requests_max) return absl::OkStatus();
+  if (inflight() < options_.inflight_requests_max) return waiting_.Check(tenant, priority);
   return WithRetryAfter(
       WithErrorCode(
           ResourceExhausted("{} requests are in flight, the limit; try again", inflight()),
@@ -71,6 +90,7 @@ absl::Status Dispatcher::CheckRoom() const {
 
 std::shared_ptr<Flight> Dispatcher::Start(AcceptedRequest request,
                                           std::shared_ptr<EventSink> sink) {
+  request.tenant = waiting_.TenantNamed(request.tenant);
   auto flight =
       std::make_shared<Flight>(std::move(request), std::move(sink), *this, metrics_, clock_);
   bool closing = false;
@@ -83,41 +103,102 @@ std::shared_ptr<Flight> Dispatcher::Start(AcceptedRequest request,
   if (closing) {
     flight->Fail(Unavailable("the router is shutting down; try again"));
   } else {
-    Place(flight, absl::OkStatus());
+    Admit(flight);
   }
   return flight;
 }
 
+// ---- waiting -----------------------------------------------------------------------------------
+
+void Dispatcher::Admit(const std::shared_ptr<Flight>& flight) {
+  const AcceptedRequest& request = flight->request();
+  const bool hopeless = !waiting_.empty() && roster_.PlacesFor(request.model->name(), request.n,
+                                                               options_.batch_ahead_percent) ==
+                                                 Roster::Places::kNoWorker;
+  const bool at_once = hopeless || (waiting_.empty() && !Holding());
+  if (at_once && Place(flight, absl::OkStatus(), Where::kRoom)) return;
+  flight->NoteWaiting();
+  std::optional<TurnedAway> displaced;
+  const absl::Status status = waiting_.Enter(request, displaced);
+  if (!status.ok()) return flight->Fail(status);
+  if (displaced) FailTurnedAway(*displaced);
+  if (flight->over()) waiting_.Leave(request.id);  // ended before it was there
+  BeginWaiting();                                  // room that came since was no news to anybody
+}
+
+void Dispatcher::FailTurnedAway(const TurnedAway& one) {
+  if (const std::shared_ptr<Flight> flight = FlightOf(one.id.value())) flight->Fail(one.why);
+}
+
+// One thread at a time, so that they begin in their order; it goes on as long as others call.
+void Dispatcher::BeginWaiting() {
+  if (waiting_.empty() || begin_calls_.fetch_add(1) > 0) return;
+  int answered = 0;
+  do {
+    answered = begin_calls_.load();
+    while (BeginNext()) {
+    }
+  } while (begin_calls_.fetch_sub(answered) != answered);
+}
+
+bool Dispatcher::BeginNext() {
+  const std::optional<RequestId> next = waiting_.Front();
+  if (!next || Holding()) return false;
+  const std::shared_ptr<Flight> flight = FlightOf(next->value());
+  if (flight == nullptr || flight->over()) {
+    waiting_.Leave(*next);  // as it is about to do itself
+    return true;
+  }
+  const AcceptedRequest& request = flight->request();
+  return roster_.PlacesFor(request.model->name(), request.n, options_.batch_ahead_percent) ==
+             Roster::Places::kSome &&
+         Place(flight, absl::OkStatus(), Where::kRoom);
+}
+
+void Dispatcher::Freed(const WorkerId& worker, int32_t sequences) {
+  roster_.Free(worker, sequences);
+  freed_ = true;
+}
+
+void Dispatcher::Served(const RequestId& request, int64_t tokens) {
+  waiting_.Serve(request, tokens);
+}
+
 // ---- placing -----------------------------------------------------------------------------------
 
-void Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why) {
+bool Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why, Where where) {
   while (!flight->over()) {
     if (flight->losses() >= options_.attempts_max) {
-      return flight->Fail(WithRetryAfter(why, options_.retry_after));
+      return flight->Fail(WithRetryAfter(why, options_.retry_after)), true;
     }
     if (static_cast<int>(flight->failed_workers().size()) >= options_.attempts_max) {
-      return FailOrStrand(flight, WithRetryAfter(why, options_.retry_after));
+      return FailOrStrand(flight, WithRetryAfter(why, options_.retry_after)), true;
     }
     const std::vector<SequenceSpec> sequences = flight->Sequences();
     std::vector<kv::BlockHash> prompt;
-    absl::StatusOr<Decision> decision = Decide(*flight, sequences, why, &prompt);
-    if (!decision.ok()) return FailOrStrand(flight, decision.status());
-    if (!flight->PlaceOn(*decision)) return;
-    AddPlacedLoad(sequences, *decision);
+    absl::StatusOr<Decision> decision = Decide(*flight, sequences, why, where, &prompt);
+    if (!decision.ok()) return FailOrStrand(flight, decision.status()), true;
+    if (decision->decode.value().empty()) return false;
+    if (!Reserve(flight->request(), sequences, *decision, where)) continue;
+    if (!flight->PlaceOn(*decision)) break;
     roster_.Expect(decision->prefill.empty() ? decision->decode : decision->prefill.front(),
                    prompt);
     const WorkerId worker = decision->decode;
-    const absl::Status sent = Submit(sequences, *decision);
-    decisions_.Add(*std::move(decision));
+    const std::vector<WorkerId> prefill = decision->prefill;
+    decisions_.Add(*std::move(decision));  // before anybody can have its first token
+    const absl::Status sent = Submit(sequences, worker, prefill);
     if (sent.ok()) {
       // It may have been cancelled between PlaceOn and Submit, ahead of its own submission.
       if (flight->over()) CancelOnWorker(worker, sequences.front().id.request, std::nullopt);
-      return;
+      return true;
     }
     why = flight->OnWorkerLost(worker, sent);
-    if (why.ok()) return;  // over, or placed by whoever noticed first
+    if (why.ok()) return true;  // over, or placed by whoever noticed first
+    where = Where::kAnywhere;   // it had its turn
     metrics_.Resubmitted();
   }
+  waiting_.Leave(flight->request().id);  // it may have begun after it had landed
+  return true;
 }
 
 void Dispatcher::FailOrStrand(const std::shared_ptr<Flight>& flight, absl::Status why) {
@@ -147,7 +228,7 @@ void Dispatcher::RetryStranded() {
 
 absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight,
                                             const std::vector<SequenceSpec>& sequences,
-                                            const absl::Status& why,
+                                            const absl::Status& why, Where where,
                                             std::vector<kv::BlockHash>* prompt) {
   const AcceptedRequest& request = flight.request();
   const std::vector<int32_t>& tokens = sequences.front().prompt;
@@ -171,6 +252,10 @@ absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight,
                                 request.model->name());
     return WithRetryAfter(status, options_.retry_after);
   }
+  if (!MarkCrowded(sequences, options_.batch_ahead_percent, snapshot.decode) &&
+      where == Where::kRoom) {
+    return Decision();
+  }
   if (!why_local.empty()) snapshot.prefill.clear();
   const PlacementRequest wanted{.id = request.id,
                                 .prompt_tokens = static_cast<int32_t>(tokens.size()),
@@ -193,15 +278,15 @@ absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight,
   return decision;
 }
 
-absl::Status Dispatcher::Submit(const std::vector<SequenceSpec>& sequences,
-                                const Decision& decision) {
-  const std::shared_ptr<DecodeLink> link = LinkTo(decision.decode);
-  if (link == nullptr) return Unavailable("no link to {}", decision.decode.value());
+absl::Status Dispatcher::Submit(const std::vector<SequenceSpec>& sequences, const WorkerId& decode,
+                                const std::vector<WorkerId>& prefill_workers) {
+  const std::shared_ptr<DecodeLink> link = LinkTo(decode);
+  if (link == nullptr) return Unavailable("no link to {}", decode.value());
   v1::DecodeCommand command;
   for (const SequenceSpec& spec : sequences) {
     *command.mutable_submit()->add_sequences() = rpc::ToProto(spec);
   }
-  for (const WorkerId& prefill : decision.prefill) {
+  for (const WorkerId& prefill : prefill_workers) {
     const std::optional<WorkerProfile> profile = roster_.ProfileOf(prefill);
     if (!profile) continue;  // left a moment ago
     v1::PrefillTarget* target = command.mutable_submit()->add_prefill();
@@ -212,11 +297,11 @@ absl::Status Dispatcher::Submit(const std::vector<SequenceSpec>& sequences,
     target->mutable_transfer()->ParseFromString(profile->transfer);
   }
   if (link->Send(std::move(command))) return absl::OkStatus();
-  return Unavailable("the link to {} is broken", decision.decode.value());
+  return Unavailable("the link to {} is broken", decode.value());
 }
 
-void Dispatcher::AddPlacedLoad(const std::vector<SequenceSpec>& sequences,
-                               const Decision& decision) {
+bool Dispatcher::Reserve(const AcceptedRequest& request, const std::vector<SequenceSpec>& sequences,
+                         const Decision& decision, Where where) {
   const auto prompt = static_cast<int64_t>(sequences.front().prompt.size());
   int64_t cached_decode = 0;
   int64_t cached_prefill = 0;
@@ -228,9 +313,15 @@ void Dispatcher::AddPlacedLoad(const std::vector<SequenceSpec>& sequences,
     }
   }
   const bool local = decision.prefill.empty();
-  roster_.AddPlaced(decision.decode, static_cast<int32_t>(sequences.size()),
-                    local ? prompt - cached_decode : 0);
-  if (!local) roster_.AddPlaced(decision.prefill.front(), 1, prompt - cached_prefill);
+  const Demand demand{.sequences = static_cast<int32_t>(sequences.size()),
+                      .tokens = local ? prompt - cached_decode : 0,
+                      .tokens_missing = prompt - cached_decode};
+  std::optional<int32_t> ahead;
+  if (where == Where::kRoom) ahead = options_.batch_ahead_percent;
+  if (!roster_.TryPlace(decision.decode, demand, ahead)) return false;
+  if (!local) roster_.AddPlaced(decision.prefill.front(), {.tokens = prompt - cached_prefill});
+  waiting_.Begin(request, prompt - (local ? cached_decode : cached_prefill));
+  return true;
 }
 
 // ---- news from workers -------------------------------------------------------------------------
@@ -258,6 +349,7 @@ void Dispatcher::OnEvent(DecodeLink& link, const v1::DecodeEvent& event) {
     metrics_.Resubmitted();
     Place(flight, retry);
   }
+  if (freed_.exchange(false)) BeginWaiting();
 }
 
 void Dispatcher::NoteOutcome(const WorkerId& decode, const v1::SequenceDelta& delta) {
@@ -348,8 +440,12 @@ void Dispatcher::MigrateFrom(const WorkerId& worker) {
     if (flight->worker() == worker) there.push_back(std::move(flight));
   }
   for (const std::shared_ptr<Flight>& flight : there) {
+    const Room room = RoomFor(*flight);
+    if (room == Room::kLater) {
+      hold_until_ns_ = absl::ToInt64Nanoseconds(clock_.Monotonic() + kMigrationHold);
+    }
     if (moving >= options_.migrations_max) return;
-    if (!RoomFor(*flight) || !flight->LeaveWorker(worker, "its worker is leaving")) continue;
+    if (room != Room::kNow || !flight->LeaveWorker(worker, "its worker is leaving")) continue;
     metrics_.Migrated();
     ++moving;
     Place(flight, absl::OkStatus());
@@ -357,18 +453,21 @@ void Dispatcher::MigrateFrom(const WorkerId& worker) {
 }
 
 // By the last reports. What cannot begin at once elsewhere is better off where it is.
-bool Dispatcher::RoomFor(const Flight& flight) const {
+Dispatcher::Room Dispatcher::RoomFor(const Flight& flight) const {
   const Flight::Footprint needed = flight.footprint();
   static thread_local PlacementSnapshot snapshot;
   roster_.SnapshotFor(flight.request().model->name(), {}, {}, snapshot);
   KeepEquals(flight.fingerprint(), snapshot.decode);
-  return std::any_of(snapshot.decode.begin(), snapshot.decode.end(), [&](const WorkerState& to) {
+  if (snapshot.decode.empty()) return Room::kNowhere;
+  const auto has_room = [&](const WorkerState& to) {
     const engine::LoadReport& load = to.load.engine;
     const int64_t tokens = int64_t{load.blocks_free + load.blocks_cached} * to.profile.block_tokens;
     const int32_t batch_max = to.profile.batch_sequences_max;  // 0: it stated none
-    return (batch_max == 0 || to.sequences() + needed.sequences <= batch_max) &&
+    return (batch_max == 0 || to.taken_sequences() + needed.sequences <= batch_max) &&
            (load.blocks_total == 0 || needed.tokens < tokens);
-  });
+  };
+  return std::any_of(snapshot.decode.begin(), snapshot.decode.end(), has_room) ? Room::kNow
+                                                                               : Room::kLater;
 }
 
 // ---- links -------------------------------------------------------------------------------------
@@ -442,6 +541,9 @@ void Dispatcher::Tick() {
   TendLinks();
   EndOverdue();
   RetryStranded();
+  for (const TurnedAway& one : waiting_.TakeOverdue()) FailTurnedAway(one);
+  BeginWaiting();
+  waiting_.Publish();
   roster_.Tidy();
   int counts[2][2] = {};
   size_t blocks = 0;
@@ -488,6 +590,7 @@ void Dispatcher::Landed(FlightReport report) {
     flights_.erase(report.request.value());
     metrics_.Inflight(--inflight_);
   }
+  waiting_.Leave(report.request);
   requests_.Add(std::move(report));
 }
 

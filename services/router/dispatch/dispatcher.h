@@ -17,12 +17,14 @@
 #include "services/router/membership/roster.h"
 #include "services/router/placement/decision_log.h"
 #include "services/router/placement/policy_table.h"
+#include "services/router/queue/waiting_room.h"
 #include "services/router/telemetry/router_metrics.h"
 
 namespace baton::router {
 
-// Places requests, submits them to decode workers over one link each, brings the workers' news to
-// the flights, and lets them go on elsewhere when a worker is lost. Thread-safe.
+// Places requests, or lets them wait until there is room, submits them to decode workers over one
+// link each, brings the workers' news to the flights, and lets them go on elsewhere when a worker
+// is lost. Thread-safe.
 //
 // Locks: a flight's lock may be held when mutex_ is taken, never the other way round.
 class Dispatcher : public RosterListener, public DecodeLinkListener, public FlightCrew {
@@ -39,6 +41,9 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
     // meanwhile.
     int migrations_max = 16;
     int decisions_kept = 256;
+    RequestQueue::Options queue;
+    // Sequences a decode worker is given beyond its batch, in percent of it.
+    int batch_ahead_percent = 25;
   };
   // Registers itself as the roster's listener. Everything borrowed outlives this.
   Dispatcher(const Options& options, PolicyTable& policies, Roster& roster, RouterMetrics& metrics,
@@ -47,8 +52,8 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   ~Dispatcher() override;
 
   // RESOURCE_EXHAUSTED, with RetryAfterOf, beyond the limit of requests in flight; UNAVAILABLE
-  // after Drain().
-  absl::Status CheckRoom() const;
+  // after Drain(); as WaitingRoom::Check() when somebody waits.
+  absl::Status CheckRoom(std::string_view tenant, int32_t priority) const;
   // Everything else that happens, errors included, is told to the sink, from now on and on any
   // thread.
   std::shared_ptr<Flight> Start(AcceptedRequest request, std::shared_ptr<EventSink> sink);
@@ -66,6 +71,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   // In flight first, then the latest that have ended; at most `limit`.
   std::vector<FlightReport> Reports(size_t limit) const;
   const PolicyTable& policies() const { return policies_; }
+  const WaitingRoom& waiting_room() const { return waiting_; }
 
   // Fails what is still in flight, closes every link and waits for the last callback.
   void Shutdown();
@@ -74,21 +80,43 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   void OnLeft(const WorkerProfile& profile) override;
   void OnStalled(const WorkerProfile& profile) override;
   void OnDraining(const WorkerProfile& profile) override;
+  void OnReported() override { BeginWaiting(); }
   void OnEvent(DecodeLink& link, const v1::DecodeEvent& event) override;
   void OnBroken(DecodeLink& link, const absl::Status& why) override;
   void CancelOnWorker(const WorkerId& worker, const RequestId& request,
                       std::optional<int32_t> choice) override;
   void FirstToken(const Candidate& placed, absl::Duration after) override;
   void Landed(FlightReport report) override;
+  void Freed(const WorkerId& worker, int32_t sequences) override;
+  void Served(const RequestId& request, int64_t tokens) override;
+  void Settled() override { BeginWaiting(); }
 
  private:
-  // Until it runs somewhere or has failed. `why`: what went wrong before, if anything.
-  void Place(const std::shared_ptr<Flight>& flight, absl::Status why);
-  // `prompt`: set to the hashes of its blocks.
+  // Where a request may run: one that is new only where it can begin soon, one that has run before
+  // is not kept waiting.
+  enum class Where : uint8_t { kRoom, kAnywhere };
+  // A new request: begins, waits or is turned away.
+  void Admit(const std::shared_ptr<Flight>& flight);
+  void FailTurnedAway(const TurnedAway& one);
+  // Those that wait begin, in their order, as far as there is room. Called by whoever brings news
+  // of room; holds no lock.
+  void BeginWaiting();
+  // False: nobody waits, or there is no room for the next one.
+  bool BeginNext();
+
+  // Until it runs somewhere or has failed. `why`: what went wrong before, if anything. False: there
+  // is no Where::kRoom, and nothing has changed.
+  bool Place(const std::shared_ptr<Flight>& flight, absl::Status why,
+             Where where = Where::kAnywhere);
+  // `prompt`: set to the hashes of its blocks. No decode worker in it: there is no Where::kRoom.
   absl::StatusOr<Decision> Decide(const Flight& flight, const std::vector<SequenceSpec>& sequences,
-                                  const absl::Status& why, std::vector<kv::BlockHash>* prompt);
-  absl::Status Submit(const std::vector<SequenceSpec>& sequences, const Decision& decision);
-  void AddPlacedLoad(const std::vector<SequenceSpec>& sequences, const Decision& decision);
+                                  const absl::Status& why, Where where,
+                                  std::vector<kv::BlockHash>* prompt);
+  absl::Status Submit(const std::vector<SequenceSpec>& sequences, const WorkerId& decode,
+                      const std::vector<WorkerId>& prefill_workers);
+  // Its places, and its work in the eyes of the next decisions. False: no Where::kRoom any more.
+  bool Reserve(const AcceptedRequest& request, const std::vector<SequenceSpec>& sequences,
+               const Decision& decision, Where where);
   // Nobody can take it now: turned away, or, when it was running already, kept for a while.
   void FailOrStrand(const std::shared_ptr<Flight>& flight, absl::Status why);
   void RetryStranded();
@@ -96,12 +124,15 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   void MoveFlightsFrom(const WorkerId& worker, const absl::Status& why);
   // Some of what runs on this draining worker goes on elsewhere, with its KV, where there is room.
   void MigrateFrom(const WorkerId& worker);
-  // Somebody but `worker` can take it now, and begin soon.
-  bool RoomFor(const Flight& flight) const;
   // What a worker's delta says of it, and of the prefill workers it has asked.
   void NoteOutcome(const WorkerId& decode, const v1::SequenceDelta& delta);
   void NoteFailure(const WorkerId& worker, int weight, const std::string& why);
   void NoteSuccess(const WorkerId& worker);
+  // Can somebody else take it now, and begin soon? Later: its equals are busy.
+  enum class Room : uint8_t { kNowhere, kLater, kNow };
+  Room RoomFor(const Flight& flight) const;
+  // While something has to leave a draining worker and finds no room, nothing new begins.
+  bool Holding() const { return clock_.Monotonic() < absl::Nanoseconds(hold_until_ns_.load()); }
   void OpenLink(const WorkerId& worker, const std::string& address);
   std::shared_ptr<DecodeLink> LinkTo(const WorkerId& worker) const;
   std::shared_ptr<Flight> FlightOf(const std::string& request) const;
@@ -121,6 +152,10 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   DecisionLog decisions_;
   RequestLog requests_;
   Stranded stranded_;
+  WaitingRoom waiting_;
+  std::atomic<bool> freed_ = false;         // places, since the last look at who waits
+  std::atomic<int64_t> hold_until_ns_ = 0;  // monotonic
+  std::atomic<int> begin_calls_ = 0;        // of BeginWaiting() that are not answered yet
   std::atomic<int> inflight_ = 0;
   std::atomic<bool> draining_ = false;
 

@@ -42,6 +42,7 @@ Flight::Flight(AcceptedRequest request, std::shared_ptr<EventSink> sink, FlightC
       open_choices_(request_.n) {
   report_.request = request_.id;
   report_.model = request_.model->name();
+  report_.tenant = request_.tenant;
   report_.accepted_at = clock_.Wall() - (clock_.Monotonic() - request_.accepted_at);
   report_.prompt_tokens = static_cast<int32_t>(request_.prompt.size());
   choices_.resize(request_.n);
@@ -66,10 +67,20 @@ std::vector<SequenceSpec> Flight::Sequences() const {
   return sequences;
 }
 
+void Flight::NoteWaiting() {
+  absl::MutexLock lock(&mutex_);
+  waiting_since_ = clock_.Monotonic();
+}
+
 bool Flight::PlaceOn(const Decision& decision) {
   absl::MutexLock lock(&mutex_);
-  if (sink_ == nullptr) return false;
+  if (sink_ == nullptr) {
+    crew_.Freed(decision.decode, decision.request.choices);
+    return false;
+  }
+  EndWaiting();
   worker_ = decision.decode;
+  held_ = decision.request.choices;
   worker_fingerprint_ = decision.fingerprint;
   for (Choice& choice : choices_) choice.tokens_at_placement = choice.tokens.size();
   report_.AddPlacement(decision, clock_.Monotonic() - request_.accepted_at);
@@ -138,8 +149,12 @@ void Flight::Fail(const absl::Status& status) {
 }
 
 void Flight::Cancel() {
-  absl::MutexLock lock(&mutex_);
-  if (sink_ != nullptr) CancelLocked();
+  {
+    absl::MutexLock lock(&mutex_);
+    if (sink_ == nullptr) return;  // the crew may be gone
+    CancelLocked();
+  }
+  crew_.Settled();
 }
 
 std::vector<WorkerId> Flight::failed_workers() const {
@@ -302,6 +317,7 @@ void Flight::EndChoice(Choice& choice, int32_t index, FinishReason reason, std::
                        std::vector<Event>& events) {
   choice.ended = true;
   --open_choices_;
+  LetGo(1);
   events.push_back(ChoiceEnd{.choice = index, .reason = reason, .stop = std::move(stop)});
 }
 
@@ -316,6 +332,7 @@ void Flight::NoteArrival() {
 
 void Flight::NoteTokenTime(Choice& choice, int tokens) {
   if (tokens == 0) return;
+  crew_.Served(request_.id, tokens);
   admitted_ = true;
   if (fingerprint_.empty()) fingerprint_ = worker_fingerprint_;
   losses_ = 0;
@@ -362,8 +379,22 @@ absl::Status Flight::FailOrRetry(const absl::Status& status) {
 void Flight::Detach(std::string_view why) {
   crew_.CancelOnWorker(worker_, attempt_id_, std::nullopt);
   report_.placements.back().left_because = why;
+  LetGo(held_);
   worker_ = WorkerId();
   attempt_id_ = AttemptId(request_.id, ++attempt_);
+}
+
+void Flight::LetGo(int32_t sequences) {
+  sequences = std::min(sequences, held_);
+  if (sequences == 0) return;
+  held_ -= sequences;
+  crew_.Freed(worker_, sequences);
+}
+
+void Flight::EndWaiting() {
+  if (!waiting_since_) return;
+  report_.queued = clock_.Monotonic() - *waiting_since_;
+  waiting_since_.reset();
 }
 
 void Flight::FailLocked(const absl::Status& status) {
@@ -388,6 +419,8 @@ void Flight::Tell(std::vector<Event> events) {
 
 void Flight::Land(std::string_view state) {
   sink_ = nullptr;
+  EndWaiting();
+  LetGo(held_);
   report_.state = state;
   report_.total = clock_.Monotonic() - request_.accepted_at;
   crew_.Landed(ReportLocked());
@@ -404,6 +437,10 @@ FlightReport Flight::ReportLocked() const {
   FlightReport report = report_;
   report.ttft = ttft_;
   if (sink_ != nullptr) report.total = clock_.Monotonic() - request_.accepted_at;
+  if (waiting_since_) {
+    report.state = "waiting";
+    report.queued = clock_.Monotonic() - *waiting_since_;
+  }
   for (const Choice& choice : choices_) report.completion_tokens += choice.text->num_tokens();
   return report;
 }

@@ -31,6 +31,12 @@ class FlightCrew {
   virtual void FirstToken(const Candidate& placed, absl::Duration after) = 0;
   // Nothing more will be asked for this flight; called once.
   virtual void Landed(FlightReport report) = 0;
+  // So many of its sequences on this worker are over, or are another worker's business now.
+  virtual void Freed(const WorkerId& worker, int32_t sequences) = 0;
+  // It got tokens.
+  virtual void Served(const RequestId& request, int64_t tokens) = 0;
+  // The client has ended it. Called without the flight's lock.
+  virtual void Settled() = 0;
 };
 
 // One request in flight: from its placement to its last event. Turns a decode worker's deltas into
@@ -46,7 +52,10 @@ class Flight {
   // What is left to run: every choice that has not ended, from where the client has it. In the name
   // of this attempt; each placement is another one. Nothing changes it between two placements.
   std::vector<SequenceSpec> Sequences() const;
-  // Where it runs now; called before its sequences are submitted there. False: it is over already.
+  // It waits from now on, until it is placed.
+  void NoteWaiting();
+  // Where it runs now; called before its sequences are submitted there, and after the decision's
+  // choices have got places there: Freed() gives them back. False: it is over already.
   bool PlaceOn(const Decision& decision);
   // News from `worker`; ignored when the flight is somewhere else by now, or over. When it cannot
   // go on there but could on another worker, the flight stays up and the reason is returned: place
@@ -110,6 +119,8 @@ class Flight {
   void EndChoice(Choice& choice, int32_t index, FinishReason reason, std::string stop,
                  std::vector<Event>& events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Detach(std::string_view why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LetGo(int32_t sequences) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndWaiting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void NoteArrival() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void NoteTokenTime(Choice& choice, int tokens) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Complete(std::vector<Event> events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -129,6 +140,8 @@ class Flight {
   mutable absl::Mutex mutex_;
   std::shared_ptr<EventSink> sink_ ABSL_GUARDED_BY(mutex_);  // null: over
   WorkerId worker_ ABSL_GUARDED_BY(mutex_);                  // empty: between two placements
+  int32_t held_ ABSL_GUARDED_BY(mutex_) = 0;                 // places on worker_
+  std::optional<absl::Duration> waiting_since_ ABSL_GUARDED_BY(mutex_);
   WorkerId kv_source_ ABSL_GUARDED_BY(mutex_);
   std::string worker_fingerprint_ ABSL_GUARDED_BY(mutex_);  // of worker_
   std::string fingerprint_ ABSL_GUARDED_BY(mutex_);

@@ -26,15 +26,17 @@ struct FlightReport {
 
   RequestId request;
   std::string model;
+  std::string tenant;
   absl::Time accepted_at;
   int32_t prompt_tokens = 0;
-  int32_t completion_tokens = 0;       // over all choices, so far
-  std::string_view state = "running";  // or completed, failed, cancelled
-  std::string error;                   // of a failed one
-  std::vector<Placement> placements;   // in order of time
-  int placements_total = 0;            // those not kept included
-  std::optional<absl::Duration> ttft;  // since it was taken on, at the router
-  absl::Duration total;                // so far, or in all
+  int32_t completion_tokens = 0;         // over all choices, so far
+  std::string_view state = "running";    // or waiting, completed, failed, cancelled
+  std::string error;                     // of a failed one
+  std::vector<Placement> placements;     // in order of time
+  int placements_total = 0;              // those not kept included
+  std::optional<absl::Duration> queued;  // in the router's queue, so far; absent: it did not wait
+  std::optional<absl::Duration> ttft;    // since it was taken on, at the router
+  absl::Duration total;                  // so far, or in all
 
   void AddPlacement(const Decision& decision, absl::Duration after);
 };

@@ -12,7 +12,7 @@ namespace {
 // Of one token with its log-probability in a message, generously.
 constexpr size_t kLogprobBytes = 24;
 
-std::string Metadata(const grpc::CallbackServerContext& context, const char* key) {
+std::string Metadata(const grpc::CallbackServerContext& context, const std::string& key) {
   const auto found = context.client_metadata().find(key);
   return found == context.client_metadata().end()
              ? ""
@@ -50,13 +50,15 @@ GenerateCall* GenerateCall::Begin(const Options& options, grpc::CallbackServerCo
 absl::StatusOr<AcceptedRequest> GenerateCall::Accept(const v1::GenerateRequest& request,
                                                      const Intake& intake,
                                                      const Dispatcher& dispatcher) const {
-  RETURN_IF_ERROR(dispatcher.CheckRoom());
+  const std::string tenant = Metadata(context_, options_.tenant_metadata);
+  RETURN_IF_ERROR(dispatcher.CheckRoom(tenant, request.priority()));
   if (request.prompt_case() == v1::GenerateRequest::PROMPT_NOT_SET) {
     return FieldError("prompt", "prompt is missing: one of text, token_ids, chat");
   }
   ClientRequest client = FromProto(request);
   client.request_id = Metadata(context_, "x-request-id");
   client.traceparent = Metadata(context_, "traceparent");
+  client.tenant = tenant;
   client.timeout = options_.request_timeout;
   const auto deadline = context_.deadline();
   if (deadline != std::chrono::system_clock::time_point::max()) {

@@ -21,6 +21,7 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateEvent>,
   struct Options {
     size_t stream_bytes_max = 1 << 20;  // unsent; beyond it the call fails with RESOURCE_EXHAUSTED
     absl::Duration request_timeout = absl::InfiniteDuration();
+    std::string tenant_metadata = "x-baton-tenant";  // lower case
   };
   static GenerateCall* Begin(const Options& options, grpc::CallbackServerContext& context,
                              const v1::GenerateRequest& request, const Intake& intake,

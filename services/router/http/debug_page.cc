@@ -1,7 +1,8 @@
 #include "services/router/http/debug_page.h"
 
-#include "absl/time/clock.h"
+#include <cmath>
 
+#include "absl/time/clock.h"
 #include "services/router/http/decision_json.h"
 
 namespace baton::router {
@@ -27,6 +28,8 @@ Json LoadJson(const WorkerState& state) {
               {"waiting_tokens", load.waiting_tokens},
               {"added_sequences", state.added_sequences},
               {"added_tokens", state.added_tokens},
+              {"held_sequences", state.held_sequences},
+              {"other_sequences", state.other_sequences},
               {"blocks_total", load.blocks_total},
               {"blocks_free", load.blocks_free},
               {"blocks_cached", load.blocks_cached},
@@ -66,6 +69,32 @@ Json WorkerJson(const Roster::Entry& entry) {
               {"load", LoadJson(entry.state)}};
 }
 
+Json QueueJson(const WaitingRoom& room) {
+  const WaitingRoom::State state = room.state();
+  Json lines = Json::array();
+  for (const RequestQueue::LineState& line : state.lines) {
+    lines.push_back({{"priority", line.priority},
+                     {"tenant", room.tenants()[line.tenant].name},
+                     {"waiting", line.waiting},
+                     {"waiting_tokens", line.tokens_waiting},
+                     {"oldest_ms", Ms(absl::ToDoubleMilliseconds(line.oldest))},
+                     {"running", line.running},
+                     {"lead_tokens", std::round(line.lead_tokens)}});
+  }
+  Json tenants = Json::array();
+  for (size_t i = 0; i < room.tenants().size(); ++i) {
+    tenants.push_back({{"name", room.tenants()[i].name},
+                       {"weight", room.tenants()[i].weight},
+                       {"prompt_tokens", state.served[i].prompt_tokens},
+                       {"output_tokens", state.served[i].output_tokens}});
+  }
+  return Json{{"waiting", state.waiting},
+              {"waiting_tokens", state.tokens_waiting},
+              {"requests_per_second", state.requests_per_second},
+              {"lines", std::move(lines)},
+              {"tenants", std::move(tenants)}};
+}
+
 }  // namespace
 
 std::string DebugClusterJson(const Roster& roster, const Dispatcher& dispatcher) {
@@ -77,6 +106,7 @@ std::string DebugClusterJson(const Roster& roster, const Dispatcher& dispatcher)
                         {"placement", placement.policy},
                         {"model_placement", placement.models},
                         {"inflight_requests", dispatcher.inflight()}};
+  json["queue"] = QueueJson(dispatcher.waiting_room());
   json["workers"] = Json::array();
   for (const Roster::Entry& entry : roster.List()) json["workers"].push_back(WorkerJson(entry));
   json["decisions"] = Json::array();

@@ -36,8 +36,10 @@ Json SummaryJson(const FlightReport& report) {
             {"state", report.state},
             {"model", report.model},
             {"at", absl::FormatTime(absl::RFC3339_full, report.accepted_at, absl::UTCTimeZone())},
+            {"tenant", report.tenant},
             {"prompt_tokens", report.prompt_tokens},
             {"completion_tokens", report.completion_tokens},
+            {"router_queue_ms", report.queued ? Json(Ms(*report.queued)) : Json()},
             {"ttft_ms", report.ttft ? Json(Ms(*report.ttft)) : Json()},
             {"total_ms", Ms(report.total)},
             {"placements_total", report.placements_total}};

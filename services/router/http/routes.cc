@@ -32,11 +32,6 @@ Json ModelJson(const ModelFacts& facts) {
               {"max_model_len", facts.context_tokens_max}};
 }
 
-openai::Api::Context ContextOf(const HttpRequest& request) {
-  return {.request_id = request.request_id,
-          .traceparent = std::string(request.Header("traceparent"))};
-}
-
 }  // namespace
 
 Routes::Routes(const Options& options, const openai::Api& api, const Roster& roster,
@@ -143,6 +138,12 @@ std::shared_ptr<WebSocketListener> Routes::OnWebSocket(const HttpRequest& reques
                                                        std::weak_ptr<WebSocket> socket) {
   if (request.path != "/v1/ws") return nullptr;
   return std::make_shared<WsCalls>(api_, spawn_, std::move(socket), ContextOf(request));
+}
+
+openai::Api::Context Routes::ContextOf(const HttpRequest& request) const {
+  return {.request_id = request.request_id,
+          .traceparent = std::string(request.Header("traceparent")),
+          .tenant = std::string(request.Header(options_.tenant_header))};
 }
 
 // ---- generation

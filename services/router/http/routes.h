@@ -22,6 +22,7 @@ class Routes : public HttpHandler {
  public:
   struct Options {
     absl::Duration stream_keepalive = absl::Seconds(15);  // 0: no comments in silent streams
+    std::string tenant_header = "x-baton-tenant";         // lower case
   };
   // Everything borrowed outlives the server that calls this.
   Routes(const Options& options, const openai::Api& api, const Roster& roster,
@@ -52,6 +53,7 @@ class Routes : public HttpHandler {
   void Completion(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void Generate(openai::Endpoint endpoint, const HttpRequest& request,
                 std::shared_ptr<ResponseWriter> writer);
+  openai::Api::Context ContextOf(const HttpRequest& request) const;
   std::shared_ptr<openai::Outlet> StreamTo(const std::shared_ptr<ResponseWriter>& writer);
   void Models(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void OneModel(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);

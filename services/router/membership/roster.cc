@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "absl/strings/str_join.h"
+#include "common/base/check.h"
 #include "services/router/placement/session_key.h"
 
 namespace baton::router {
@@ -54,10 +55,17 @@ absl::StatusOr<Roster::Stay> Roster::Join(WorkerProfile profile) {
     if (worker.stay != 0) replaced = worker.profile;
     stay = NextStay();
     index_.Leave(worker.seat);
+    int32_t held = worker.held;
+    if (const auto elsewhere = held_elsewhere_.find(profile.id);
+        elsewhere != held_elsewhere_.end()) {
+      held = elsewhere->second;
+      held_elsewhere_.erase(elsewhere);
+    }
     worker = {.profile = profile,
               .stay = stay,
               .seat = index_.Join(),
               .last_report = clock_.Monotonic(),
+              .held = held,
               .breaker = {options_.breaker, options_.seed ^ KeyOf(profile.id.value())}};
     models_since_.try_emplace(profile.model, clock_.Wall());
   }
@@ -74,6 +82,7 @@ void Roster::Leave(const WorkerId& id, Stay stay) {
     if (worker == nullptr) return;
     left = std::move(worker->profile);
     index_.Leave(worker->seat);
+    if (worker->held > 0) held_elsewhere_[id] = worker->held;
     workers_.erase(id);
   }
   if (listener_ != nullptr) listener_->OnLeft(*left);
@@ -92,8 +101,15 @@ void Roster::Report(const WorkerId& id, Stay stay, const WorkerLoad& load) {
     while (!worker->placed.empty() && worker->placed.front().at + options_.report_lag <= now) {
       worker->placed.pop_front();
     }
+    // A report and the news of an end come by different ways: what only one report knows of others
+    // may be one of ours that has ended.
+    const int32_t others = std::max(0, load.engine.running + load.engine.waiting - worker->held);
+    worker->others = std::min(others, worker->others_before);
+    worker->others_before = others;
   }
-  if (listener_ != nullptr && stalled) listener_->OnStalled(*stalled);
+  if (listener_ == nullptr) return;
+  if (stalled) listener_->OnStalled(*stalled);
+  listener_->OnReported();
 }
 
 KvIndex::Outcome Roster::ApplyKvEvents(const WorkerId& id, Stay stay,
@@ -207,13 +223,70 @@ void Roster::Fill(std::string_view model, std::span<const WorkerId> excluded,
   snapshot.prefill.resize(num_prefill);
 }
 
-void Roster::AddPlaced(const WorkerId& id, int32_t sequences, int64_t tokens) {
-  const absl::Duration now = clock_.Monotonic();
+void Roster::AddPlaced(const WorkerId& id, const Demand& demand) {
   absl::MutexLock lock(&mutex_);
   auto found = workers_.find(id);
-  if (found == workers_.end()) return;
-  found->second.placed.push_back({now, sequences, tokens});
-  found->second.breaker.OnPlaced(now);
+  if (found != workers_.end()) Put(found->second, demand);
+}
+
+void Roster::Put(Worker& worker, const Demand& demand) const {
+  worker.placed.push_back({.at = clock_.Monotonic(),
+                           .sequences = demand.sequences,
+                           .tokens = demand.tokens,
+                           .blocks = BlocksFor(worker.profile, demand)});
+  worker.breaker.OnPlaced(worker.placed.back().at);
+}
+
+bool Roster::TryPlace(const WorkerId& id, const Demand& demand,
+                      std::optional<int32_t> batch_ahead_percent) {
+  absl::MutexLock lock(&mutex_);
+  auto found = workers_.find(id);
+  if (found == workers_.end()) {  // left a moment ago
+    held_elsewhere_[id] += demand.sequences;
+    return true;
+  }
+  Worker& worker = found->second;
+  if (batch_ahead_percent && !HasPlaces(SequencesMax(worker.profile, *batch_ahead_percent),
+                                        worker.held + worker.others, demand.sequences)) {
+    return false;
+  }
+  Put(worker, demand);
+  worker.held += demand.sequences;
+  return true;
+}
+
+void Roster::Free(const WorkerId& id, int32_t sequences) {
+  absl::MutexLock lock(&mutex_);
+  if (auto found = workers_.find(id); found != workers_.end()) {
+    found->second.held -= sequences;
+    CHECK(found->second.held >= 0, "{} holds {} sequences", id.value(), found->second.held);
+    return;
+  }
+  auto found = held_elsewhere_.find(id);
+  CHECK(found != held_elsewhere_.end() && found->second >= sequences, "{} holds no {} sequences",
+        id.value(), sequences);
+  found->second -= sequences;
+  if (found->second == 0) held_elsewhere_.erase(found);
+}
+
+// As SnapshotFor(): who has failed is asked only when all have.
+Roster::Places Roster::PlacesFor(std::string_view model, int32_t sequences,
+                                 int32_t batch_ahead_percent) const {
+  const absl::Duration now = clock_.Monotonic();
+  Places trusted = Places::kNoWorker;
+  Places failed = Places::kNoWorker;
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [id, worker] : workers_) {
+    const WorkerProfile& profile = worker.profile;
+    if (profile.role != WorkerRole::kDecode || profile.model != model) continue;
+    if (!MayTakeWork(worker, now)) continue;
+    Places& places = worker.breaker.Allows(now) ? trusted : failed;
+    const bool some = HasPlaces(SequencesMax(profile, batch_ahead_percent),
+                                worker.held + worker.others, sequences);
+    places = std::max(places, some ? Places::kSome : Places::kNone);
+    if (trusted == Places::kSome) break;
+  }
+  return trusted == Places::kNoWorker ? failed : trusted;
 }
 
 void Roster::NoteTtft(const WorkerId& id, absl::Duration expected, absl::Duration actual) {
@@ -320,10 +393,15 @@ void Roster::FillState(const Worker& worker, WorkerState& state) {
   state.ttft_factor = worker.ttft_factor;
   state.added_sequences = 0;
   state.added_tokens = 0;
+  state.added_blocks = 0;
   for (const Placed& placed : worker.placed) {
     state.added_sequences += placed.sequences;
     state.added_tokens += placed.tokens;
+    state.added_blocks += placed.blocks;
   }
+  state.held_sequences = worker.held;
+  state.other_sequences = worker.others;
+  state.crowded = false;
 }
 
 void Roster::MergeFacts(const Worker& worker, absl::Duration now, ModelFacts& facts) const {

@@ -17,6 +17,7 @@
 #include "services/router/membership/circuit_breaker.h"
 #include "services/router/placement/kv_index/kv_index.h"
 #include "services/router/placement/policy.h"
+#include "services/router/placement/room.h"
 
 namespace baton::router {
 
@@ -30,6 +31,8 @@ class RosterListener {
   virtual void OnStalled(const WorkerProfile& profile) = 0;
   // It wants to leave: no new work for it, and what runs there may be moved.
   virtual void OnDraining(const WorkerProfile& profile) = 0;
+  // A load report has come: there may be room.
+  virtual void OnReported() {}
 };
 
 // What the router knows of a served model through its decode workers.
@@ -88,8 +91,18 @@ class Roster {
   // Upkeep of the index. Called by the control thread every few tens of milliseconds.
   void Tidy();
   KvIndex::Counters index_counters() const { return index_.counters(); }
-  // `tokens` of prompt and `sequences` are on their way to this worker.
-  void AddPlaced(const WorkerId& id, int32_t sequences, int64_t tokens);
+  // So much is on its way to this worker.
+  void AddPlaced(const WorkerId& id, const Demand& demand);
+  // The same for a decode worker, which holds the sequences until Free(). With
+  // `batch_ahead_percent`: only if they find places there (HasPlaces); false: they did not, and
+  // nothing has changed.
+  bool TryPlace(const WorkerId& id, const Demand& demand,
+                std::optional<int32_t> batch_ahead_percent);
+  // Sequences that were placed there have ended, or left. Outlives the worker's stays.
+  void Free(const WorkerId& id, int32_t sequences);
+  // Of all decode workers of `model` that may take work: is there one with places?
+  enum class Places : uint8_t { kNoWorker, kNone, kSome };
+  Places PlacesFor(std::string_view model, int32_t sequences, int32_t batch_ahead_percent) const;
   // Work on it went well, or it failed, `weight` times at once: see CircuitBreaker. True: it gets
   // work again from now on, or none for a while. While every decode worker of a model is out, all
   // of them are asked.
@@ -123,6 +136,7 @@ class Roster {
     absl::Duration at;
     int32_t sequences = 0;
     int64_t tokens = 0;
+    int32_t blocks = 0;
   };
   struct Worker {
     WorkerProfile profile;
@@ -133,6 +147,9 @@ class Roster {
     bool reachable = false;
     bool draining = false;
     std::deque<Placed> placed;
+    int32_t held = 0;           // placed and not freed
+    int32_t others = 0;         // beyond these, in the last two reports
+    int32_t others_before = 0;  // in the one before the next
     CircuitBreaker breaker{{}, 0};
     double ttft_factor = 1;
   };
@@ -143,6 +160,7 @@ class Roster {
   void Fill(std::string_view model, std::span<const WorkerId> excluded, const KvMatches& matches,
             bool heed_breakers, PlacementSnapshot& snapshot) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Put(Worker& worker, const Demand& demand) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Into one that may have been filled from the same worker before.
   static void FillState(const Worker& worker, WorkerState& state);
   void MergeFacts(const Worker& worker, absl::Duration now, ModelFacts& facts) const
@@ -155,6 +173,8 @@ class Roster {
   mutable absl::Mutex mutex_;
   std::map<WorkerId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, absl::Time> models_since_ ABSL_GUARDED_BY(mutex_);
+  // Held on workers that are not here: their streams may still stand, and they may come back.
+  absl::flat_hash_map<WorkerId, int32_t> held_elsewhere_ ABSL_GUARDED_BY(mutex_);
   KvIndex index_;
 };
 

@@ -133,7 +133,7 @@ TEST_F(RosterTest, NewsOfAnEarlierStayIsIgnored) {
 
 TEST_F(RosterTest, PlacedWorkCountsUntilAReportThatMustKnowIt) {
   const auto stay = Join(Profile("d"));
-  roster_.AddPlaced(WorkerId("d"), 2, 500);
+  roster_.AddPlaced(WorkerId("d"), {.sequences = 2, .tokens = 500});
   roster_.Report(WorkerId("d"), stay, {});  // on its way before the worker heard of it
   EXPECT_EQ(roster_.SnapshotFor("m", {}, {}).decode[0].added_tokens, 500);
   clock_.Advance(absl::Milliseconds(31));
@@ -166,6 +166,57 @@ TEST_F(RosterTest, ARegistrationWithoutWhatMattersIsRefusedByField) {
   EXPECT_THAT(MessageOf(roster_.Join(profile).status()), HasSubstr("vocab_size"));
   profile = Profile("");
   EXPECT_THAT(MessageOf(roster_.Join(profile).status()), HasSubstr("worker_id"));
+}
+
+TEST_F(RosterTest, PlacesAreHeldUntilTheyAreFreed) {
+  WorkerProfile profile = Profile("d");
+  profile.batch_sequences_max = 2;
+  Join(profile);
+  const WorkerId d("d");
+  EXPECT_TRUE(roster_.TryPlace(d, {.sequences = 1}, 0));
+  EXPECT_TRUE(roster_.TryPlace(d, {.sequences = 1}, 0));
+  EXPECT_EQ(roster_.PlacesFor("m", 1, 0), Roster::Places::kNone);
+  EXPECT_EQ(roster_.PlacesFor("m", 1, 50), Roster::Places::kSome);
+  EXPECT_FALSE(roster_.TryPlace(d, {.sequences = 1}, 0));
+  EXPECT_TRUE(roster_.TryPlace(d, {.sequences = 1}, std::nullopt)) << "whatever that makes of it";
+  roster_.Free(d, 2);
+  EXPECT_EQ(roster_.List()[0].state.held_sequences, 1);
+  EXPECT_EQ(roster_.PlacesFor("m", 1, 0), Roster::Places::kSome);
+  EXPECT_EQ(roster_.PlacesFor("other", 1, 0), Roster::Places::kNoWorker);
+}
+
+// Its stream to us broke; what runs there still does.
+TEST_F(RosterTest, HeldPlacesOutliveAStay) {
+  const WorkerId d("d");
+  const auto stay = Join(Profile("d"));
+  EXPECT_TRUE(roster_.TryPlace(d, {.sequences = 3}, std::nullopt));
+  roster_.Leave(d, stay);
+  EXPECT_EQ(roster_.PlacesFor("m", 1, 0), Roster::Places::kNoWorker);
+  roster_.Free(d, 1);
+  Join(Profile("d"));
+  EXPECT_EQ(roster_.List()[0].state.held_sequences, 2);
+  Join(Profile("d"));  // before the old stay has ended
+  EXPECT_EQ(roster_.List()[0].state.held_sequences, 2);
+  roster_.Free(d, 2);
+  EXPECT_EQ(roster_.List()[0].state.held_sequences, 0);
+}
+
+// One report may still count what has ended, or not yet count what has begun.
+TEST_F(RosterTest, OtherRoutersPlacesAreWhatTwoReportsSay) {
+  const auto stay = Join(Profile("d"));
+  EXPECT_TRUE(roster_.TryPlace(WorkerId("d"), {.sequences = 2}, std::nullopt));
+  const auto others_after = [&](int32_t running, int32_t waiting) {
+    WorkerLoad load;
+    load.engine.running = running;
+    load.engine.waiting = waiting;
+    roster_.Report(WorkerId("d"), stay, load);
+    return roster_.List()[0].state.other_sequences;
+  };
+  EXPECT_EQ(others_after(3, 2), 0);
+  EXPECT_EQ(others_after(3, 1), 2);
+  EXPECT_EQ(others_after(9, 9), 2);
+  EXPECT_EQ(others_after(1, 0), 0);
+  EXPECT_EQ(others_after(2, 1), 0);
 }
 
 }  // namespace

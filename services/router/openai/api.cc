@@ -49,11 +49,14 @@ absl::StatusOr<ApiCall> Api::Parse(Endpoint endpoint, const Json& body) const {
 
 absl::StatusOr<std::vector<AcceptedRequest>> Api::AcceptAll(ApiCall& call,
                                                             const Context& context) const {
-  RETURN_IF_ERROR(dispatcher_.CheckRoom());
+  // All prompts of a call have one priority.
+  const int32_t priority = call.requests.empty() ? 0 : call.requests.front().priority;
+  RETURN_IF_ERROR(dispatcher_.CheckRoom(context.tenant, priority));
   std::vector<AcceptedRequest> accepted;
   for (ClientRequest& request : call.requests) {
     request.request_id = context.request_id;
     request.traceparent = context.traceparent;
+    request.tenant = context.tenant;
     if (request.timeout == absl::InfiniteDuration()) request.timeout = options_.request_timeout;
     ASSIGN_OR_RETURN(AcceptedRequest one, intake_.Accept(std::move(request)));
     accepted.push_back(std::move(one));

@@ -27,10 +27,13 @@ Workers DecodeTakers(const PlacementRequest& request, const PlacementSnapshot& s
   CHECK(!snapshot.decode.empty(), "no decode worker to choose from");
   Workers takers;
   takers.reserve(snapshot.decode.size());
-  for (const WorkerState& worker : snapshot.decode) {
-    if (!Full(worker, request.choices, request.prompt_tokens)) takers.push_back(&worker);
+  for (const bool crowded : {false, true}) {
+    for (const WorkerState& worker : snapshot.decode) {
+      if (worker.crowded != crowded) continue;
+      if (!Full(worker, request.choices, request.prompt_tokens)) takers.push_back(&worker);
+    }
+    if (!takers.empty()) return takers;
   }
-  if (!takers.empty()) return takers;
   for (const WorkerState& worker : snapshot.decode) takers.push_back(&worker);
   return takers;
 }

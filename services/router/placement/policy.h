@@ -79,7 +79,8 @@ bool MayBePaired(const WorkerState& decode, const WorkerState& prefill);
 // Would it turn `sequences` with such a prompt away: do they exceed its batch and its queue? Going
 // by its last report; a worker that states no limits is never full.
 bool Full(const WorkerState& worker, int32_t sequences, int32_t prompt_tokens);
-// Decode workers that are not full; when all are, all of them: theirs is the last word.
+// Decode workers that are neither full nor crowded; else those that are not full; when all are, all
+// of them: theirs is the last word.
 Workers DecodeTakers(const PlacementRequest& request, const PlacementSnapshot& snapshot);
 // Prefill workers that may be paired with `decode` and are not full.
 Workers PrefillTakers(const PlacementRequest& request, const WorkerState& decode,

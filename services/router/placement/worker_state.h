@@ -58,6 +58,12 @@ struct WorkerState {
   // Placed here by this router, too recently to be in the report.
   int32_t added_sequences = 0;
   int64_t added_tokens = 0;
+  int32_t added_blocks = 0;
+  // What runs or waits there: this router's, exactly, and others', by the last reports.
+  int32_t held_sequences = 0;
+  int32_t other_sequences = 0;
+  // The request could not begin there soon: only taken when nobody else is there.
+  bool crowded = false;
   // Leading blocks of this request's prompt that lie in its prefix cache.
   int32_t cached_blocks = 0;
   // The same, with the blocks of prompts that were placed here a moment ago; at least
@@ -78,6 +84,7 @@ struct WorkerState {
     return std::max(1, prompt_tokens - std::min(cached_tokens(), prompt_tokens - 1));
   }
   int32_t sequences() const { return load.engine.running + load.engine.waiting + added_sequences; }
+  int32_t taken_sequences() const { return held_sequences + other_sequences; }
   int64_t queued_tokens() const { return load.engine.waiting_tokens + added_tokens; }
 };
 

@@ -5,6 +5,7 @@
 #include <random>
 #include <thread>
 
+#include "absl/strings/ascii.h"
 #include "common/rpc/server.h"
 #include "common/telemetry/logging.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -15,6 +16,7 @@
 #include "services/router/intake/text_threads.h"
 #include "services/router/membership/attach_service.h"
 #include "services/router/placement/policy_table.h"
+#include "services/router/wiring/queue_options.h"
 
 namespace baton::router {
 namespace {
@@ -46,6 +48,11 @@ HttpServerOptions HttpOptionsOf(const config::RouterOptions& options) {
           .send_timeout = options.send_timeout};
 }
 
+std::string LowerCase(std::string text) {
+  absl::AsciiStrToLower(&text);
+  return text;
+}
+
 // Members are in the order of their dependence: each outlives those after it.
 class WiredRouter : public Router {
  public:
@@ -56,7 +63,9 @@ class WiredRouter : public Router {
         roster_({.seed = std::random_device()()}, clock),
         dispatcher_({.inflight_requests_max = options.inflight_requests_max,
                      .resume_timeout = options.resume_timeout,
-                     .decisions_kept = options.decisions_kept},
+                     .decisions_kept = options.decisions_kept,
+                     .queue = RequestQueueOptionsOf(options.queue),
+                     .batch_ahead_percent = options.queue.batch_ahead_percent},
                     *policies_, roster_, metrics_, GrpcDecodeLink::Open, clock),
         intake_({}, *model_, roster_, clock),
         api_({.json_depth_max = static_cast<size_t>(options.json_depth_max),
@@ -64,12 +73,14 @@ class WiredRouter : public Router {
              intake_, dispatcher_, clock),
         attach_(roster_, fmt::format("router-{:08x}", std::random_device()())),
         inference_({.stream_bytes_max = static_cast<size_t>(options.stream_buffer_bytes_max.count),
-                    .request_timeout = TimeoutOf(options)},
+                    .request_timeout = TimeoutOf(options),
+                    .tenant_metadata = LowerCase(options.queue.tenant_header)},
                    intake_, dispatcher_, roster_),
         admin_(options.admin, api_, *policies_, roster_, attach_),
         text_threads_(TextThreadsOf(options), kTextTasksWaitingMax),
-        routes_({.stream_keepalive = options.stream_keepalive}, api_, roster_, dispatcher_, admin_,
-                metrics_, [this](std::function<void()> task) {
+        routes_({.stream_keepalive = options.stream_keepalive,
+                 .tenant_header = LowerCase(options.queue.tenant_header)},
+                api_, roster_, dispatcher_, admin_, metrics_, [this](std::function<void()> task) {
                   return text_threads_.Spawn(std::move(task));
                 }) {}
   ~WiredRouter() override;
@@ -137,9 +148,9 @@ WiredRouter::~WiredRouter() {
 absl::StatusOr<std::unique_ptr<Router>> Router::Start(const config::RouterOptions& options,
                                                       std::unique_ptr<ServedModel> model,
                                                       const Clock& clock) {
-  PolicyOptions policy{.seed = std::random_device()()};
-  policy.cost.itl_target_ms = absl::ToDoubleMilliseconds(options.itl_target);
-  auto policies = PolicyTable::Make(options.placement, options.model_placement, policy);
+  RETURN_IF_ERROR(options.queue.Validate());
+  auto policies = PolicyTable::Make(options.placement, options.model_placement,
+                                    {.seed = std::random_device()()});
   if (!policies.ok()) return Annotate(policies.status(), "placement");
   for (const auto& [name, policy] : options.model_placement) {
     if (name == model->name()) continue;

@@ -65,10 +65,17 @@ v1::Registration RouterCluster::RegistrationOf(const std::string& id,
 }
 
 RouterCluster::Decode RouterCluster::AddDecode(const std::string& id, int32_t context_tokens_max) {
+  return AddDecode(id, [&](v1::Registration& registration) {
+    registration.set_context_tokens_max(context_tokens_max);
+  });
+}
+
+RouterCluster::Decode RouterCluster::AddDecode(
+    const std::string& id, const std::function<void(v1::Registration&)>& adjust) {
   Decode decode;
   decode.worker = std::make_unique<FakeDecodeWorker>();
   v1::Registration registration = RegistrationOf(id, decode.worker->address());
-  registration.set_context_tokens_max(context_tokens_max);
+  adjust(registration);
   decode.attachment = std::make_unique<FakeAttachment>(grpc(), std::move(registration));
   CHECK(decode.attachment->WaitForWelcome(), "no welcome for {}", id);
   CHECK(decode.worker->WaitFor([](const auto& seen) { return seen.streams == 1; }),

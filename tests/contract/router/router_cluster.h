@@ -31,6 +31,7 @@ class RouterCluster {
     std::unique_ptr<FakeAttachment> attachment;
   };
   Decode AddDecode(const std::string& id = "decode-0", int32_t context_tokens_max = 512);
+  Decode AddDecode(const std::string& id, const std::function<void(v1::Registration&)>& adjust);
   v1::Registration RegistrationOf(const std::string& id, const std::string& address) const;
   // Polls /health/ready until it says `status`.
   bool WaitReady(int status = 200);
