@@ -22,6 +22,7 @@ struct RouterOptions {
   Address grpc{"127.0.0.1", 9000};  // clients' gRPC and the workers' registration
   std::string placement = "cost";   // a policy's name
   std::map<std::string, std::string> model_placement;  // model: its own policy
+  absl::Duration itl_target;  // placement: a pause between tokens that harms nobody; 0: any does
   AdminAccess admin = AdminAccess::kLoopback;
   QueueOptions queue;
 

@@ -64,6 +64,11 @@ void RouterOptions::AddTo(OptionSet& set) {
           {.help = "policy that picks workers: cost, lowest-latency, kv-aware, "
                    "fewest-computed-tokens, least-queued, least-kv, power-of-two, round-robin, "
                    "random, session-affinity, always-local or always-remote"});
+  set.Add("itl_target", &itl_target,
+          {.min = 0,
+           .max = 60,
+           .zero = "none",
+           .help = "placement by cost: only slower tokens than this harm the running requests"});
   set.Add("model_placement", &model_placement,
           {.zero = "none", .help = "models with a policy of their own, such as qwen=kv-aware"});
   set.Add("admin", &admin,

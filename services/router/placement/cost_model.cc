@@ -41,6 +41,17 @@ double CostModel::StepNowMs(const WorkerState& worker) const {
   return StepMs(fit, load.running) + NotNegative(fit.per_context_token_ms) * context;
 }
 
+// A block is worth its computation, as often as blocks here have been found again so far.
+double CostModel::EvictionMs(const WorkerState& worker, int32_t blocks_needed) const {
+  const engine::LoadReport& load = worker.load.engine;
+  const int32_t evicted = std::clamp(blocks_needed - load.blocks_free, 0, load.blocks_cached);
+  const double prompts = static_cast<double>(load.cached_tokens + load.prompt_tokens);
+  if (evicted == 0 || prompts <= 0) return 0;
+  const double found_again = static_cast<double>(load.cached_tokens) / prompts;
+  return found_again * evicted * worker.profile.block_tokens *
+         NotNegative(FitOf(worker).per_prefill_token_ms);
+}
+
 double CostModel::MarginalMs(const WorkerState& worker, double tokens) const {
   const engine::StepFit& fit = FitOf(worker);
   const double measured =
@@ -75,7 +86,10 @@ void CostModel::AddDecodeSide(const WorkerState& decode, int32_t prompt_tokens, 
   const int32_t more = std::max(0, beside - decode.load.engine.running);
   estimate.decode_ms = options_.decode_tokens * (StepNowMs(decode) + marginal * more);
   // Everybody's step gets longer by this request's share of it.
-  estimate.harm_ms += options_.harm_weight * options_.decode_tokens * choices * marginal *
+  const double step = StepNowMs(decode);
+  const double longer = NotNegative(step + marginal * choices - options_.itl_target_ms) -
+                        NotNegative(step - options_.itl_target_ms);
+  estimate.harm_ms += options_.harm_weight * options_.decode_tokens * longer *
                       std::min(decode.sequences(), batch_max);
 
   const int32_t too_many = decode.sequences() + choices - batch_max;
@@ -85,7 +99,8 @@ void CostModel::AddDecodeSide(const WorkerState& decode, int32_t prompt_tokens, 
   const int32_t missing =
       load.blocks_total > 0 ? needed - load.blocks_free - load.blocks_cached : 0;
   estimate.crowding_ms = options_.crowding_sequence_ms * std::max(0, too_many) +
-                         options_.crowding_block_ms * std::max(0, missing);
+                         options_.crowding_block_ms * std::max(0, missing) +
+                         EvictionMs(decode, needed);
   Sum(estimate);
 }
 

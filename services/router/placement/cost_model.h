@@ -13,8 +13,10 @@ struct Estimate {
   double transfer_ms = 0;  // of prefill_ms: KV still under way after the last layer was computed
   double decode_ms = 0;    // its first tokens at the pace of the decode worker's batch
   double harm_ms = 0;      // by how much it delays others, summed over them
-  double crowding_ms = 0;  // penalty: no slot or no blocks for it right now
-  double ttft_ms = 0;      // queue + prefill
+  // No slot or no blocks for it right now (a penalty); and what others will have to compute again
+  // because their blocks in the prefix cache make room for it.
+  double crowding_ms = 0;
+  double ttft_ms = 0;  // queue + prefill
   double total_ms = 0;
 };
 
@@ -32,6 +34,9 @@ struct CostOptions {
   // count at least this many.
   double harmed_sequences_min = 1.0;
   double harm_weight = 1.0;
+  // Tokens that come closer together than this are soon enough: only what is beyond it harms the
+  // sequences that decode already. 0: any delay does.
+  double itl_target_ms = 0;
   // Per sequence beyond the batch, and per block that is missing.
   double crowding_sequence_ms = 200.0;
   double crowding_block_ms = 20.0;
@@ -90,6 +95,8 @@ class CostModel {
   double StepMs(const engine::StepFit& fit, int32_t decodes) const;
   // A step of its batch as it is, by its last report.
   double StepNowMs(const WorkerState& worker) const;
+  // What the blocks that it would push out of the prefix cache are worth, in milliseconds.
+  double EvictionMs(const WorkerState& worker, int32_t blocks_needed) const;
   // By how much a sequence of so many tokens makes a step of it longer.
   double MarginalMs(const WorkerState& worker, double tokens) const;
   double ComputeMs(const WorkerState& worker, const engine::StepFit& fit, int64_t tokens) const;

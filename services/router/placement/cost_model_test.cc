@@ -155,6 +155,30 @@ TEST_F(CostModelTest, AnUnmeasuredWorkerIsTakenForItsBestMeasuredEqual) {
   EXPECT_DOUBLE_EQ(model.Local(young, 100, 1).total_ms, model_.Local(young, 100, 1).total_ms);
 }
 
+TEST_F(CostModelTest, EvictingWhatOthersWouldFindHasItsPrice) {
+  WorkerState worker = Worker();
+  worker.load.engine.blocks_free = 3;  // of the 8 it needs
+  worker.load.engine.blocks_cached = 100;
+  worker.load.engine.cached_tokens = 300;
+  worker.load.engine.prompt_tokens = 900;
+  EXPECT_DOUBLE_EQ(model_.Local(worker, 100, 1).crowding_ms, 0.25 * 5 * 16 * 0.1);
+  worker.load.engine.cached_tokens = 0;
+  EXPECT_DOUBLE_EQ(model_.Local(worker, 100, 1).crowding_ms, 0) << "nobody ever finds any";
+  worker.load.engine.blocks_free = 8;
+  worker.load.engine.cached_tokens = 300;
+  EXPECT_DOUBLE_EQ(model_.Local(worker, 100, 1).crowding_ms, 0);
+}
+
+TEST_F(CostModelTest, OnlyWhatIsBeyondTheItlTargetHarms) {
+  CostOptions options = Options();
+  WorkerState busy = Worker();
+  busy.load.engine.running = 4;  // steps of 14 ms, of 15 with this one
+  options.itl_target_ms = 14.25;
+  EXPECT_DOUBLE_EQ(CostModel(options).Remote(busy, Worker(), 100, 1).harm_ms, 10 * 0.75 * 4);
+  options.itl_target_ms = 50;
+  EXPECT_DOUBLE_EQ(CostModel(options).Remote(busy, Worker(), 100, 1).harm_ms, 0);
+}
+
 TEST_F(CostModelTest, WhatWasLearnedOfAWorkerScalesItsShareOfTheFirstToken) {
   WorkerState worker = Worker();
   worker.load.engine.waiting_tokens = 100;

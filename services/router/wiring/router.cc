@@ -149,8 +149,9 @@ absl::StatusOr<std::unique_ptr<Router>> Router::Start(const config::RouterOption
                                                       std::unique_ptr<ServedModel> model,
                                                       const Clock& clock) {
   RETURN_IF_ERROR(options.queue.Validate());
-  auto policies = PolicyTable::Make(options.placement, options.model_placement,
-                                    {.seed = std::random_device()()});
+  PolicyOptions policy{.seed = std::random_device()()};
+  policy.cost.itl_target_ms = absl::ToDoubleMilliseconds(options.itl_target);
+  auto policies = PolicyTable::Make(options.placement, options.model_placement, policy);
   if (!policies.ok()) return Annotate(policies.status(), "placement");
   for (const auto& [name, policy] : options.model_placement) {
     if (name == model->name()) continue;
