@@ -37,13 +37,13 @@ run() {  # NAME drain|stay
     --set decode.kv_memory=1GiB --set decode.batch_sequences_max=$((4 * running)) \
     --set decode.step_tokens_max=$((4 * running + 512)) ${UP_FLAGS:-} >"$work/up" 2>&1 &
   up=$!
-  until grep -q "Baton is ready" "$work/up"; do
+  local grpc='' http=''
+  until [[ -n $grpc && -n $http ]]; do
     kill -0 "$up" 2>/dev/null || { cat "$work/up" >&2; exit 1; }
     sleep 0.2
+    grpc=$(sed -n 's/^ *gRPC  *//p' "$work/up")
+    http=$(sed -n 's|^ *OpenAI API  *http://\(.*\)/v1$|\1|p' "$work/up")
   done
-  local grpc http
-  grpc=$(sed -n 's/^ *gRPC  *//p' "$work/up")
-  http=$(sed -n 's|^ *OpenAI API  *http://\(.*\)/v1$|\1|p' "$work/up")
   "$build/baton" bench --grpc "$grpc" --http "$http" --concurrency $((2 * running)) --requests $((2 * running)) \
     --prompt-tokens 400 --output-tokens 1200 --json "$work/$1.json" >/dev/null &
   local load=$!
