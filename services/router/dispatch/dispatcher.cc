@@ -4,13 +4,10 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
-#include "common/base/check.h"
-#include "common/kv/block_hash.h"
 #include "common/rpc/convert.h"
 #include "common/telemetry/logging.h"
 #include "services/router/dispatch/continuation.h"
 #include "services/router/intake/field_error.h"
-#include "services/router/placement/session_key.h"
 
 namespace baton::router {
 namespace {
@@ -18,41 +15,8 @@ namespace {
 // A worker that hands over wrong bytes is out at once.
 constexpr int kWrongBytesWeight = 3;
 
-// Why a request is prefilled where it is decoded, whatever the policy: in the words of reason::k….
-constexpr std::string_view kPromptLogprobs = "prompt_logprobs";
-constexpr std::string_view kNothingToGenerate = "nothing_to_generate";
-
 // Longer than the time from one look at a draining worker to the next.
 constexpr absl::Duration kMigrationHold = absl::Milliseconds(100);
-
-// Leaves those that can go on with tokens of such a worker: others would say something else.
-void KeepEquals(std::string_view fingerprint, std::vector<WorkerState>& workers) {
-  if (fingerprint.empty()) return;
-  std::erase_if(workers, [&](const WorkerState& worker) {
-    return worker.profile.fingerprint != fingerprint;
-  });
-}
-
-// Marks those that it could not begin on soon; are there others?
-bool MarkCrowded(const std::vector<SequenceSpec>& sequences, int batch_ahead_percent,
-                 std::vector<WorkerState>& workers) {
-  const auto num_sequences = static_cast<int32_t>(sequences.size());
-  const auto prompt_tokens = static_cast<int64_t>(sequences.front().prompt.size());
-  bool any = false;
-  for (WorkerState& worker : workers) {
-    const Demand demand{.sequences = num_sequences,
-                        .tokens_missing = prompt_tokens - worker.held_tokens()};
-    worker.crowded = !HasRoom(worker, demand, batch_ahead_percent);
-    any = any || !worker.crowded;
-  }
-  return any;
-}
-
-// Empty: the policy is free to choose.
-std::string_view WhyLocal(const SamplingParams& sampling) {
-  if (sampling.prompt_logprobs) return kPromptLogprobs;
-  return sampling.max_tokens == 0 ? kNothingToGenerate : "";
-}
 
 }  // namespace
 
@@ -62,17 +26,13 @@ Dispatcher::Dispatcher(const Options& options, PolicyTable& policies, Roster& ro
       policies_(policies),
       roster_(roster),
       metrics_(metrics),
-      open_link_(std::move(open_link)),
       clock_(clock),
+      placer_(options.batch_ahead_percent, policies, roster, metrics, clock),
       decisions_(static_cast<size_t>(options.decisions_kept)),
       requests_(static_cast<size_t>(options.decisions_kept)),
-      waiting_(options.queue, metrics.registry(), clock) {
+      waiting_(options.queue, metrics.registry(), clock),
+      links_(std::move(open_link), *this, options.reconnect_pause, clock) {
   roster_.set_listener(this);
-}
-
-Dispatcher::~Dispatcher() {
-  absl::MutexLock lock(&mutex_);
-  CHECK(links_alive_ == 0, "{} links outlive the dispatcher", links_alive_);
 }
 
 absl::Status Dispatcher::CheckRoom(std::string_view tenant, int32_t priority) const {
@@ -112,11 +72,10 @@ std::shared_ptr<Flight> Dispatcher::Start(AcceptedRequest request,
 
 void Dispatcher::Admit(const std::shared_ptr<Flight>& flight) {
   const AcceptedRequest& request = flight->request();
-  const bool hopeless = !waiting_.empty() && roster_.PlacesFor(request.model->name(), request.n,
-                                                               options_.batch_ahead_percent) ==
-                                                 Roster::Places::kNoWorker;
+  const bool hopeless =
+      !waiting_.empty() && placer_.PlacesFor(request) == Roster::Places::kNoWorker;
   const bool at_once = hopeless || (waiting_.empty() && !Holding());
-  if (at_once && Place(flight, absl::OkStatus(), Where::kRoom)) return;
+  if (at_once && Place(flight, absl::OkStatus(), Placer::Where::kRoom)) return;
   flight->NoteWaiting();
   std::optional<TurnedAway> displaced;
   const absl::Status status = waiting_.Enter(request, displaced);
@@ -150,9 +109,8 @@ bool Dispatcher::BeginNext() {
     return true;
   }
   const AcceptedRequest& request = flight->request();
-  return roster_.PlacesFor(request.model->name(), request.n, options_.batch_ahead_percent) ==
-             Roster::Places::kSome &&
-         Place(flight, absl::OkStatus(), Where::kRoom);
+  return placer_.PlacesFor(request) == Roster::Places::kSome &&
+         Place(flight, absl::OkStatus(), Placer::Where::kRoom);
 }
 
 void Dispatcher::Freed(const WorkerId& worker, int32_t sequences) {
@@ -166,7 +124,8 @@ void Dispatcher::Served(const RequestId& request, int64_t tokens) {
 
 // ---- placing -----------------------------------------------------------------------------------
 
-bool Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why, Where where) {
+bool Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why,
+                       Placer::Where where) {
   while (!flight->over()) {
     if (flight->losses() >= options_.attempts_max) {
       return flight->Fail(WithRetryAfter(why, options_.retry_after)), true;
@@ -175,17 +134,16 @@ bool Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why, 
       return FailOrStrand(flight, WithRetryAfter(why, options_.retry_after)), true;
     }
     const std::vector<SequenceSpec> sequences = flight->Sequences();
-    std::vector<kv::BlockHash> prompt;
-    absl::StatusOr<Decision> decision = Decide(*flight, sequences, why, where, &prompt);
-    if (!decision.ok()) return FailOrStrand(flight, decision.status()), true;
-    if (decision->decode.value().empty()) return false;
-    if (!Reserve(flight->request(), sequences, *decision, where)) continue;
-    if (!flight->PlaceOn(*decision)) break;
-    roster_.Expect(decision->prefill.empty() ? decision->decode : decision->prefill.front(),
-                   prompt);
-    const WorkerId worker = decision->decode;
-    const std::vector<WorkerId> prefill = decision->prefill;
-    decisions_.Add(*std::move(decision));  // before anybody can have its first token
+    auto found = placer_.Find(*flight, sequences, why, where);
+    if (!found.ok()) return FailOrStrand(flight, found.status()), true;
+    if (!*found) return false;
+    Decision& decision = (*found)->decision;
+    waiting_.Begin(flight->request(), (*found)->tokens_to_compute);
+    if (!flight->PlaceOn(decision)) break;
+    const WorkerId worker = decision.decode;
+    const std::vector<WorkerId> prefill = decision.prefill;
+    roster_.Expect(prefill.empty() ? worker : prefill.front(), (*found)->prompt);
+    decisions_.Add(std::move(decision));  // before anybody can have its first token
     const absl::Status sent = Submit(sequences, worker, prefill);
     if (sent.ok()) {
       // It may have been cancelled between PlaceOn and Submit, ahead of its own submission.
@@ -193,8 +151,8 @@ bool Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why, 
       return true;
     }
     why = flight->OnWorkerLost(worker, sent);
-    if (why.ok()) return true;  // over, or placed by whoever noticed first
-    where = Where::kAnywhere;   // it had its turn
+    if (why.ok()) return true;         // over, or placed by whoever noticed first
+    where = Placer::Where::kAnywhere;  // it had its turn
     metrics_.Resubmitted();
   }
   waiting_.Leave(flight->request().id);  // it may have begun after it had landed
@@ -226,61 +184,9 @@ void Dispatcher::RetryStranded() {
   }
 }
 
-absl::StatusOr<Decision> Dispatcher::Decide(const Flight& flight,
-                                            const std::vector<SequenceSpec>& sequences,
-                                            const absl::Status& why, Where where,
-                                            std::vector<kv::BlockHash>* prompt) {
-  const AcceptedRequest& request = flight.request();
-  const std::vector<int32_t>& tokens = sequences.front().prompt;
-  const auto facts = roster_.Facts(request.model->name());
-  const std::string_view why_local = WhyLocal(sequences.front().sampling);
-  // Filled again and again: from one request to the next most of it stays as it is.
-  static thread_local PlacementSnapshot snapshot;
-  snapshot.decode.resize(facts ? snapshot.decode.size() : 0);
-  if (facts) {
-    *prompt = kv::HashBlocks(tokens, facts->block_tokens, facts->hash_salt);
-    // A prompt that is scored finds nothing in a cache: its logits are wanted, too.
-    std::span<const kv::BlockHash> findable;
-    if (!sequences.front().sampling.prompt_logprobs) findable = *prompt;
-    roster_.SnapshotFor(request.model->name(), findable, flight.failed_workers(), snapshot);
-    KeepEquals(flight.fingerprint(), snapshot.decode);
-  }
-  if (snapshot.decode.empty()) {
-    const absl::Status status =
-        !why.ok() ? why
-                  : Unavailable("no decode worker can take a request for \"{}\" now; try again",
-                                request.model->name());
-    return WithRetryAfter(status, options_.retry_after);
-  }
-  if (!MarkCrowded(sequences, options_.batch_ahead_percent, snapshot.decode) &&
-      where == Where::kRoom) {
-    return Decision();
-  }
-  if (!why_local.empty()) snapshot.prefill.clear();
-  const PlacementRequest wanted{.id = request.id,
-                                .prompt_tokens = static_cast<int32_t>(tokens.size()),
-                                .max_tokens = *sequences.front().sampling.max_tokens,
-                                .choices = static_cast<int32_t>(sequences.size()),
-                                .priority = request.priority,
-                                .session = SessionKeyOf(request.user, *prompt, tokens)};
-  Decision decision = policies_.Decide(request.model->name(), wanted, snapshot);
-  for (const WorkerState& worker : snapshot.decode) {
-    if (worker.profile.id == decision.decode) decision.fingerprint = worker.profile.fingerprint;
-  }
-  if (!why_local.empty()) decision.reason = why_local;
-  const WorkerId source = flight.kv_source();
-  if (why_local.empty() && !source.value().empty() && source != decision.decode) {
-    decision.prefill.insert(decision.prefill.begin(), source);
-    decision.reason = reason::kMigrated;
-  }
-  decision.at = clock_.Wall();
-  metrics_.Placed(decision.reason);
-  return decision;
-}
-
 absl::Status Dispatcher::Submit(const std::vector<SequenceSpec>& sequences, const WorkerId& decode,
                                 const std::vector<WorkerId>& prefill_workers) {
-  const std::shared_ptr<DecodeLink> link = LinkTo(decode);
+  const std::shared_ptr<DecodeLink> link = links_.To(decode);
   if (link == nullptr) return Unavailable("no link to {}", decode.value());
   v1::DecodeCommand command;
   for (const SequenceSpec& spec : sequences) {
@@ -298,30 +204,6 @@ absl::Status Dispatcher::Submit(const std::vector<SequenceSpec>& sequences, cons
   }
   if (link->Send(std::move(command))) return absl::OkStatus();
   return Unavailable("the link to {} is broken", decode.value());
-}
-
-bool Dispatcher::Reserve(const AcceptedRequest& request, const std::vector<SequenceSpec>& sequences,
-                         const Decision& decision, Where where) {
-  const auto prompt = static_cast<int64_t>(sequences.front().prompt.size());
-  int64_t cached_decode = 0;
-  int64_t cached_prefill = 0;
-  for (const Candidate& candidate : decision.candidates) {
-    if (candidate.decode != decision.decode) continue;
-    cached_decode = candidate.cached_tokens_decode;
-    if (!decision.prefill.empty() && candidate.prefill == decision.prefill.front()) {
-      cached_prefill = candidate.cached_tokens_prefill;
-    }
-  }
-  const bool local = decision.prefill.empty();
-  const Demand demand{.sequences = static_cast<int32_t>(sequences.size()),
-                      .tokens = local ? prompt - cached_decode : 0,
-                      .tokens_missing = prompt - cached_decode};
-  std::optional<int32_t> ahead;
-  if (where == Where::kRoom) ahead = options_.batch_ahead_percent;
-  if (!roster_.TryPlace(decision.decode, demand, ahead)) return false;
-  if (!local) roster_.AddPlaced(decision.prefill.front(), {.tokens = prompt - cached_prefill});
-  waiting_.Begin(request, prompt - (local ? cached_decode : cached_prefill));
-  return true;
 }
 
 // ---- news from workers -------------------------------------------------------------------------
@@ -388,18 +270,10 @@ void Dispatcher::OnBroken(DecodeLink& link, const absl::Status& why) {
   telemetry::LogInfo("dispatch", "link ended",
                      {{"worker", link.worker().value()}, {"why", MessageOf(why)}});
   roster_.SetReachable(link.worker(), false);
-  {
-    absl::MutexLock lock(&mutex_);
-    auto found = links_.find(link.worker());
-    if (found != links_.end() && found->second.get() == &link) {
-      links_.erase(found);
-      broken_at_[link.worker()] = clock_.Monotonic();
-    }
-  }
+  links_.Forget(link);
   if (!roster_.IsDraining(link.worker())) NoteFailure(link.worker(), 1, MessageOf(why));
   MoveFlightsFrom(link.worker(), why);
-  absl::MutexLock lock(&mutex_);
-  --links_alive_;
+  links_.Ended();
 }
 
 void Dispatcher::MoveFlightsFrom(const WorkerId& worker, const absl::Status& why) {
@@ -413,7 +287,7 @@ void Dispatcher::MoveFlightsFrom(const WorkerId& worker, const absl::Status& why
 
 void Dispatcher::OnJoined(const WorkerProfile& profile) {
   if (profile.role != WorkerRole::kDecode) return;
-  OpenLink(profile.id, profile.grpc_address);
+  links_.Open(profile.id, profile.grpc_address);
 }
 
 // The link of a worker that has left stays while requests run on it: it may only have lost its way
@@ -440,55 +314,24 @@ void Dispatcher::MigrateFrom(const WorkerId& worker) {
     if (flight->worker() == worker) there.push_back(std::move(flight));
   }
   for (const std::shared_ptr<Flight>& flight : there) {
-    const Room room = RoomFor(*flight);
-    if (room == Room::kLater) {
+    const Placer::Room room = placer_.RoomFor(*flight);
+    if (room == Placer::Room::kLater) {
       hold_until_ns_ = absl::ToInt64Nanoseconds(clock_.Monotonic() + kMigrationHold);
     }
     if (moving >= options_.migrations_max) return;
-    if (room != Room::kNow || !flight->LeaveWorker(worker, "its worker is leaving")) continue;
+    if (room != Placer::Room::kNow || !flight->LeaveWorker(worker, "its worker is leaving"))
+      continue;
     metrics_.Migrated();
     ++moving;
     Place(flight, absl::OkStatus());
   }
 }
 
-// By the last reports. What cannot begin at once elsewhere is better off where it is.
-Dispatcher::Room Dispatcher::RoomFor(const Flight& flight) const {
-  const Flight::Footprint needed = flight.footprint();
-  static thread_local PlacementSnapshot snapshot;
-  roster_.SnapshotFor(flight.request().model->name(), {}, {}, snapshot);
-  KeepEquals(flight.fingerprint(), snapshot.decode);
-  if (snapshot.decode.empty()) return Room::kNowhere;
-  const auto has_room = [&](const WorkerState& to) {
-    const engine::LoadReport& load = to.load.engine;
-    const int64_t tokens = int64_t{load.blocks_free + load.blocks_cached} * to.profile.block_tokens;
-    const int32_t batch_max = to.profile.batch_sequences_max;  // 0: it stated none
-    return (batch_max == 0 || to.taken_sequences() + needed.sequences <= batch_max) &&
-           (load.blocks_total == 0 || needed.tokens < tokens);
-  };
-  return std::any_of(snapshot.decode.begin(), snapshot.decode.end(), has_room) ? Room::kNow
-                                                                               : Room::kLater;
-}
-
 // ---- links -------------------------------------------------------------------------------------
-
-void Dispatcher::OpenLink(const WorkerId& worker, const std::string& address) {
-  absl::MutexLock lock(&mutex_);
-  if (closing_ || links_.contains(worker)) return;
-  broken_at_.erase(worker);
-  ++links_alive_;
-  links_[worker] = open_link_(worker, address, *this);
-}
-
-std::shared_ptr<DecodeLink> Dispatcher::LinkTo(const WorkerId& worker) const {
-  absl::MutexLock lock(&mutex_);
-  auto found = links_.find(worker);
-  return found == links_.end() ? nullptr : found->second;
-}
 
 void Dispatcher::CancelOnWorker(const WorkerId& worker, const RequestId& request,
                                 std::optional<int32_t> choice) {
-  const std::shared_ptr<DecodeLink> link = LinkTo(worker);
+  const std::shared_ptr<DecodeLink> link = links_.To(worker);
   if (link == nullptr) return;
   v1::DecodeCommand command;
   command.mutable_cancel()->set_request_id(request.value());
@@ -497,12 +340,7 @@ void Dispatcher::CancelOnWorker(const WorkerId& worker, const RequestId& request
 }
 
 void Dispatcher::TendLinks() {
-  std::vector<std::shared_ptr<DecodeLink>> links;
-  {
-    absl::MutexLock lock(&mutex_);
-    for (const auto& [worker, link] : links_) links.push_back(link);
-  }
-  for (const auto& link : links) {
+  for (const auto& link : links_.All()) {
     const WorkerId& worker = link->worker();
     roster_.SetReachable(worker, link->connected());
     const bool draining = roster_.IsDraining(worker);
@@ -510,7 +348,10 @@ void Dispatcher::TendLinks() {
     // A draining worker stays for as long as it hears from somebody that it is needed: by this.
     if ((draining || roster_.AddressOf(worker).empty()) && !IsNeeded(worker)) link->Close();
   }
-  Reconnect();
+  for (const WorkerId& worker : links_.TakeDue()) {
+    const std::string address = roster_.AddressOf(worker);
+    if (!address.empty() && !roster_.IsDraining(worker)) links_.Open(worker, address);
+  }
 }
 
 bool Dispatcher::IsNeeded(const WorkerId& worker) const {
@@ -518,21 +359,6 @@ bool Dispatcher::IsNeeded(const WorkerId& worker) const {
   return std::any_of(flights.begin(), flights.end(), [&](const auto& flight) {
     return flight->worker() == worker || flight->kv_source() == worker;
   });
-}
-
-void Dispatcher::Reconnect() {
-  std::vector<WorkerId> due;
-  {
-    absl::MutexLock lock(&mutex_);
-    for (const auto& [worker, at] : broken_at_) {
-      if (clock_.Monotonic() - at >= options_.reconnect_pause) due.push_back(worker);
-    }
-    for (const WorkerId& worker : due) broken_at_.erase(worker);
-  }
-  for (const WorkerId& worker : due) {
-    const std::string address = roster_.AddressOf(worker);
-    if (!address.empty() && !roster_.IsDraining(worker)) OpenLink(worker, address);
-  }
 }
 
 // ---- upkeep ------------------------------------------------------------------------------------
@@ -545,6 +371,10 @@ void Dispatcher::Tick() {
   BeginWaiting();
   waiting_.Publish();
   roster_.Tidy();
+  PublishWorkers();
+}
+
+void Dispatcher::PublishWorkers() {
   int counts[2][2] = {};
   size_t blocks = 0;
   int waiting = 0;
@@ -628,21 +458,14 @@ std::vector<std::shared_ptr<Flight>> Dispatcher::Flights() const {
 }
 
 void Dispatcher::Shutdown() {
-  std::vector<std::shared_ptr<DecodeLink>> links;
   {
     absl::MutexLock lock(&mutex_);
     closing_ = true;
-    broken_at_.clear();
-    for (const auto& [worker, link] : links_) links.push_back(link);
   }
   for (const auto& flight : Flights()) {
     flight->Fail(Unavailable("the router is shutting down; try again"));
   }
-  for (const auto& link : links) link->Close();
-  absl::MutexLock lock(&mutex_);
-  const auto all_gone = [this]()
-                            ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return links_alive_ == 0; };
-  mutex_.Await(absl::Condition(&all_gone));
+  links_.Shutdown();
 }
 
 }  // namespace baton::router

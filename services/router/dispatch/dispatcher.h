@@ -1,7 +1,6 @@
 #pragma once
 
 #include <atomic>
-#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -10,8 +9,9 @@
 #include "absl/container/btree_map.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/clock.h"
-#include "services/router/dispatch/decode_link.h"
+#include "services/router/dispatch/decode_links.h"
 #include "services/router/dispatch/flight.h"
+#include "services/router/dispatch/placer.h"
 #include "services/router/dispatch/request_log.h"
 #include "services/router/dispatch/stranded.h"
 #include "services/router/membership/roster.h"
@@ -48,8 +48,6 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   // Registers itself as the roster's listener. Everything borrowed outlives this.
   Dispatcher(const Options& options, PolicyTable& policies, Roster& roster, RouterMetrics& metrics,
              DecodeLinkOpener open_link, const Clock& clock);
-  // After Shutdown().
-  ~Dispatcher() override;
 
   // RESOURCE_EXHAUSTED, with RetryAfterOf, beyond the limit of requests in flight; UNAVAILABLE
   // after Drain(); as WaitingRoom::Check() when somebody waits.
@@ -73,7 +71,8 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   const PolicyTable& policies() const { return policies_; }
   const WaitingRoom& waiting_room() const { return waiting_; }
 
-  // Fails what is still in flight, closes every link and waits for the last callback.
+  // Fails what is still in flight, closes every link and waits for the last callback. Before this
+  // is destroyed.
   void Shutdown();
 
   void OnJoined(const WorkerProfile& profile) override;
@@ -92,9 +91,6 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   void Settled() override { BeginWaiting(); }
 
  private:
-  // Where a request may run: one that is new only where it can begin soon, one that has run before
-  // is not kept waiting.
-  enum class Where : uint8_t { kRoom, kAnywhere };
   // A new request: begins, waits or is turned away.
   void Admit(const std::shared_ptr<Flight>& flight);
   void FailTurnedAway(const TurnedAway& one);
@@ -107,16 +103,9 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   // Until it runs somewhere or has failed. `why`: what went wrong before, if anything. False: there
   // is no Where::kRoom, and nothing has changed.
   bool Place(const std::shared_ptr<Flight>& flight, absl::Status why,
-             Where where = Where::kAnywhere);
-  // `prompt`: set to the hashes of its blocks. No decode worker in it: there is no Where::kRoom.
-  absl::StatusOr<Decision> Decide(const Flight& flight, const std::vector<SequenceSpec>& sequences,
-                                  const absl::Status& why, Where where,
-                                  std::vector<kv::BlockHash>* prompt);
+             Placer::Where where = Placer::Where::kAnywhere);
   absl::Status Submit(const std::vector<SequenceSpec>& sequences, const WorkerId& decode,
                       const std::vector<WorkerId>& prefill_workers);
-  // Its places, and its work in the eyes of the next decisions. False: no Where::kRoom any more.
-  bool Reserve(const AcceptedRequest& request, const std::vector<SequenceSpec>& sequences,
-               const Decision& decision, Where where);
   // Nobody can take it now: turned away, or, when it was running already, kept for a while.
   void FailOrStrand(const std::shared_ptr<Flight>& flight, absl::Status why);
   void RetryStranded();
@@ -128,27 +117,22 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   void NoteOutcome(const WorkerId& decode, const v1::SequenceDelta& delta);
   void NoteFailure(const WorkerId& worker, int weight, const std::string& why);
   void NoteSuccess(const WorkerId& worker);
-  // Can somebody else take it now, and begin soon? Later: its equals are busy.
-  enum class Room : uint8_t { kNowhere, kLater, kNow };
-  Room RoomFor(const Flight& flight) const;
   // While something has to leave a draining worker and finds no room, nothing new begins.
   bool Holding() const { return clock_.Monotonic() < absl::Nanoseconds(hold_until_ns_.load()); }
-  void OpenLink(const WorkerId& worker, const std::string& address);
-  std::shared_ptr<DecodeLink> LinkTo(const WorkerId& worker) const;
   std::shared_ptr<Flight> FlightOf(const std::string& request) const;
   std::vector<std::shared_ptr<Flight>> Flights() const;
   void TendLinks();
   // Something runs there, or its KV is still to be fetched from there.
   bool IsNeeded(const WorkerId& worker) const;
-  void Reconnect();
+  void PublishWorkers();
   void EndOverdue();
 
   const Options options_;
   PolicyTable& policies_;
   Roster& roster_;
   RouterMetrics& metrics_;
-  const DecodeLinkOpener open_link_;
   const Clock& clock_;
+  Placer placer_;
   DecisionLog decisions_;
   RequestLog requests_;
   Stranded stranded_;
@@ -162,10 +146,8 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   mutable absl::Mutex mutex_;
   // Ordered: what becomes of many at once does not depend on how they were hashed.
   absl::btree_map<std::string, std::shared_ptr<Flight>> flights_ ABSL_GUARDED_BY(mutex_);
-  std::map<WorkerId, std::shared_ptr<DecodeLink>> links_ ABSL_GUARDED_BY(mutex_);
-  std::map<WorkerId, absl::Duration> broken_at_ ABSL_GUARDED_BY(mutex_);
-  int links_alive_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  DecodeLinks links_;
 };
 
 }  // namespace baton::router

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "common/kv/block_hash.h"
+#include "services/router/dispatch/flight.h"
+#include "services/router/membership/roster.h"
+#include "services/router/placement/policy_table.h"
+#include "services/router/telemetry/router_metrics.h"
+
+namespace baton::router {
+
+// Finds where a flight runs: asks the policy about those that may take it, and takes its places
+// there. Thread-safe.
+class Placer {
+ public:
+  // Where a request may run: one that is new only where it can begin soon, one that has run before
+  // is not kept waiting.
+  enum class Where : uint8_t { kRoom, kAnywhere };
+
+  // Everything borrowed outlives this. `batch_ahead_percent`: sequences a decode worker is given
+  // beyond its batch, in percent of it.
+  Placer(int batch_ahead_percent, PolicyTable& policies, Roster& roster, RouterMetrics& metrics,
+         const Clock& clock)
+      : batch_ahead_percent_(batch_ahead_percent),
+        policies_(policies),
+        roster_(roster),
+        metrics_(metrics),
+        clock_(clock) {}
+
+  struct Found {
+    Decision decision;
+    std::vector<kv::BlockHash> prompt;  // the hashes of its blocks
+    int64_t tokens_to_compute = 0;      // of the prompt, where it is computed
+  };
+  // UNAVAILABLE, or `why` when something went wrong before, when nobody can take it at all; nothing
+  // when there is no Where::kRoom. What is found is reserved: its places, and its work in the eyes
+  // of the next decisions.
+  absl::StatusOr<std::optional<Found>> Find(const Flight& flight,
+                                            const std::vector<SequenceSpec>& sequences,
+                                            const absl::Status& why, Where where);
+
+  // Could a new request of this model and so many sequences begin soon?
+  Roster::Places PlacesFor(const AcceptedRequest& request) const {
+    return roster_.PlacesFor(request.model->name(), request.n, batch_ahead_percent_);
+  }
+  // By the last reports: can a worker that is not leaving take what is left of it now, and begin at
+  // once? kLater: its equals are busy.
+  enum class Room : uint8_t { kNowhere, kLater, kNow };
+  Room RoomFor(const Flight& flight) const;
+
+ private:
+  Decision Decide(const Flight& flight, const std::vector<SequenceSpec>& sequences,
+                  std::span<const kv::BlockHash> prompt, PlacementSnapshot& snapshot);
+  bool Reserve(const std::vector<SequenceSpec>& sequences, Where where, Found& found);
+
+  const int batch_ahead_percent_;
+  PolicyTable& policies_;
+  Roster& roster_;
+  RouterMetrics& metrics_;
+  const Clock& clock_;
+};
+
+}  // namespace baton::router
