@@ -14,6 +14,8 @@ namespace {
 constexpr std::string_view kPromptLogprobs = "prompt_logprobs";
 constexpr std::string_view kNothingToGenerate = "nothing_to_generate";
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
+// Policies may insist on a worker that has no place: then there is none for now.
+constexpr int kTurnsMax = 4;
 
 // Leaves those that can go on with tokens of such a worker: others would say something else.
 void KeepEquals(std::string_view fingerprint, std::vector<WorkerState>& workers) {
@@ -53,7 +55,7 @@ absl::StatusOr<std::optional<Placer::Found>> Placer::Find(
   // Filled again and again: from one request to the next most of it stays as it is.
   static thread_local PlacementSnapshot snapshot;
   Found found;
-  while (true) {
+  for (int turn = 0; turn < kTurnsMax; ++turn) {
     const auto facts = roster_.Facts(model);
     snapshot.decode.resize(facts ? snapshot.decode.size() : 0);
     if (facts) {
@@ -79,6 +81,7 @@ absl::StatusOr<std::optional<Placer::Found>> Placer::Find(
     // Somebody else may have taken the places meanwhile.
     if (Reserve(sequences, where, found)) return found;
   }
+  return std::nullopt;
 }
 
 Decision Placer::Decide(const Flight& flight, const std::vector<SequenceSpec>& sequences,
