@@ -373,7 +373,8 @@ absl::Status Flight::FailOrRetry(const absl::Status& status) {
   if (absl::IsInternal(status)) ++losses_;
   failed_workers_.push_back(worker_);
   Detach(MessageOf(status));
-  return status;
+  // A precondition of the worker's, not of the client's.
+  return absl::IsFailedPrecondition(status) ? Unavailable("{}", MessageOf(status)) : status;
 }
 
 void Flight::Detach(std::string_view why) {

@@ -174,6 +174,20 @@ TEST(WorkerLossTest, AFullWorkerMeansAnotherOneAndThen429) {
   EXPECT_TRUE(response->headers.contains("retry-after"));
 }
 
+TEST(WorkerLossTest, AWorkerThatRefusesForItsOwnReasonsIsNotTheClientsFault) {
+  RouterCluster cluster;
+  auto decode = cluster.AddDecode();
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  const std::string id = decode.worker->WaitForSubmit().sequences(0).request_id();
+  decode.worker->Error(id, 0, static_cast<int>(absl::StatusCode::kFailedPrecondition),
+                       "the worker is draining");
+  const auto response = http.Read();
+  ASSERT_TRUE(response.has_value());
+  EXPECT_EQ(response->status, 503);
+  EXPECT_TRUE(response->headers.contains("retry-after"));
+}
+
 TEST(WorkerLossTest, AnAttachmentThatBreaksTakesTheWorkerOutOfThePicture) {
   RouterCluster cluster;
   auto decode = cluster.AddDecode();
