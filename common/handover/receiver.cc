@@ -86,6 +86,7 @@ void Receiver::StartNext(uint64_t epoch) {
       const v1::PrefillTarget& target = pending.targets[pending.next_target++];
       pending.wire_epoch = ++last_wire_epoch_;
       request = RequestFor(pending, pending.wire_epoch);
+      request.set_worker_id(target.worker_id());
       pending.heard = clock_.Monotonic();
       pending.silent = false;
       attempt = peers_.Open(target, {.epoch = epoch, .wire_epoch = pending.wire_epoch}, *this);

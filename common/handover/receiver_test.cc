@@ -250,6 +250,7 @@ TEST_F(ReceiverTest, TheRequestNamesTheSequenceTheBlocksAndThisWorker) {
   EXPECT_EQ(request.sequence().request_id(), "r");
   EXPECT_EQ(request.sequence().prompt_size(), 4 * kBlockTokens);
   EXPECT_EQ(request.caller(), "decode-0@1");
+  EXPECT_EQ(request.worker_id(), "prefill-a");
   EXPECT_EQ(request.fingerprint(), "weights-1");
   EXPECT_EQ(request.first_block(), 2);
   EXPECT_EQ(std::vector<int32_t>(request.blocks().begin(), request.blocks().end()),

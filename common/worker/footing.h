@@ -16,6 +16,7 @@ struct Footing {
   std::function<absl::Status(engine::Command)> post;  // as Engine::Post
   kernels::KvView pool;
   transfer::Transport* transport = nullptr;  // never null; outlives whoever holds this
+  std::string worker_id;
   std::string fingerprint;
   int32_t vocab = 0;  // token ids are below this
 };

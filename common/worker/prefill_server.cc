@@ -58,6 +58,10 @@ absl::StatusOr<uint64_t> PrefillServer::Begin(const v1::PrefillRequest& request,
 }
 
 absl::Status PrefillServer::Check(const v1::PrefillRequest& request) const {
+  if (!request.worker_id().empty() && request.worker_id() != footing_.worker_id) {
+    return FailedPrecondition("worker_id is {}, but this is {}", request.worker_id(),
+                              footing_.worker_id);
+  }
   if (request.fingerprint() != footing_.fingerprint) {
     return FailedPrecondition("fingerprint is {}, but this worker's is {}", request.fingerprint(),
                               footing_.fingerprint);

@@ -3,10 +3,10 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string_view>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "baton/v1/worker.pb.h"
@@ -68,7 +68,7 @@ class PrefillServer {
   std::atomic<uint64_t> last_handover_ = 0;
   std::atomic<bool> stalled_ = false;
   absl::Mutex mutex_;
-  absl::flat_hash_map<uint64_t, Lease> leases_ ABSL_GUARDED_BY(mutex_);  // by hand-over
+  std::map<uint64_t, Lease> leases_ ABSL_GUARDED_BY(mutex_);  // by hand-over
   handover::Sender sender_;
 };
 

@@ -193,6 +193,7 @@ Footing Runtime::footing() {
   return {.post = [this](engine::Command command) { return engine().Post(std::move(command)); },
           .pool = pool_,
           .transport = transport_.get(),
+          .worker_id = worker_id_,
           .fingerprint = fingerprint_,
           .vocab = model().vocab};
 }
