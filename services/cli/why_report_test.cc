@@ -53,6 +53,19 @@ TEST(WhyReportTest, APolicyWithoutEstimatesSaysSo) {
   EXPECT_THAT(*text, HasSubstr("8 placements that are not kept"));
 }
 
+TEST(WhyReportTest, TellsTheWaitInTheRouter) {
+  const std::string never = R"({"request":"r1","state":"waiting","model":"m","tenant":"gold",
+      "router_queue_ms":41.25,"prompt_tokens":64,"completion_tokens":0,"ttft_ms":null,
+      "total_ms":41.5,"placements_total":0,"placements":[]})";
+  const auto text = WhyText(never);
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_THAT(*text, HasSubstr("waited 41.2 ms in the router's queue, as tenant gold"));
+  EXPECT_THAT(*text, HasSubstr("It was never placed."));
+  const auto at_once = WhyText(Request("", "null"));
+  ASSERT_TRUE(at_once.ok()) << at_once.status();
+  EXPECT_THAT(*at_once, Not(HasSubstr("router's queue")));
+}
+
 TEST(WhyReportTest, WhatIsNoReportIsRefused) {
   EXPECT_FALSE(WhyText("{}").ok());
   EXPECT_FALSE(WhyText("<html>").ok());

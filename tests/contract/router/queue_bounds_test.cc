@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "baton/v1/inference.grpc.pb.h"
 #include "common/rpc/channel.h"
 #include "tests/contract/router/queue_cluster.h"
@@ -205,6 +208,47 @@ TEST(QueueBoundsTest, PlacesComeBackHoweverARequestEnds) {
   cluster.Send({.id = "late", .fields = R"("timeout":0.1)"});
   EXPECT_EQ(cluster.ClientNamed("late").Read()->status, 504);
   ASSERT_TRUE(cluster.cluster().WaitFor(held(0)));
+}
+
+// Eight clients at once that ask, read or go away, of two tenants and three priorities, one or two
+// choices each, on a worker with two places and a queue with three.
+TEST(QueueBoundsTest, UnderABusyCrowdEverybodyIsToldAndNothingIsLeftBehind) {
+  config::RouterOptions options = QueueOptions({{"gold", 3}});
+  options.queue.requests_max = 3;
+  QueueCluster cluster(options, /*batch=*/2);
+  cluster.worker().AnswerAll(cluster.cluster().Tokens("ab"), v1::FINISH_REASON_LENGTH);
+  std::atomic<int> served = 0;
+  std::atomic<int> refused = 0;
+  const auto client = [&](int number) {
+    for (int i = 0; i < 40; ++i) {
+      RawHttp http(cluster.cluster().http());
+      const int kind = number + 3 * i;
+      const std::string body = R"({"prompt":"x","priority":)" + std::to_string(kind % 3 - 1) +
+                               R"(,"n":)" + std::to_string(1 + kind % 2) + "}";
+      const std::string tenant = kind % 5 < 2 ? "gold" : "nobody";
+      http.Write(RawRequest("POST", "/v1/completions", body, {{"X-Baton-Tenant", tenant}}));
+      if (kind % 7 == 0) continue;  // gone
+      const auto response = http.Read();
+      ASSERT_TRUE(response.has_value());
+      if (response->status == 200) {
+        ++served;
+        continue;
+      }
+      EXPECT_TRUE(response->status == 429 || response->status == 503) << response->body;
+      EXPECT_TRUE(response->headers.contains("retry-after"));
+      ++refused;
+    }
+  };
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 8; ++i) clients.emplace_back(client, i);
+  for (std::thread& one : clients) one.join();
+  EXPECT_GT(served, 0);
+  EXPECT_GT(refused, 0);
+  EXPECT_TRUE(cluster.cluster().WaitInflight(0));
+  EXPECT_TRUE(cluster.cluster().WaitFor([](const auto& debug) {
+    return debug["queue"]["waiting"] == 0 && debug["queue"]["lines"].empty() &&
+           debug["workers"][0]["load"]["held_sequences"] == 0;
+  }));
 }
 
 }  // namespace
