@@ -21,7 +21,8 @@ int32_t SequencesMax(const WorkerProfile& profile, int32_t batch_ahead_percent);
 // Are there so many places beside those that are taken? A request of more sequences than a worker
 // is ever given has to have it to itself.
 bool HasPlaces(int32_t sequences_max, int32_t taken, int32_t sequences);
-// And blocks for its prompt; a few may wait for these on the worker. Going by the last report.
+// And in the worker's queue, and blocks for its prompt; a few may wait for these on the worker.
+// Going by the last report.
 bool HasRoom(const WorkerState& worker, const Demand& demand, int32_t batch_ahead_percent);
 // For what is missing of its prompt, and one per sequence to go on with.
 int32_t BlocksFor(const WorkerProfile& profile, const Demand& demand);

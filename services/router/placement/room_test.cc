@@ -57,6 +57,19 @@ TEST(RoomTest, AWorkerWithoutBlocksForThePromptIsGivenOnlyTheFewAhead) {
   EXPECT_TRUE(HasRoom(worker, {.tokens_missing = 1000}, 0)) << "it has it to itself";
 }
 
+// Else a policy would take another worker, which has no place, again and again.
+TEST(RoomTest, AWorkerWhoseOwnQueueIsFullHasNone) {
+  WorkerState worker = Worker(8);
+  worker.held_sequences = 1;
+  worker.profile.waiting_sequences_max = 2;
+  worker.load.engine.waiting = 1;
+  EXPECT_TRUE(HasRoom(worker, {.sequences = 1}, 0));
+  worker.load.engine.waiting = 2;
+  EXPECT_FALSE(HasRoom(worker, {.sequences = 1}, 0));
+  worker.held_sequences = 0;
+  EXPECT_TRUE(HasRoom(worker, {.sequences = 1}, 0)) << "it has it to itself";
+}
+
 TEST(RoomTest, ACrowdedWorkerIsTakenOnlyWhenAllAre) {
   PlacementSnapshot snapshot{.decode = {Worker(1), Worker(1)}};
   snapshot.decode[0].profile.id = WorkerId("a");
