@@ -67,7 +67,8 @@ def figures(chaos):
         "command": f"tests/chaos/run.sh --minutes {chaos.options.minutes:g} --seed {chaos.options.seed} --write",
         "commit": git("rev-parse", "--short", "HEAD"), "machine": machine(), "model": "baton-demo",
         "cluster": "2 routers, 2 prefill workers, 2 decode workers (one over shared memory, one over TCP)",
-        "clients": chaos.load.clients, "seconds": round(chaos.seconds), "requests": outcomes,
+        "clients": chaos.load.clients, "seconds": round(chaos.seconds),
+        "load_average": round(os.getloadavg()[1], 1), "requests": outcomes,
         "skipped": chaos.scene.missing, "problems": chaos.problems, "faults": rows(chaos),
     }
 
@@ -93,7 +94,7 @@ def table(data):
     requests = ", ".join(f"{count} {outcome}" for outcome, count in sorted(data["requests"].items()))
     lines = [
         f"`{data['command']}` at {data['commit']} on {data['machine']}; {data['cluster']}, {data['clients']} clients "
-        f"that always have a request under way. {sum(data['requests'].values())} requests in {data['seconds']} s: "
+        f"that always have a request under way; load average {data['load_average']:g}. {sum(data['requests'].values())} requests in {data['seconds']} s: "
         f"{requests}.", "",
         "| fault | times | requests hit | completed exactly | told an error | pause, median / worst "
         "| all back after | blocks reusable after | what to expect |",
