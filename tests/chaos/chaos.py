@@ -10,6 +10,7 @@ import contextlib
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,10 +31,10 @@ IDLE_WITHIN = 10.0
 LOG_DISK_BYTES = 4 << 20
 LOG_KEPT_BYTES = 1 << 20  # of one file, between two rounds
 FLAGS = {
-    "router": ["--placement", "always-remote"],
-    "prefill": ["--isa", "avx2", "--kv-memory", "64MiB", "--prefix-cache=false"],
+    "router": ["--placement", "always-remote", "--drain-timeout", "10s"],
+    "prefill": ["--isa", "avx2", "--drain-timeout", "10s", "--kv-memory", "64MiB", "--prefix-cache=false"],
     # Pools so small that sequences are preempted now and then.
-    "decode": ["--isa", "avx2", "--kv-memory", "32MiB"],
+    "decode": ["--isa", "avx2", "--drain-timeout", "10s", "--kv-memory", "32MiB"],
     # One decode worker over shared memory with a prefix cache, one over TCP without.
     "decode-1": ["--transfer-path", "tcp", "--prefix-cache=false"],
 }
@@ -192,6 +193,7 @@ def play_all(options):
 
 def main():
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # networks and mounts are undone all the same
     chaos = play_all(options)
     report.print_summary(chaos)
     if options.write:

@@ -51,14 +51,22 @@ class Load:
         return self._doors[router.name, "stream"]
 
     async def learn(self, cases):
-        """What the undisturbed cluster says. A request that fails here ends the run."""
+        """What the undisturbed cluster says. A request that fails here ends the run; one that is refused, as on a
+        machine that is too busy for heartbeats, is sent again."""
         todo = list(cases)
+        patience = time.monotonic() + PATIENCE * 2
 
         async def learn_some():
             while todo:
                 case = todo.pop()
                 door = self._doors[self._routers[0].name, case.door]
-                self.expected[case.number] = await door.ask(case, Note(), f"learn-{case.number:04d}-")
+                try:
+                    self.expected[case.number] = await door.ask(case, Note(), f"learn-{case.number:04d}-")
+                except Failed as failure:
+                    if failure.kind != "refused" or time.monotonic() > patience:
+                        raise
+                    todo.append(case)
+                    await asyncio.sleep(PAUSE_AFTER_REFUSAL)
 
         await asyncio.gather(*(learn_some() for _ in range(self.clients)))
 

@@ -59,6 +59,7 @@ class Namespaces:
             raise PlaceError("the program `ip` (package iproute2) is not installed")
         if os.geteuid() != 0:
             raise PlaceError("network namespaces need root")
+        self._sweep()
         self._stem = f"baton{os.getpid()}"
         self._net = f"10.{77 + os.getpid() // 250 % 100}.{1 + os.getpid() % 250}"
         self._hosts = {}
@@ -73,6 +74,14 @@ class Namespaces:
         except (PlaceError, OSError):
             self.close()
             raise
+
+    @staticmethod
+    def _sweep():
+        """Removes what a run that was killed has left."""
+        for entry in pathlib.Path("/run/netns").glob("baton*-*"):
+            pid = entry.name.removeprefix("baton").split("-")[0]
+            if pid.isdigit() and not pathlib.Path(f"/proc/{pid}").exists():
+                subprocess.run(["ip", "netns", "del", entry.name], capture_output=True, timeout=20)
 
     def _make(self, name):
         ip("netns", "add", name)

@@ -8,7 +8,7 @@ from faults import Fault
 from members import debug
 from watch import unsettled
 
-SETTLED_WITHIN = 20.0  # from the end of a fault until everybody is back and no block is quarantined
+SETTLED_WITHIN = 30.0  # from the end of a fault until everybody is back and no block is quarantined
 CALM = 0.7  # between two faults
 PICK_WITHIN = 3.0  # for a moment in which the fault hits somebody
 
