@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "common/base/testing/event_queue.h"
 #include "common/engine/testing/chain_runner.h"
 #include "services/router/dispatch/dispatcher.h"
-#include "tests/simulation/clock/event_queue.h"
 
 namespace baton::simulation {
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include "tests/simulation/clock/event_queue.h"
+#include "common/base/testing/event_queue.h"
 
 namespace baton::simulation {
 

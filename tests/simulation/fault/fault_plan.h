@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "tests/simulation/clock/event_queue.h"
+#include "common/base/testing/event_queue.h"
 
 namespace baton::simulation {
 

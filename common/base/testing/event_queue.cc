@@ -1,4 +1,4 @@
-#include "tests/simulation/clock/event_queue.h"
+#include "common/base/testing/event_queue.h"
 
 #include <algorithm>
 #include <utility>
