@@ -14,6 +14,9 @@ namespace {
 
 constexpr absl::Duration kAskAfter = absl::Milliseconds(100);
 constexpr absl::Duration kAnswerWithin = absl::Milliseconds(300);
+// A worker on a machine that can hardly breathe answers too late again and again: it is given
+// longer each time.
+constexpr absl::Duration kAnswerWithinMax = absl::Seconds(5);
 
 }  // namespace
 
@@ -37,10 +40,11 @@ class Fencer::Docket : public std::enable_shared_from_this<Docket> {
  private:
   struct Entry {
     Doubt doubt;
+    absl::Duration answer_within = kAnswerWithin;
     bool asking = true;
     std::optional<absl::Duration> ask_at;  // counted from the first tick after an answer
   };
-  void Ask(const Doubt& doubt);
+  void Ask(const Doubt& doubt, absl::Duration answer_within);
   void OnAnswer(uint64_t epoch, bool over);
 
   const std::string caller_;
@@ -59,11 +63,11 @@ void Fencer::Docket::Add(Doubt doubt) {
     if (closed_) return;
     doubts_.push_back({.doubt = doubt});
   }
-  Ask(doubt);
+  Ask(doubt, kAnswerWithin);
 }
 
 void Fencer::Docket::Tick(absl::Duration now) {
-  std::vector<Doubt> due;
+  std::vector<Entry> due;
   {
     absl::MutexLock lock(&mutex_);
     if (closed_) return;
@@ -73,20 +77,21 @@ void Fencer::Docket::Tick(absl::Duration now) {
       if (now < *entry.ask_at) continue;
       entry.asking = true;
       entry.ask_at.reset();
-      due.push_back(entry.doubt);
+      entry.answer_within = std::min(entry.answer_within * 2, kAnswerWithinMax);
+      due.push_back(entry);
     }
   }
-  for (const Doubt& doubt : due) Ask(doubt);
+  for (const Entry& entry : due) Ask(entry.doubt, entry.answer_within);
 }
 
-void Fencer::Docket::Ask(const Doubt& doubt) {
+void Fencer::Docket::Ask(const Doubt& doubt, absl::Duration answer_within) {
   if (transport_.Probe(FromProto(doubt.target.transfer())) == transfer::PeerState::kGone) {
     return OnAnswer(doubt.epoch, true);
   }
   v1::FenceRequest request;
   request.set_caller(caller_);
   request.set_epoch(doubt.wire_epoch);
-  peers_.Fence(doubt.target, request, kAnswerWithin,
+  peers_.Fence(doubt.target, request, answer_within,
                [self = shared_from_this(), epoch = doubt.epoch](const absl::Status& status) {
                  self->OnAnswer(epoch, status.ok());
                });

@@ -13,9 +13,10 @@
 namespace baton::handover {
 
 // Finds out when no write of a broken hand-over can land any more: its process is dead, or it has
-// answered Fence. Asks at once, gives every question 300 ms, and asks again 100 ms after an answer
-// that was none. Questions do not wait for each other: a silent worker delays nobody else's. Has no
-// thread: answers come on the peers', time comes by Tick(). Thread-safe.
+// answered Fence. Asks at once, gives the question 300 ms, and asks again 100 ms after an answer
+// that was none, with twice the time (up to 5 s). Questions do not wait for each other: a silent
+// worker delays nobody else's. Has no thread: answers come on the peers', time comes by Tick().
+// Thread-safe.
 class Fencer {
  public:
   struct Doubt {
