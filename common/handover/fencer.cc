@@ -29,7 +29,7 @@ class Fencer::Docket : public std::enable_shared_from_this<Docket> {
         peers_(peers),
         fenced_(std::move(fenced)) {}
 
-  void Add(Doubt doubt);
+  void Add(const Doubt& doubt);
   void Tick(absl::Duration now);
   void Close();
   int32_t size() const {
@@ -57,7 +57,7 @@ class Fencer::Docket : public std::enable_shared_from_this<Docket> {
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-void Fencer::Docket::Add(Doubt doubt) {
+void Fencer::Docket::Add(const Doubt& doubt) {
   {
     absl::MutexLock lock(&mutex_);
     if (closed_) return;
@@ -130,7 +130,7 @@ Fencer::Fencer(std::string caller, transfer::Transport& transport, PrefillPeers&
 Fencer::~Fencer() { Stop(); }
 
 void Fencer::Stop() { docket_->Close(); }
-void Fencer::Watch(Doubt doubt) { docket_->Add(std::move(doubt)); }
+void Fencer::Watch(const Doubt& doubt) { docket_->Add(doubt); }
 void Fencer::Tick(absl::Duration now) { docket_->Tick(now); }
 int32_t Fencer::watched() const { return docket_->size(); }
 

@@ -34,7 +34,7 @@ class Fencer {
   // doubt stays so: the process is going.
   void Stop();
 
-  void Watch(Doubt doubt);
+  void Watch(const Doubt& doubt);
   // `now`: monotonic. Every few tens of milliseconds.
   void Tick(absl::Duration now);
   // In doubt, those that are just being asked about included.

@@ -45,8 +45,7 @@ absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options, const S
                                    DoctorService& doctor) {
   std::vector<grpc::Service*> services = {&doctor};
   for (const Surface::Service& service : surface.services) services.push_back(service.service);
-  ASSIGN_OR_RETURN(rpc::Server server,
-                   rpc::StartServer({.listen = options.grpc.text()}, services));
+  ASSIGN_OR_RETURN(rpc::Server server, rpc::StartServer({.listen = options.grpc.text()}, services));
   SetServing(server, surface, true);
   server.server->GetHealthCheckService()->SetServingStatus(kLiveness, true);
   telemetry::LogInfo("worker", "listening", {{"grpc", server.address}});

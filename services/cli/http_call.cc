@@ -33,10 +33,12 @@ class Call {
 
   // The answer, or why there is none.
   absl::Status Run(const std::string& host, int port, absl::Duration patience) {
-    resolver_.async_resolve(host, std::to_string(port), [this](error_code error, auto found) {
-      if (End(error)) return;
-      stream_.async_connect(found, [this](error_code error, auto) { OnConnected(error); });
-    });
+    resolver_.async_resolve(
+        host, std::to_string(port), [this](error_code error, const auto& found) {
+          if (End(error)) return;
+          stream_.async_connect(found,
+                                [this](error_code error, const auto&) { OnConnected(error); });
+        });
     io_.run_for(absl::ToChronoMilliseconds(patience));
     if (!result_) return absl::DeadlineExceededError("no answer in time");
     return *result_ ? Unavailable("{}", result_->message()) : absl::OkStatus();
