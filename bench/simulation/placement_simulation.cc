@@ -30,6 +30,7 @@ struct Flags {
   double seconds = 60;
   double ttft_ms = 1000;
   double itl_ms = 30;
+  double itl_target_ms = 0;
   std::string json;
 };
 
@@ -132,7 +133,9 @@ Row Simulate(const Flags& flags, const std::string& name, const std::vector<Trac
              const std::string& policy, int prefills) {
   EventQueue queue(1);
   router::RouterMetrics metrics;
-  auto policies = router::PolicyTable::Make(policy, {}, {});
+  router::PolicyOptions options;
+  options.cost.itl_target_ms = flags.itl_target_ms;
+  auto policies = router::PolicyTable::Make(policy, {}, options);
   CHECK_OK(policies.status());
   router::Roster roster({}, queue);
   std::map<std::string, std::unique_ptr<ModelWorker>> workers;
@@ -318,6 +321,7 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", flags.seconds, "of trace");
   app.add_option("--ttft-ms", flags.ttft_ms, "the SLO");
   app.add_option("--itl-ms", flags.itl_ms, "the SLO, of a request's mean");
+  app.add_option("--itl-target-ms", flags.itl_target_ms, "what `cost` is told (router.itl_target)");
   app.add_option("--json", flags.json, "written there as well");
   CLI11_PARSE(app, argc, argv);
   std::string command = "placement_simulation";

@@ -112,8 +112,11 @@ Estimate CostModel::Local(const WorkerState& decode, int32_t prompt_tokens, int3
   estimate.prefill_ms = factor * ComputeMs(decode, FitOf(decode), tokens);
   const double held_up =
       std::max<double>(decode.load.engine.running, options_.harmed_sequences_min);
-  estimate.harm_ms =
-      options_.harm_weight * held_up * NotNegative(FitOf(decode).per_prefill_token_ms) * tokens;
+  // What they have in hand until they are behind their target.
+  const double slack =
+      options_.decode_tokens * NotNegative(options_.itl_target_ms - StepNowMs(decode));
+  const double stall = NotNegative(FitOf(decode).per_prefill_token_ms) * tokens;
+  estimate.harm_ms = options_.harm_weight * held_up * NotNegative(stall - slack);
   AddDecodeSide(decode, prompt_tokens, choices, estimate);
   return estimate;
 }
@@ -129,8 +132,13 @@ CostModel::PrefillHalf CostModel::PrefillHalfOf(const WorkerState& prefill,
                                                 int32_t prompt_tokens) const {
   const engine::StepFit& fit = FitOf(Measured(prefill) ? prefill : decode);
   const double factor = prefill.ttft_factor;
+  const double compute_ms =
+      factor * ComputeMs(prefill, fit, prefill.uncached_tokens(prompt_tokens));
+  // Whoever comes while it waits and is computed is held up by it. In a queue that neither grows
+  // nor shrinks, that is as many as there are now.
   return {.queue_ms = factor * ComputeMs(prefill, fit, prefill.queued_tokens()),
-          .compute_ms = factor * ComputeMs(prefill, fit, prefill.uncached_tokens(prompt_tokens)),
+          .compute_ms = compute_ms,
+          .harm_ms = options_.harm_weight * compute_ms * prefill.sequences(),
           .bytes_per_ms = TransferBytesPerMs(prefill)};
 }
 
@@ -149,6 +157,7 @@ CostModel::DecodeHalf CostModel::DecodeHalfOf(const WorkerState& decode, int32_t
 Estimate CostModel::Join(const DecodeHalf& decode, const PrefillHalf& prefill) const {
   Estimate estimate = decode.estimate;
   estimate.queue_ms = prefill.queue_ms;
+  estimate.harm_ms += prefill.harm_ms;
   // Layer by layer while the next ones are computed: exposed is what the link is slower than the
   // computation, and about a tenth for the last layers.
   const double send_ms = decode.kv_bytes / prefill.bytes_per_ms;

@@ -74,6 +74,7 @@ class CostModel {
   struct PrefillHalf {
     double queue_ms = 0;
     double compute_ms = 0;
+    double harm_ms = 0;  // to those that will wait behind it
     double bytes_per_ms = 0;
   };
   struct DecodeHalf {

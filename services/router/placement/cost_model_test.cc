@@ -155,6 +155,14 @@ TEST_F(CostModelTest, AnUnmeasuredWorkerIsTakenForItsBestMeasuredEqual) {
   EXPECT_DOUBLE_EQ(model.Local(young, 100, 1).total_ms, model_.Local(young, 100, 1).total_ms);
 }
 
+// In a queue that neither grows nor shrinks as many come while it waits as are there now.
+TEST_F(CostModelTest, APromptHoldsUpThoseThatWillWaitBehindIt) {
+  WorkerState prefill = Worker();
+  prefill.load.engine.waiting = 3;
+  prefill.added_sequences = 2;
+  EXPECT_DOUBLE_EQ(model_.Remote(Worker(), prefill, 100, 1).harm_ms, 5 * 20);
+}
+
 TEST_F(CostModelTest, EvictingWhatOthersWouldFindHasItsPrice) {
   WorkerState worker = Worker();
   worker.load.engine.blocks_free = 3;  // of the 8 it needs
@@ -175,6 +183,8 @@ TEST_F(CostModelTest, OnlyWhatIsBeyondTheItlTargetHarms) {
   busy.load.engine.running = 4;  // steps of 14 ms, of 15 with this one
   options.itl_target_ms = 14.25;
   EXPECT_DOUBLE_EQ(CostModel(options).Remote(busy, Worker(), 100, 1).harm_ms, 10 * 0.75 * 4);
+  // A prompt of 100 tokens holds four up for 10 ms; at 14.25 ms they have 2.5 ms in hand.
+  EXPECT_DOUBLE_EQ(CostModel(options).Local(busy, 100, 1).harm_ms, 4 * 7.5 + 10 * 0.75 * 4);
   options.itl_target_ms = 50;
   EXPECT_DOUBLE_EQ(CostModel(options).Remote(busy, Worker(), 100, 1).harm_ms, 0);
 }
