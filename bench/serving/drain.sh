@@ -22,12 +22,13 @@ stop_cluster() {
 }
 trap 'stop_cluster; rm -rf "$work"' EXIT
 
-# Sequences on the decode worker that has fewer.
-least_running() {
-  "$python" - "$1" <<'PY'
+# Of the decode workers that can be given work: how many there are, or the fewest sequences on one.
+decode_workers() {  # HTTP count|least
+  "$python" - "$1" "$2" <<'PY'
 import json, sys, urllib.request
 workers = json.load(urllib.request.urlopen(f"http://{sys.argv[1]}/debug/cluster"))["workers"]
-print(min(w["load"]["running"] for w in workers if w["role"] == "decode"))
+running = [w["load"]["running"] for w in workers if w["role"] == "decode" and w["reachable"]]
+print(len(running) if sys.argv[2] == "count" else min(running))
 PY
 }
 
@@ -44,15 +45,16 @@ run() {  # NAME drain|stay
     grpc=$(sed -n 's/^ *gRPC  *//p' "$work/up")
     http=$(sed -n 's|^ *OpenAI API  *http://\(.*\)/v1$|\1|p' "$work/up")
   done
+  until (($(decode_workers "$http" count) == 2)); do sleep 0.1; done
   "$build/baton" bench --grpc "$grpc" --http "$http" --concurrency $((2 * running)) --requests $((2 * running)) \
     --prompt-tokens 400 --output-tokens 1200 --json "$work/$1.json" >/dev/null &
   local load=$!
-  until (($(least_running "$http") >= running * 8 / 10)); do
+  until (($(decode_workers "$http" least) >= running * 8 / 10)); do
     kill -0 "$load" 2>/dev/null || { echo "drain.sh: the load ended before both workers were at work" >&2; exit 1; }
     sleep 0.1
   done
   if [[ $2 == drain ]]; then
-    least_running "$http" >"$work/$1.sequences"
+    decode_workers "$http" least >"$work/$1.sequences"
     "$build/baton" drain decode-0 --http "$http" | tee "$work/$1.drain"
   fi
   wait "$load"
