@@ -89,8 +89,9 @@ bool Drain(const config::WorkerOptions& options, const Surface& surface, RouterL
   const auto over = [&] {
     return engine.idle() && (surface.callers == nullptr || surface.callers() == 0);
   };
-  const absl::Time until = absl::Now() + options.drain_timeout;
-  while (!over() && absl::Now() < until) absl::SleepFor(absl::Milliseconds(10));
+  const Clock& clock = Clock::Real();
+  const absl::Duration until = clock.Monotonic() + options.drain_timeout;
+  while (!over() && clock.Monotonic() < until) absl::SleepFor(absl::Milliseconds(10));
   const bool drained = over();
   telemetry::LogInfo("worker", drained ? "drained" : "drain timeout: what still runs is cut off");
   return drained;
