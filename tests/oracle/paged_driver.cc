@@ -9,10 +9,11 @@ namespace baton::oracle {
 
 PagedDriver::PagedDriver(model::ModelRunner& runner, kernels::Backend& backend, int32_t num_blocks,
                          int32_t block_tokens, uint64_t shuffle_seed)
-    : runner_(runner), kv_(runner.KvGeometry(num_blocks, block_tokens)) {
+    : runner_(runner), backend_(backend), kv_(runner.KvGeometry(num_blocks, block_tokens)) {
   pool_ = backend.Allocate(kv_.pool_bytes());
   // What lies in a block before it is written must not matter: all ones are NaN in every dtype.
-  std::fill_n(pool_->data(), kv_.pool_bytes(), std::byte{0xff});
+  const std::vector<std::byte> ones(kv_.pool_bytes(), std::byte{0xff});
+  backend.CopyToDevice(ones.data(), pool_->data(), ones.size());
   kv_.base = pool_->data();
   runner_.BindKv(kv_);
   free_blocks_.resize(num_blocks);
@@ -91,7 +92,8 @@ std::vector<std::byte> PagedDriver::KvAt(int sequence, int32_t position, int32_t
   for (int32_t head = 0; head < 2 * kv_.num_kv_heads; ++head) {  // K's heads, then V's
     const std::byte* row = kv_.piece(layer, block) + size_t(head) * kv_.head_bytes() +
                            size_t(position % kv_.block_tokens) * row_bytes;
-    bytes.insert(bytes.end(), row, row + row_bytes);
+    bytes.resize(bytes.size() + row_bytes);
+    backend_.CopyToHost(row, bytes.data() + bytes.size() - row_bytes, row_bytes);
   }
   return bytes;
 }

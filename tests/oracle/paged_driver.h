@@ -49,6 +49,7 @@ class PagedDriver {
   };
 
   model::ModelRunner& runner_;
+  kernels::Backend& backend_;
   kernels::KvView kv_;
   std::unique_ptr<kernels::Buffer> pool_;
   std::vector<int32_t> free_blocks_;
