@@ -34,12 +34,26 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenSource(const LoadOptions& opti
   return std::make_unique<Checkpoint>(std::move(checkpoint));
 }
 
-// Refuses at once what would otherwise end in the kernel's out-of-memory killer minutes later.
-// Device memory is the backend's to judge.
+absl::Status CheckShape(const HfConfig& config, const kernels::Backend& backend) {
+  const std::string why_not = backend.WhyNot(
+      {.hidden = config.hidden, .intermediate = config.intermediate, .head_dim = config.head_dim});
+  if (why_not.empty()) return absl::OkStatus();
+  return Unimplemented("config.json: {}", why_not);
+}
+
+// Refuses at once what would otherwise end in the kernel's out-of-memory killer minutes later, or
+// half-way through a load to a device.
 absl::Status CheckMemory(const HfConfig& config, DType dtype, const kernels::Backend& backend) {
-  if (backend.name().starts_with("cuda")) return absl::OkStatus();
-  const double have = double(::sysconf(_SC_PHYS_PAGES)) * double(::sysconf(_SC_PAGESIZE));
   const double need = double(config.num_parameters()) * double(BytesOf(dtype));
+  if (const auto memory = backend.memory()) {
+    if (need <= double(memory->bytes_free)) return absl::OkStatus();
+    return ResourceExhausted(
+        "config.json describes {} parameters, {:.1f} GB in {}; the device has {:.1f} of {:.1f} GB "
+        "of memory free",
+        config.num_parameters(), need / 1e9, NameOf(dtype), double(memory->bytes_free) / 1e9,
+        double(memory->bytes) / 1e9);
+  }
+  const double have = double(::sysconf(_SC_PHYS_PAGES)) * double(::sysconf(_SC_PAGESIZE));
   if (need <= have) return absl::OkStatus();
   return ResourceExhausted(
       "config.json describes {} parameters, {:.1f} GB in {}; this machine has "
@@ -87,6 +101,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& option
   ASSIGN_OR_RETURN(HfConfig config, ReadHfConfig(options.model_dir));
   ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source, OpenSource(options, config));
   const DType dtype = Resolve(options.dtype, source->dtype());
+  RETURN_IF_ERROR(CheckShape(config, backend));
   RETURN_IF_ERROR(CheckMemory(config, dtype, backend));
   ASSIGN_OR_RETURN(Weights weights, LoadWeights(config, *source, dtype, backend, options.progress));
   TransformerOptions runner;

@@ -3,8 +3,11 @@
 
 #include "kernels/cuda/activation/silu_mul.h"
 #include "kernels/cuda/attention/paged_decode.h"
+#include "kernels/cuda/attention/paged_plain.h"
 #include "kernels/cuda/attention/paged_prefill.h"
 #include "kernels/cuda/embedding/embed.h"
+#include "kernels/cuda/embedding/gather_rows.h"
+#include "kernels/cuda/gemm/gemm.h"
 #include "kernels/cuda/kv/block_checksum.h"
 #include "kernels/cuda/kv/block_copy.h"
 #include "kernels/cuda/norm/rms_norm.h"
@@ -73,6 +76,26 @@ Error CheckHeads(int32_t num_q_heads, const KvView& kv) {
       "a positive multiple of kv.num_kv_heads (" + std::to_string(kv.num_kv_heads) + ") is needed");
 }
 
+// What both attention kernels of ragged batches ask for.
+Error CheckRagged(const PagedPrefillArgs& args) {
+  if (Error error = CheckPool(args.kv)) return error;
+  if (Error error = CheckHeads(args.num_q_heads, args.kv)) return error;
+  if (!(args.scale > 0)) {
+    return "scale is " + std::to_string(args.scale) + ": a positive one is needed";
+  }
+  return FirstOf({CheckPointer("q", args.q), CheckPointer("query_begin", args.query_begin),
+                  CheckPointer("query_tokens", args.query_tokens),
+                  CheckPointer("context_tokens", args.context_tokens),
+                  CheckPointer("block_tables", args.block_tables), CheckPointer("out", args.out),
+                  CheckDType("out_dtype", args.out_dtype),
+                  CheckRange("layer", args.layer, 0, args.kv.num_layers - 1),
+                  CheckRange("batch", args.batch, 1, kGridYzMax),
+                  CheckRange("window", args.window, 0, kGridXMax),
+                  CheckRange("blocks_max", args.blocks_max, 1, kGridXMax),
+                  CheckRange("query_tokens_max", args.query_tokens_max, 1,
+                             int64_t{args.blocks_max} * args.kv.block_tokens)});
+}
+
 }  // namespace
 
 Error Check(const RmsNormArgs& args) {
@@ -130,26 +153,32 @@ Error Check(const PagedDecodeArgs& args) {
 }
 
 Error Check(const PagedPrefillArgs& args) {
-  if (Error error = CheckPool(args.kv)) return error;
-  if (Error error = CheckHeadDim(args.kv.head_dim)) return error;
-  if (Error error = CheckHeads(args.num_q_heads, args.kv)) return error;
   if (args.kv.dtype != DType::kBF16) {
     return "kv.dtype is " + std::string(NameOf(args.kv.dtype)) + ": bf16 is needed";
   }
-  if (!(args.scale > 0)) {
-    return "scale is " + std::to_string(args.scale) + ": a positive one is needed";
-  }
-  return FirstOf({CheckPointer("q", args.q), CheckPointer("query_begin", args.query_begin),
-                  CheckPointer("query_tokens", args.query_tokens),
-                  CheckPointer("context_tokens", args.context_tokens),
-                  CheckPointer("block_tables", args.block_tables), CheckPointer("out", args.out),
-                  CheckDType("out_dtype", args.out_dtype),
-                  CheckRange("layer", args.layer, 0, args.kv.num_layers - 1),
-                  CheckRange("batch", args.batch, 1, kGridYzMax),
-                  CheckRange("window", args.window, 0, kGridXMax),
-                  CheckRange("blocks_max", args.blocks_max, 1, kGridXMax),
-                  CheckRange("query_tokens_max", args.query_tokens_max, 1,
-                             int64_t{args.blocks_max} * args.kv.block_tokens)});
+  if (Error error = CheckHeadDim(args.kv.head_dim)) return error;
+  return CheckRagged(args);
+}
+
+Error Check(const PagedPlainArgs& args) {
+  if (Error error = CheckRange("kv.head_dim", args.call.kv.head_dim, 8, 256)) return error;
+  return CheckRagged(args.call);
+}
+
+Error Check(const GemmArgs& args) {
+  return FirstOf({CheckPointer("x", args.x), CheckPointer("w", args.w),
+                  CheckPointer("out", args.out), CheckDType("dtype", args.dtype),
+                  args.bias == nullptr ? std::nullopt : CheckPointer("bias", args.bias),
+                  CheckRange("num_tokens", args.num_tokens, 1, kGridXMax),
+                  CheckRange("num_outputs", args.num_outputs, 1, int64_t{kGridYzMax} * 32),
+                  CheckMultiple("num_inputs", args.num_inputs, 8)});
+}
+
+Error Check(const GatherRowsArgs& args) {
+  return FirstOf({CheckPointer("x", args.x), CheckPointer("rows", args.rows),
+                  CheckPointer("out", args.out),
+                  CheckRange("num_rows", args.num_rows, 1, kGridXMax),
+                  CheckMultiple("row_bytes", int64_t(args.row_bytes), 16)});
 }
 
 Error Check(const KvBlockCopyArgs& args) {

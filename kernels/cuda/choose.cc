@@ -3,9 +3,13 @@
 #include "kernels/cuda/activation/silu_mul.h"
 #include "kernels/cuda/attention/paged_decode.h"
 #include "kernels/cuda/attention/paged_decode_shape.h"
+#include "kernels/cuda/attention/paged_plain.h"
 #include "kernels/cuda/attention/paged_prefill.h"
 #include "kernels/cuda/attention/paged_prefill_shape.h"
 #include "kernels/cuda/embedding/embed.h"
+#include "kernels/cuda/embedding/gather_rows.h"
+#include "kernels/cuda/gemm/gemm.h"
+#include "kernels/cuda/gemm/gemm_shape.h"
 #include "kernels/cuda/kv/block_checksum.h"
 #include "kernels/cuda/kv/block_copy.h"
 #include "kernels/cuda/norm/rms_norm.h"
@@ -95,6 +99,44 @@ LaunchShape Choose(const PagedPrefillArgs& args, const DeviceTraits&) {
           .grid_z = uint32_t(args.batch),
           .threads = PagedPrefillShape::kThreads,
           .shared_bytes = PagedPrefillShape{args.kv.head_dim}.SharedBytes()};
+}
+
+LaunchShape Choose(const PagedPlainArgs& args, const DeviceTraits&) {
+  constexpr uint32_t kWarps = 4;
+  const int64_t rows = int64_t{args.call.query_tokens_max} * args.call.num_q_heads;
+  return {.grid_x = uint32_t(CeilDivide<int64_t>(rows, kWarps)),
+          .grid_z = uint32_t(args.call.batch),
+          .threads = kWarps * kWarp};
+}
+
+GemmPlan Choose(const GemmArgs& args, const DeviceTraits&) {
+  const auto grid = [&](uint32_t tokens, uint32_t outputs) -> LaunchShape {
+    return {.grid_x = CeilDivide(uint32_t(args.num_tokens), tokens),
+            .grid_y = CeilDivide(uint32_t(args.num_outputs), outputs)};
+  };
+  GemmPlan plan;
+  if (args.dtype == DType::kF32) {
+    plan = {GemmTile::kF32, grid(GemmF32Shape::kTokens, GemmF32Shape::kOutputs)};
+    plan.shape.threads = GemmF32Shape::kThreads;
+    plan.shape.shared_bytes = GemmF32Shape::kSharedBytes;
+    return plan;
+  }
+  GemmShape tile = kGemmWide;
+  plan.tile = GemmTile::kWide;
+  if (args.num_tokens <= 16) {
+    tile = kGemmNarrow, plan.tile = GemmTile::kNarrow;
+  } else if (args.num_tokens <= 64) {
+    tile = kGemmMiddle, plan.tile = GemmTile::kMiddle;
+  }
+  plan.shape = grid(tile.tokens, tile.outputs);
+  plan.shape.threads = tile.threads();
+  plan.shape.shared_bytes = tile.SharedBytes();
+  return plan;
+}
+
+LaunchShape Choose(const GatherRowsArgs& args, const DeviceTraits&) {
+  return {.grid_x = uint32_t(args.num_rows),
+          .threads = ThreadsFor(int64_t(args.row_bytes / 16), 256)};
 }
 
 LaunchShape Choose(const KvBlockCopyArgs& args, const DeviceTraits&) {

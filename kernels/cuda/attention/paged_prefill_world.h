@@ -18,6 +18,7 @@ struct PrefillShape {
   int32_t num_q_heads = 1, num_kv_heads = 1, head_dim = 64, block_tokens = 16, window = 0;
   DType out_dtype = DType::kF32;
   float query_size = 1;
+  DType kv_dtype = DType::kBF16;
 };
 
 // Positions [begin, end) of one sequence.
@@ -115,7 +116,7 @@ class PrefillWorld {
   KvView Geometry() const {
     int32_t blocks = 2;
     for (const int32_t context : contexts_) blocks += BlocksOf(context);
-    return {.dtype = DType::kBF16,
+    return {.dtype = shape_.kv_dtype,
             .num_layers = 2,
             .num_blocks = blocks,
             .block_tokens = shape_.block_tokens,

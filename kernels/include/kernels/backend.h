@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,8 +13,8 @@
 #include "kernels/sampling.h"
 
 // The operations a decoder-only transformer is written in, on device memory. Model code is written
-// once against Backend; `cpu`, `reference` (the slow, obvious twin and oracle) and later `cuda`
-// implement it.
+// once against Backend; `cpu`, `cuda` (kernels/cuda.h) and `reference` (the slow, obvious twin and
+// oracle) implement it.
 //
 // Shapes use the glossary's letters: T tokens of this step (all sequences, ragged), H hidden size,
 // Hq/Hkv query/KV heads, D head_dim, F intermediate size, V vocabulary, N x K a weight of N
@@ -27,7 +28,9 @@
 // ordered; they may return before they are done; Synchronize() waits.
 namespace baton::kernels {
 
-// Device memory owned by a backend. Freed on destruction; 64-byte aligned at least; zeroed.
+// Device memory owned by a backend. Freed on destruction; 64-byte aligned at least; zeroed. data()
+// is an address on the device: the host reads and writes it by Backend::CopyToHost and
+// CopyToDevice.
 class Buffer {
  public:
   virtual ~Buffer() = default;
@@ -96,6 +99,19 @@ struct QkvArgs {
   const int32_t* slots = nullptr;      // host, [T]: block * P + token of the block where K and V go
 };
 
+// What a backend must know of a model to say whether it can run it.
+struct ModelShape {
+  int32_t hidden = 0;        // H
+  int32_t intermediate = 0;  // F
+  int32_t head_dim = 0;      // D
+};
+
+// Of the device itself, where that is not the machine's own memory.
+struct DeviceMemory {
+  size_t bytes = 0;
+  size_t bytes_free = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -107,6 +123,12 @@ class Backend {
   // where the hardware multiplies bf16, else f32. Buffers passed as `void*` activations below hold
   // this type.
   virtual DType activation_dtype(DType weights) const = 0;
+
+  // Why models of this shape cannot be run, naming the field of config.json and the limit; empty:
+  // they can.
+  virtual std::string WhyNot(const ModelShape&) const { return ""; }
+  // None: the backend computes in host memory, and so do data() and KvView::base point there.
+  virtual std::optional<DeviceMemory> memory() const { return std::nullopt; }
 
   virtual std::unique_ptr<Buffer> Allocate(size_t bytes) = 0;
   // Packs the parts, stacked by rows (q, k, v or gate, up), into one weight. All parts have the

@@ -1,0 +1,48 @@
+#include "kernels/cuda/backend/attention_batch.h"
+
+#include <gmock/gmock.h>
+
+namespace baton::kernels::cuda {
+namespace {
+
+using ::testing::ElementsAre;
+
+constexpr int32_t kTables[2][3] = {{7, 1, 4}, {2, 9, 0}};
+
+std::vector<AttentionSequence> Mixed() {
+  return {{0, 1, 20, kTables[0]}, {1, 1, 33, kTables[1]}, {2, 5, 5, kTables[0]},
+          {7, 3, 40, kTables[1]}, {10, 1, 1, kTables[0]}, {12, 1, 16, kTables[1]}};
+}
+
+TEST(CudaAttentionBatchTest, NeighbouringDecodesMakeOneRun) {
+  const auto runs = RunsOf(Mixed(), /*may_decode=*/true);
+  ASSERT_EQ(runs.size(), 4u);
+  EXPECT_TRUE(runs[0].is_decode);
+  EXPECT_EQ(runs[0].count, 2u);
+  EXPECT_FALSE(runs[1].is_decode);
+  EXPECT_EQ(runs[1].first, 2u);
+  EXPECT_EQ(runs[1].count, 2u);
+  EXPECT_EQ(runs[2].count, 1u) << "row 11 lies between the last two";
+  EXPECT_EQ(runs[3].first, 5u);
+}
+
+TEST(CudaAttentionBatchTest, WithoutDecodesThereIsOneRun) {
+  const auto runs = RunsOf(Mixed(), /*may_decode=*/false);
+  ASSERT_EQ(runs.size(), 1u);
+  EXPECT_EQ(runs[0].count, 6u);
+  EXPECT_FALSE(runs[0].is_decode);
+}
+
+TEST(CudaAttentionBatchTest, TablesAreAsWideAsTheLongestNeeds) {
+  const auto sequences = Mixed();
+  const AttentionBatch batch = BatchOf(std::span(sequences).subspan(1, 2), 16);
+  EXPECT_THAT(batch.query_begin, ElementsAre(1, 2));
+  EXPECT_THAT(batch.query_tokens, ElementsAre(1, 5));
+  EXPECT_THAT(batch.context_tokens, ElementsAre(33, 5));
+  EXPECT_THAT(batch.block_tables, ElementsAre(2, 9, 0, 7, -1, -1));
+  EXPECT_EQ(batch.query_tokens_max, 5);
+  EXPECT_EQ(batch.context_tokens_max, 33);
+}
+
+}  // namespace
+}  // namespace baton::kernels::cuda

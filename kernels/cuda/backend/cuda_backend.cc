@@ -1,0 +1,201 @@
+#include "kernels/cuda/backend/cuda_backend.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "kernels/check.h"
+#include "kernels/cuda/activation/silu_mul.h"
+#include "kernels/cuda/backend/device_buffer.h"
+#include "kernels/cuda/embedding/embed.h"
+#include "kernels/cuda/embedding/gather_rows.h"
+#include "kernels/cuda/gemm/gemm.h"
+#include "kernels/cuda/norm/rms_norm.h"
+#include "kernels/cuda/rope/qk_norm_rope_kv.h"
+
+namespace baton::kernels::cuda {
+
+Error CudaBackend::Create(const CudaOptions& options, std::unique_ptr<Backend>* backend) {
+  int count = 0;
+  if (Error error = CountDevices(&count)) return error;
+  if (options.device < 0 || options.device >= count) {
+    return "device is " + std::to_string(options.device) + "; this machine has " +
+           std::to_string(count) + " GPU(s), counted from 0";
+  }
+  DeviceInfo info;
+  if (Error error = UseDevice(options.device)) return error;
+  if (Error error = Describe(options.device, &info)) return error;
+  if (info.traits.compute_capability < kSmallestDevice.compute_capability) {
+    return info.name + " has compute capability " + std::to_string(info.traits.compute_capability) +
+           "; " + std::to_string(kSmallestDevice.compute_capability) + " (Ampere) is the least";
+  }
+  std::unique_ptr<CudaBackend> made(new CudaBackend(options, std::move(info)));
+  if (Error error = made->Prepare()) return error;
+  *backend = std::move(made);
+  return std::nullopt;
+}
+
+CudaBackend::CudaBackend(const CudaOptions& options, DeviceInfo info)
+    : options_(options), info_(std::move(info)) {}
+
+Error CudaBackend::Prepare() {
+  if (Error error = CreateStream(&stream_)) return error;
+  void* device = nullptr;
+  if (Error error = AllocateDevice(options_.workspace_bytes, &device)) return error;
+  workspace_ = std::make_unique<DeviceBuffer>(device, options_.workspace_bytes);
+  if (Error error = AllocateDevice(options_.staging_bytes, &device)) return error;
+  staging_device_ = std::make_unique<DeviceBuffer>(device, options_.staging_bytes);
+  if (Error error = AllocatePinned(options_.staging_bytes, &staging_host_)) return error;
+  staging_ = Staging(static_cast<std::byte*>(staging_host_), staging_device_->data(),
+                     options_.staging_bytes);
+  return std::nullopt;
+}
+
+CudaBackend::~CudaBackend() {
+  (void)UseDevice(options_.device);
+  if (staging_host_ != nullptr) FreePinned(staging_host_);
+  DestroyStream(stream_);
+}
+
+std::string CudaBackend::name() const {
+  return "cuda:sm" + std::to_string(info_.traits.compute_capability) +
+         (options_.deterministic ? ":deterministic" : "");
+}
+
+std::optional<DeviceMemory> CudaBackend::memory() const {
+  DeviceInfo now;
+  Expect(Describe(options_.device, &now));
+  return DeviceMemory{now.memory_bytes, now.memory_bytes_free};
+}
+
+std::string CudaBackend::WhyNot(const ModelShape& shape) const {
+  const auto refuse = [](const char* field, int64_t value, const char* limit) {
+    return std::string(field) + " is " + std::to_string(value) + "; the CUDA backend needs " +
+           limit;
+  };
+  if (shape.hidden % 8 != 0) return refuse("hidden_size", shape.hidden, "a multiple of 8");
+  if (shape.hidden > 16384) return refuse("hidden_size", shape.hidden, "at most 16384");
+  if (shape.intermediate % 8 != 0) {
+    return refuse("intermediate_size", shape.intermediate, "a multiple of 8");
+  }
+  if (shape.head_dim % 8 != 0 || shape.head_dim > 256) {
+    return refuse("head_dim", shape.head_dim, "a multiple of 8, at most 256");
+  }
+  return "";
+}
+
+Stream CudaBackend::stream() {
+  Expect(UseDevice(options_.device));
+  return stream_;
+}
+
+void CudaBackend::Expect(const Error& error) const {
+  if (!error) [[likely]]
+    return;
+  if (options_.on_failure) options_.on_failure(*error);
+  std::fprintf(stderr, "%s: %s\n", name().c_str(), error->c_str());
+  std::abort();
+}
+
+Staging::Room CudaBackend::TakeRoom(size_t bytes) {
+  Staging::Room room = staging_.Take(bytes);
+  if (room.host == nullptr) {
+    Synchronize();
+    room = staging_.Take(bytes);
+  }
+  if (room.host == nullptr) {
+    Expect(std::to_string(bytes) + " bytes of a step's arrays; staging_bytes is " +
+           std::to_string(staging_.bytes()));
+  }
+  return room;
+}
+
+const std::byte* CudaBackend::UploadBytes(const void* bytes, size_t count) {
+  if (const std::byte* there = staging_.Find(bytes, count)) return there;
+  const Staging::Room room = TakeRoom(count);
+  std::memcpy(room.host, bytes, count);
+  Expect(CopyIn(room.host, room.device, count, stream()));
+  staging_.Remember(room, count);
+  return room.device;
+}
+
+void CudaBackend::Embed(const Matrix& table, const int32_t* ids, int32_t num_tokens, float* out) {
+  const auto& weights = static_cast<const DeviceMatrix&>(table);
+  Launch(EmbedArgs{.table = weights.data(),
+                   .table_dtype = weights.dtype(),
+                   .ids = Upload(std::span(ids, size_t(num_tokens))),
+                   .out = out,
+                   .num_tokens = num_tokens,
+                   .hidden = int32_t(weights.cols())});
+}
+
+void CudaBackend::RmsNorm(const float* x, const float* weight, float epsilon, int32_t num_tokens,
+                          int32_t hidden, DType out_dtype, void* out) {
+  Launch(RmsNormArgs{.x = const_cast<float*>(x),  // written only when there is something to add
+                     .weight = weight,
+                     .out = out,
+                     .out_dtype = out_dtype,
+                     .epsilon = epsilon,
+                     .num_tokens = num_tokens,
+                     .hidden = hidden});
+}
+
+void CudaBackend::Gemm(const void* x, const Matrix& w, const float* bias, int32_t num_tokens,
+                       GemmOutput output, float* out) {
+  const auto& weights = static_cast<const DeviceMatrix&>(w);
+  Launch(GemmArgs{.x = x,
+                  .w = weights.data(),
+                  .dtype = weights.dtype(),
+                  .bias = bias,
+                  .out = out,
+                  .is_added = output == GemmOutput::kAdd,
+                  .num_tokens = num_tokens,
+                  .num_outputs = int32_t(weights.rows()),
+                  .num_inputs = int32_t(weights.cols())});
+}
+
+void CudaBackend::SiluMul(const float* gate_up, int32_t num_tokens, int32_t intermediate,
+                          DType out_dtype, void* out) {
+  Launch(SiluMulArgs{.gate_up = gate_up,
+                     .out = out,
+                     .out_dtype = out_dtype,
+                     .num_tokens = num_tokens,
+                     .intermediate = intermediate});
+}
+
+void CudaBackend::RopeAndWriteKv(const QkvArgs& args, const KvView& kv, int32_t layer,
+                                 float* q_out) {
+  QkNormRopeKvArgs launch = {.qkv = args, .kv = kv, .layer = layer, .q_out = q_out};
+  const size_t tokens = size_t(args.num_tokens);
+  launch.qkv.positions = Upload(std::span(args.positions, tokens));
+  launch.qkv.slots = Upload(std::span(args.slots, tokens));
+  Launch(launch);
+}
+
+void CudaBackend::GatherRows(const void* x, std::span<const int32_t> rows, size_t row_bytes,
+                             void* out) {
+  if (rows.empty()) return;
+  Launch(GatherRowsArgs{.x = static_cast<const std::byte*>(x),
+                        .rows = Upload(rows),
+                        .num_rows = int32_t(rows.size()),
+                        .row_bytes = row_bytes,
+                        .out = static_cast<std::byte*>(out)});
+}
+
+void CudaBackend::CopyToHost(const void* device, void* host, size_t bytes) {
+  Expect(CopyOut(device, host, bytes, stream()));
+  Synchronize();
+}
+
+void CudaBackend::CopyToDevice(const void* host, void* device, size_t bytes) {
+  Expect(CopyIn(host, device, bytes, stream()));
+  Synchronize();
+}
+
+void CudaBackend::Synchronize() {
+  Expect(Wait(stream()));
+  staging_.Reset();
+}
+
+}  // namespace baton::kernels::cuda

@@ -1,0 +1,126 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/cuda.h"
+#include "kernels/cuda/backend/attention_batch.h"
+#include "kernels/cuda/backend/staging.h"
+#include "kernels/cuda/launch/run.h"
+#include "kernels/cuda/runtime/runtime.h"
+
+namespace baton::kernels::cuda {
+
+// Backend on one GPU, or on the emulation of one. Operations are enqueued on one stream and return;
+// what they were given on the host has been copied by then. An operation that cannot be enqueued,
+// or has failed on the device, ends the process by CudaOptions::on_failure.
+//
+// Memory is allocated while models are loaded, and never in a step.
+class CudaBackend final : public Backend {
+ public:
+  static Error Create(const CudaOptions& options, std::unique_ptr<Backend>* backend);
+  ~CudaBackend() override;
+
+  std::string name() const override;
+  DType activation_dtype(DType weights) const override { return weights; }
+  std::string WhyNot(const ModelShape& shape) const override;
+  std::optional<DeviceMemory> memory() const override;
+
+  std::unique_ptr<Buffer> Allocate(size_t bytes) override;
+  std::unique_ptr<Matrix> LoadMatrix(std::span<const HostMatrix> parts, DType target) override;
+  Vector LoadVector(std::span<const HostMatrix> parts) override;
+
+  void Embed(const Matrix& table, const int32_t* ids, int32_t num_tokens, float* out) override;
+  void RmsNorm(const float* x, const float* weight, float epsilon, int32_t num_tokens,
+               int32_t hidden, DType out_dtype, void* out) override;
+  void Gemm(const void* x, const Matrix& w, const float* bias, int32_t num_tokens,
+            GemmOutput output, float* out) override;
+  void SiluMul(const float* gate_up, int32_t num_tokens, int32_t intermediate, DType out_dtype,
+               void* out) override;
+  void RopeAndWriteKv(const QkvArgs& args, const KvView& kv, int32_t layer, float* q_out) override;
+  void Attention(const float* q, const KvView& kv, int32_t layer, int32_t num_q_heads,
+                 std::span<const AttentionSequence> sequences, float scale, int32_t window,
+                 DType out_dtype, void* out) override;
+  void GatherRows(const void* x, std::span<const int32_t> rows, size_t row_bytes,
+                  void* out) override;
+  void Sample(const float* logits, int32_t vocab, std::span<const SampleArgs> rows,
+              std::span<SampledToken> out) override;
+
+  void CopyToHost(const void* device, void* host, size_t bytes) override;
+  void CopyToDevice(const void* host, void* device, size_t bytes) override;
+  void Synchronize() override;
+
+ private:
+  // One launch of Attention(), as its caller gave it.
+  struct AttentionCall {
+    const float* q;
+    const KvView& kv;
+    int32_t layer;
+    int32_t num_q_heads;
+    float scale;
+    int32_t window;
+    DType out_dtype;
+    std::byte* out;
+  };
+
+  CudaBackend(const CudaOptions& options, DeviceInfo info);
+  Error Prepare();
+
+  // The stream, after making the device the calling thread's.
+  Stream stream();
+  // Ends the process when there is an error.
+  void Expect(const Error& error) const;
+  template <typename Args>
+  void Launch(const Args& args) {
+    const Stream on = stream();
+    Expect(Run(args, info_.traits, on));
+  }
+
+  // Room in the staging memory, after waiting for what is in the way.
+  Staging::Room TakeRoom(size_t bytes);
+  const std::byte* UploadBytes(const void* bytes, size_t count);
+  template <typename T>
+  const T* Upload(std::span<const T> values) {
+    return reinterpret_cast<const T*>(UploadBytes(values.data(), values.size_bytes()));
+  }
+  template <typename T>
+  const T* Upload(const std::vector<T>& values) {
+    return Upload(std::span<const T>(values));
+  }
+  // Elements of `part` as `target` to device memory; what lies there is on its way.
+  void UploadAs(const HostMatrix& part, DType target, std::byte* to);
+
+  void Decode(const AttentionCall& call, std::span<const AttentionSequence> sequences);
+  void Attend(const AttentionCall& call, std::span<const AttentionSequence> sequences);
+  // How many sequences of this context the workspace is enough for.
+  size_t DecodesAtOnce(const AttentionCall& call, int32_t context_tokens_max) const;
+
+  using Samples = std::span<const SampleArgs>;
+  // For the samples at these indices.
+  void SampleOnHost(const float* logits, int32_t vocab, Samples rows, std::span<const size_t> which,
+                    std::span<SampledToken> out);
+  void SampleOnDevice(float* logits, int32_t vocab, std::span<const SampleArgs> rows,
+                      std::span<const size_t> which, std::span<SampledToken> out);
+  void SamplePenalised(const float* logits, int32_t vocab, Samples rows,
+                       std::span<const size_t> which, std::span<SampledToken> out);
+
+  const CudaOptions options_;
+  const DeviceInfo info_;
+  Stream stream_;
+  void* staging_host_ = nullptr;
+  std::unique_ptr<Buffer> staging_device_;
+  std::unique_ptr<Buffer> workspace_;
+  Staging staging_;
+};
+
+// The stacked shape of a weight's parts.
+struct StackedShape {
+  int64_t rows = 0;
+  int64_t cols = 0;
+};
+StackedShape ShapeOf(std::span<const HostMatrix> parts);
+
+}  // namespace baton::kernels::cuda

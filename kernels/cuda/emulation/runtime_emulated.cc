@@ -1,0 +1,97 @@
+#include <cstdlib>
+#include <cstring>
+
+#include "kernels/check.h"
+#include "kernels/cuda/emulation/device_memory.h"
+#include "kernels/cuda/emulation/violations.h"
+#include "kernels/cuda/runtime/runtime.h"
+
+// A device made of host memory. Whatever is ordered is done when the call returns.
+namespace baton::kernels::cuda {
+namespace {
+
+using emulation::Allocation;
+
+constexpr size_t kMemoryBytes = size_t{1} << 30;
+
+// Copies and fills go through the same books as kernels: they must lie inside one allocation.
+Allocation& Holding(const void* device, size_t bytes) {
+  Allocation* allocation = Allocation::Of(device);
+  KERNELS_CHECK(allocation != nullptr);
+  const auto* at = static_cast<const std::byte*>(device);
+  KERNELS_CHECK(at + bytes <= allocation->data() + allocation->bytes());
+  return *allocation;
+}
+
+size_t OffsetIn(Allocation& allocation, const void* device) {
+  return size_t(static_cast<const std::byte*>(device) - allocation.data());
+}
+
+void Write(void* device, const void* bytes, size_t count) {
+  Allocation& allocation = Holding(device, count);
+  std::memcpy(device, bytes, count);
+  allocation.MarkWritten(OffsetIn(allocation, device), count);
+}
+
+}  // namespace
+
+Error CountDevices(int* count) {
+  *count = 1;
+  return std::nullopt;
+}
+Error Describe(int device, DeviceInfo* info) {
+  KERNELS_CHECK(device == 0);
+  *info = {.name = "emulation",
+           .traits = kSmallestDevice,
+           .memory_bytes = kMemoryBytes,
+           .memory_bytes_free = kMemoryBytes};
+  return std::nullopt;
+}
+Error UseDevice(int) { return std::nullopt; }
+
+Error AllocateDevice(size_t bytes, void** memory) {
+  if (bytes > kMemoryBytes) return "out of emulated memory";
+  *memory = (new Allocation(bytes))->data();
+  return std::nullopt;
+}
+void FreeDevice(void* memory) { delete Allocation::Of(memory); }
+Error AllocatePinned(size_t bytes, void** memory) {
+  *memory = std::aligned_alloc(256, (bytes / 256 + 1) * 256);
+  KERNELS_CHECK(*memory != nullptr);
+  return std::nullopt;
+}
+void FreePinned(void* memory) { std::free(memory); }
+Error PinHost(void*, size_t) { return std::nullopt; }
+void UnpinHost(void*) {}
+
+Error CreateStream(Stream* stream) {
+  stream->handle = nullptr;
+  return std::nullopt;
+}
+void DestroyStream(Stream) {}
+Error Wait(Stream) { return std::nullopt; }
+
+Error CopyIn(const void* host, void* device, size_t bytes, Stream) {
+  if (bytes > 0) Write(device, host, bytes);
+  return std::nullopt;
+}
+Error CopyOut(const void* device, void* host, size_t bytes, Stream) {
+  if (bytes == 0) return std::nullopt;
+  Holding(device, bytes);
+  std::memcpy(host, device, bytes);
+  return std::nullopt;
+}
+Error CopyWithin(const void* from, void* to, size_t bytes, Stream) {
+  if (bytes == 0) return std::nullopt;
+  Holding(from, bytes);
+  Write(to, from, bytes);
+  return std::nullopt;
+}
+Error FillZero(void* device, size_t bytes, Stream) {
+  Allocation& allocation = Holding(device, bytes);
+  std::memset(device, 0, bytes);
+  allocation.MarkWritten(OffsetIn(allocation, device), bytes);
+  return std::nullopt;
+}
+
+}  // namespace baton::kernels::cuda

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "kernels/cuda/launch/device.h"
+
+// What the backend asks of a device besides launching kernels: by the CUDA runtime
+// (runtime_cuda.cc) or on the host (emulation/runtime_emulated.cc). Errors are the CUDA runtime's,
+// with the call's name. Copies and fills are ordered on their stream; host memory that they touch
+// stays as it is until Wait().
+namespace baton::kernels::cuda {
+
+struct DeviceInfo {
+  std::string name;  // "NVIDIA H200"
+  DeviceTraits traits;
+  size_t memory_bytes = 0;
+  size_t memory_bytes_free = 0;
+};
+
+// An error says why there is none at all: no driver, too old a driver, no GPU.
+Error CountDevices(int* count);
+Error Describe(int device, DeviceInfo* info);
+// Makes `device` the calling thread's. Cheap when it is already.
+Error UseDevice(int device);
+
+Error AllocateDevice(size_t bytes, void** memory);
+void FreeDevice(void* memory);
+// Host memory that copies need not be staged from; multiples of 256.
+Error AllocatePinned(size_t bytes, void** memory);
+void FreePinned(void* memory);
+// Pins host memory that somebody else has allocated, until UnpinHost().
+Error PinHost(void* memory, size_t bytes);
+void UnpinHost(void* memory);
+
+Error CreateStream(Stream* stream);
+void DestroyStream(Stream stream);
+// Until all that was ordered on the stream is done.
+Error Wait(Stream stream);
+
+Error CopyIn(const void* host, void* device, size_t bytes, Stream stream);
+Error CopyOut(const void* device, void* host, size_t bytes, Stream stream);
+Error CopyWithin(const void* from, void* to, size_t bytes, Stream stream);
+Error FillZero(void* device, size_t bytes, Stream stream);
+
+}  // namespace baton::kernels::cuda

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+
+// The backend of NVIDIA GPUs. These are always there to be called: a build without CUDA answers
+// that it is one, and a machine without a driver or a GPU is told apart from one with too old a
+// driver.
+namespace baton::kernels {
+
+struct CudaOptions {
+  int device = 0;  // as the driver counts
+  // One kernel for every attention row, so that a row has the same bits in any batch and any chunks
+  // (promise 1); decodes are slower by it.
+  bool deterministic = false;
+  size_t staging_bytes = 32 << 20;    // pinned host memory for a step's small arrays
+  size_t workspace_bytes = 64 << 20;  // device memory for partial results
+  // The device does not work any more: called on the owner thread with the CUDA runtime's words.
+  // Does not return: the process ends, because nothing on the device can be trusted. Empty: prints
+  // them and aborts.
+  std::function<void(const std::string& what)> on_failure;
+};
+
+struct CudaDevice {
+  int index = 0;
+  std::string name;            // "NVIDIA H200"
+  int compute_capability = 0;  // 90 for sm_90
+  size_t memory_bytes = 0;
+  size_t memory_bytes_free = 0;
+};
+
+struct CudaProbe {
+  std::vector<CudaDevice> devices;
+  std::string why_none;  // when there are none
+};
+CudaProbe ProbeCuda();
+
+struct CudaOpening {
+  std::unique_ptr<Backend> backend;  // null on an error
+  std::string error;                 // "" or what stands in the way
+};
+CudaOpening MakeCudaBackend(const CudaOptions& options);
+
+}  // namespace baton::kernels
