@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -9,13 +10,17 @@
 #include "common/kv/block_hash.h"
 #include "services/router/placement/kv_index/block_records.h"
 #include "services/router/placement/kv_index/huge_pages.h"
+#include "services/router/placement/kv_index/slot_line.h"
 
 namespace baton::router {
 
-// From a block's hash to its record: open addressing with 8 bytes a slot, in shards that grow one
-// by one, so that growing stalls nobody for long. One writer; Find from any thread within a visit.
+// From a block's hash to its record: 8 bytes a slot, searched a cache line of slots at a time, in
+// shards that grow one by one, so that growing stalls nobody for long. One writer; Find from any
+// thread within a visit.
 class BlockMap {
  public:
+  static constexpr uint32_t kRoomMax = 32;
+
   BlockMap(const BlockRecords& records, ReaderEpochs& epochs);
 
   // 0: not here.
@@ -23,78 +28,97 @@ class BlockMap {
     const uint64_t mixed = Mix(hash);
     const uint32_t tag = TagOf(mixed);
     const Table& table = *shards_[ShardOf(mixed)].table.load(std::memory_order_acquire);
-    for (uint32_t at = tag & table.mask;; at = (at + 1) & table.mask) {
-      const uint64_t slot = table.slots[at].load(std::memory_order_acquire);
-      if (slot == 0) return 0;
-      const auto id = static_cast<RecordId>(slot);
-      if (slot >> 32 == tag && id != 0 && records_.at(id).hash == hash) return id;
+    for (uint32_t line = tag & table.mask;; line = (line + 1) & table.mask) {
+      SlotLine seen = ScanLine(table.LineAt(line), tag);
+      for (; seen.tag != 0; seen.tag &= seen.tag - 1) {
+        const uint64_t slot =
+            table.LineAt(line)[std::countr_zero(seen.tag)].load(std::memory_order_acquire);
+        const auto id = static_cast<RecordId>(slot);
+        if (slot >> 32 == tag && id != 0 && records_.at(id).hash == hash) return id;
+      }
+      if (seen.empty != 0) return 0;
     }
   }
-  // Brings the slot of a hash that is looked for soon into the cache.
+  // Brings the slots of a hash that is looked for soon into the cache.
   void Prefetch(const kv::BlockHash& hash) const {
     const uint64_t mixed = Mix(hash);
     const Table& table = *shards_[ShardOf(mixed)].table.load(std::memory_order_acquire);
-    __builtin_prefetch(&table.slots[TagOf(mixed) & table.mask]);
+    __builtin_prefetch(table.LineOf(TagOf(mixed)));
   }
 
-  // The same, one step further: the slot must be in the cache already.
-  void PrefetchRecord(const kv::BlockHash& hash) const {
-    const uint64_t mixed = Mix(hash);
-    const Table& table = *shards_[ShardOf(mixed)].table.load(std::memory_order_acquire);
-    const uint64_t slot = table.slots[TagOf(mixed) & table.mask].load(std::memory_order_relaxed);
-    if (static_cast<RecordId>(slot) != 0) {
-      __builtin_prefetch(&records_.at(static_cast<RecordId>(slot)), 1);
-    }
-  }
-
-  // The writer's look-up: where the hash is, or where it can be put, until the next Locate.
-  struct Place {
-    RecordId id = 0;  // 0: not here
-    uint32_t shard = 0;
-    uint32_t slot = 0;
-    uint32_t tag = 0;
+  // The writer's look-ups, in steps, so that many can wait for memory at once. What they return is
+  // good until MakeRoom.
+  struct Aim {  // where the search for a hash begins
+    uint32_t shard;
+    uint32_t tag;
   };
-  Place Locate(const kv::BlockHash& hash) {
-    const uint64_t mixed = Mix(hash);
-    Place place{.shard = ShardOf(mixed), .tag = TagOf(mixed)};
-    Shard& shard = shards_[place.shard];
-    // At least a quarter of the slots stays free: searches for what is not here end soon.
-    if (shard.used + 1 > shard.used_max) [[unlikely]] {
-      Rebuild(shard);
+  struct Place {  // where the hash is, or where it can be put
+    RecordId id;  // 0: not here
+    uint32_t shard;
+    uint32_t slot;
+    uint32_t tag;
+  };
+  // At least a quarter of the slots stays free with `count` (kRoomMax at most) more put in:
+  // searches for what is not here end soon.
+  void MakeRoom(uint32_t count) {
+    if (room_ < count) [[unlikely]] {
+      FindRoom(count);
     }
-    const Table& table = *shard.owned;
-    bool can_put = false;
-    for (uint32_t at = place.tag & table.mask;; at = (at + 1) & table.mask) {
-      const uint64_t slot = table.slots[at].load(std::memory_order_relaxed);
-      const auto id = static_cast<RecordId>(slot);
-      if (id == 0) {
-        if (!can_put) place.slot = at;
-        can_put = true;
-        if (slot == 0) return place;
-      } else if (slot >> 32 == place.tag && records_.at(id).hash == hash) {
-        place.slot = at;
+  }
+  // Fetches the slots.
+  Aim AimAt(const kv::BlockHash& hash) const {
+    const uint64_t mixed = Mix(hash);
+    const Aim aim{.shard = ShardOf(mixed), .tag = TagOf(mixed)};
+    __builtin_prefetch(shards_[aim.shard].owned->LineOf(aim.tag), 1);
+    return aim;
+  }
+  // Fetches the record that is likely the one; the slots should be in the cache.
+  void PrefetchRecord(const Aim& aim) const {
+    const Slot* const line = shards_[aim.shard].owned->LineOf(aim.tag);
+    const SlotLine seen = ScanLine(line, aim.tag);
+    if (seen.tag != 0) {
+      __builtin_prefetch(&records_.at(IdIn(line[std::countr_zero(seen.tag)])), 1);
+    }
+  }
+  Place Locate(const Aim& aim, const kv::BlockHash& hash) const {
+    const Table& table = *shards_[aim.shard].owned;
+    Place place{.id = 0, .shard = aim.shard, .slot = kNoSlot, .tag = aim.tag};
+    for (uint32_t line = aim.tag & table.mask;; line = (line + 1) & table.mask) {
+      SlotLine seen = ScanLine(table.LineAt(line), aim.tag);
+      for (; seen.tag != 0; seen.tag &= seen.tag - 1) {
+        const uint32_t at = line * kSlotsInLine + std::countr_zero(seen.tag);
+        const RecordId id = IdIn(table.slots[at]);
+        if (id == 0 || records_.at(id).hash != hash) continue;
         place.id = id;
+        place.slot = at;
         return place;
       }
+      if (place.slot == kNoSlot && seen.free != 0) {
+        place.slot = line * kSlotsInLine + std::countr_zero(seen.free);
+      }
+      if (seen.empty != 0) return place;
     }
   }
+  // Requires room.
   void Put(const Place& place, RecordId id) {
     Shard& shard = shards_[place.shard];
-    std::atomic<uint64_t>& slot = shard.owned->slots[place.slot];
+    Slot& slot = shard.owned->slots[place.slot];
     shard.used += slot.load(std::memory_order_relaxed) == 0;
     ++shard.live;
+    --room_;
     slot.store(uint64_t{place.tag} << 32 | id, std::memory_order_release);
   }
   // Requires that it is here.
-  void Erase(const kv::BlockHash& hash) { Erase(Locate(hash)); }
-  void Erase(const Place& place) {
+  void Erase(const kv::BlockHash& hash) {
+    const Place place = Locate(AimAt(hash), hash);
     Shard& shard = shards_[place.shard];
     const Table& table = *shard.owned;
-    // A search that comes to the next slot ends there anyway: then this one is free at once.
-    const uint64_t next =
-        table.slots[(place.slot + 1) & table.mask].load(std::memory_order_relaxed);
-    table.slots[place.slot].store(next == 0 ? 0 : kGivenUp, std::memory_order_release);
-    shard.used -= next == 0;
+    // A search that comes to a line with an empty slot ends there anyway: then this one is empty at
+    // once, and nobody's search, which looks at whole lines, misses anything.
+    const Slot* const line = table.LineAt(place.slot / kSlotsInLine);
+    const bool ends_here = ScanLine(line, place.tag).empty != 0;
+    table.slots[place.slot].store(ends_here ? 0 : kGivenUp, std::memory_order_release);
+    shard.used -= ends_here;
     --shard.live;
   }
   void Reclaim();
@@ -102,12 +126,14 @@ class BlockMap {
   size_t unlinked() const { return unlinked_.size(); }
 
  private:
-  // A slot: 0 = free; record id in the low half, 32 bits of the mixed hash in the high half; id 0
-  // with a high half of 1 = given up, a search goes on.
+  static constexpr uint32_t kNoSlot = ~uint32_t{0};
   struct Table {
-    explicit Table(uint32_t capacity) : mask(capacity - 1), slots(capacity) {}
-    const uint32_t mask;
-    const HugeArray<std::atomic<uint64_t>> slots;
+    explicit Table(uint32_t capacity) : mask(capacity / kSlotsInLine - 1), slots(capacity) {}
+    const Slot* LineAt(uint32_t line) const { return &slots[line * kSlotsInLine]; }
+    const Slot* LineOf(uint32_t tag) const { return LineAt(tag & mask); }
+    uint32_t capacity() const { return (mask + 1) * kSlotsInLine; }
+    const uint32_t mask;  // of line numbers
+    const HugeArray<Slot> slots;
   };
   struct Shard {
     std::atomic<Table*> table = nullptr;
@@ -119,16 +145,21 @@ class BlockMap {
   static constexpr uint64_t kGivenUp = uint64_t{1} << 32;
   static constexpr uint32_t kShards = 16;
 
+  static RecordId IdIn(const Slot& slot) {
+    return static_cast<RecordId>(slot.load(std::memory_order_relaxed));
+  }
   static uint64_t Mix(const kv::BlockHash& hash) {
     return (hash.low ^ (hash.high >> 32)) * 0x9e3779b97f4a7c15u;
   }
   static uint32_t TagOf(uint64_t mixed) { return static_cast<uint32_t>(mixed >> 32); }
   static uint32_t ShardOf(uint64_t mixed) { return mixed >> 20 & (kShards - 1); }
-  void Rebuild(Shard& shard);
+  void FindRoom(uint32_t count);
+  void Rebuild(Shard& shard, uint32_t count);
 
   const BlockRecords& records_;
   ReaderEpochs& epochs_;
   std::array<Shard, kShards> shards_;
+  uint32_t room_ = 0;  // so many can be put into any shard
   Unlinked<std::unique_ptr<Table>> unlinked_;
 };
 

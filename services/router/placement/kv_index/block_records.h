@@ -23,12 +23,10 @@ inline constexpr RecordId kParentGone = ~RecordId{0};
 struct BlockRecord {
   kv::BlockHash hash;
   WorkerSet holders;
-  RecordId parent;  // 0: a prompt's first block; kParentGone
-  RecordId first_child;
-  RecordId next;  // among its parent's children
-  RecordId previous;
+  RecordId parent;       // 0: a prompt's first block; kParentGone
+  RecordId first_child;  // read and written by Siblings
 };
-static_assert(sizeof(BlockRecord) == 40);
+static_assert(sizeof(BlockRecord) == 32, "two of them in a cache line, none in two");
 
 // All records, in pieces that never move. One writer; `at` from any thread within a visit.
 class BlockRecords {
@@ -45,7 +43,7 @@ class BlockRecords {
     BlockRecord& record = at(id);
     record.hash = hash;
     record.holders.store(0, std::memory_order_relaxed);
-    record.parent = record.first_child = record.next = record.previous = 0;
+    record.parent = record.first_child = 0;
     ++live_;
     return id;
   }
@@ -55,7 +53,13 @@ class BlockRecords {
     unlinked_.Add(id, epochs_);
   }
   void Reclaim();
+  // Brings the next `count` that Allocate gives into the cache.
+  void Prefetch(size_t count) const {
+    const size_t reused = count < free_.size() ? count : free_.size();
+    for (size_t i = 0; i < reused; ++i) __builtin_prefetch(&at(free_[free_.size() - 1 - i]), 1);
+  }
 
+  bool full() const { return live_ >= records_max_; }
   size_t size() const { return live_; }
   size_t unlinked() const { return unlinked_.size(); }
   size_t records_max() const { return records_max_; }
@@ -65,15 +69,13 @@ class BlockRecords {
   size_t bytes() const { return end_ * sizeof(BlockRecord); }
 
  private:
-  static constexpr size_t kChunk = 1 << 18;  // 10 MB, touched as they are used
+  static constexpr size_t kChunk = 1 << 18;  // 8 MB, touched as they are used
 
   RecordId TakeId() {
     if (live_ >= records_max_) return 0;
     if (free_.empty()) return TakeNewId();
     const RecordId id = free_.back();
     free_.pop_back();
-    // The one after the next is written to soon.
-    if (free_.size() > 4) __builtin_prefetch(&at(free_[free_.size() - 4]), 1);
     return id;
   }
   RecordId TakeNewId();

@@ -12,14 +12,16 @@ namespace baton::router {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kCacheLine = 64;
 
 }  // namespace
 
 void* MapZeroed(size_t bytes) {
   if (bytes < kHugePage) {
-    void* memory = std::calloc(bytes, 1);
+    void* memory =
+        std::aligned_alloc(kCacheLine, (bytes + kCacheLine - 1) / kCacheLine * kCacheLine);
     CHECK(memory != nullptr, "no memory for {} bytes of the KV index", bytes);
-    return memory;
+    return std::memset(memory, 0, bytes);
   }
   // A huge page more, so that it can begin at a boundary; what is over goes back at once.
   const size_t mapped = bytes + kHugePage;

@@ -7,9 +7,9 @@
 
 namespace baton::router {
 
-// Zeroed memory for tables that are read at random: in huge pages where the system has them, since
-// a look-up in gigabytes of small pages pays for a page walk at every probe. Pages that are never
-// touched cost nothing.
+// Zeroed memory that begins at a cache line, for tables that are read at random: in huge pages
+// where the system has them, since a look-up in gigabytes of small pages pays for a page walk at
+// every probe. Pages that are never touched cost nothing.
 void* MapZeroed(size_t bytes);
 void Unmap(void* memory, size_t bytes);
 

@@ -7,8 +7,6 @@
 namespace baton::router {
 namespace {
 
-// Events are taken in this many blocks behind what is fetched from memory for them.
-constexpr size_t kAhead = 6;
 // Asking all readers whether they have left is worth it for so many records.
 constexpr size_t kUnlinkedMin = 512;
 
@@ -68,7 +66,9 @@ KvIndex::Outcome KvIndex::Apply(const KvSeat& seat, const engine::KvEvents& even
     stream->number.reset();
     return Outcome::kApplied;
   }
-  StoreAll(*number, events);
+  // Removed first: within one step a block may be evicted and computed anew.
+  tree_.Drop(*number, events.removed);
+  tree_.Store(*number, events.stored);
   if (repaint) {
     numbers_.Show(*number);
     Retire(*stream);
@@ -76,22 +76,6 @@ KvIndex::Outcome KvIndex::Apply(const KvSeat& seat, const engine::KvEvents& even
   }
   stream->touched = true;
   return Outcome::kApplied;
-}
-
-void KvIndex::StoreAll(WorkerNumber number, const engine::KvEvents& events) {
-  // Removed first: within one step a block may be evicted and computed anew.
-  const auto& removed = events.removed;
-  for (size_t i = 0; i < removed.size(); ++i) {
-    if (i + 2 * kAhead < removed.size()) tree_.Prefetch(removed[i + 2 * kAhead]);
-    if (i + kAhead < removed.size()) tree_.PrefetchRecord(removed[i + kAhead]);
-    tree_.Drop(number, removed[i]);
-  }
-  const auto& stored = events.stored;
-  for (size_t i = 0; i < stored.size(); ++i) {
-    if (i + 2 * kAhead < stored.size()) tree_.Prefetch(stored[i + 2 * kAhead].hash);
-    if (i + kAhead < stored.size()) tree_.PrefetchRecord(stored[i + kAhead].hash);
-    tree_.Store(number, stored[i].hash, stored[i].parent);
-  }
 }
 
 void KvIndex::Match(std::span<const kv::BlockHash> prompt, absl::Duration now,

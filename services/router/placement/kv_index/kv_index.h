@@ -81,8 +81,6 @@ class KvIndex {
   };
   Stream* StreamOf(const KvSeat& seat) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Retire(Stream& stream) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void StoreAll(WorkerNumber number, const engine::KvEvents& events)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Reclaim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;

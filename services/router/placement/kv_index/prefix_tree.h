@@ -3,13 +3,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "common/engine/observer.h"
 #include "services/router/placement/kv_index/block_map.h"
 #include "services/router/placement/kv_index/block_records.h"
 #include "services/router/placement/kv_index/orphans.h"
 #include "services/router/placement/kv_index/reader_epochs.h"
+#include "services/router/placement/kv_index/siblings.h"
 #include "services/router/placement/kv_index/worker_set.h"
 
 namespace baton::router {
@@ -27,12 +30,11 @@ class PrefixTree {
     return id == 0 ? nullptr : &records_.at(id);
   }
   void Prefetch(const kv::BlockHash& hash) const { map_.Prefetch(hash); }
-  void PrefetchRecord(const kv::BlockHash& hash) const { map_.PrefetchRecord(hash); }
 
-  // The worker holds the block now, or no more. `parent` is all zero for a prompt's first block.
-  // What is known already changes nothing.
-  void Store(WorkerNumber worker, const kv::BlockHash& hash, const kv::BlockHash& parent);
-  void Drop(WorkerNumber worker, const kv::BlockHash& hash);
+  // The worker holds the blocks now, or no more, in this order. What is known already changes
+  // nothing.
+  void Store(WorkerNumber worker, std::span<const engine::KvEvents::Stored> blocks);
+  void Drop(WorkerNumber worker, std::span<const kv::BlockHash> blocks);
 
   // A worker is gone: its orphans at once, its blocks by sweeps over all records.
   void DropOrphans(WorkerNumber worker);
@@ -61,22 +63,30 @@ class PrefixTree {
     return *holdings_[worker];
   }
   void AddHolding(WorkerNumber worker);
+  size_t StoreRun(WorkerNumber worker, Holding& holding,
+                  std::span<const engine::KvEvents::Stored> run);
+  void StoreOne(WorkerNumber worker, Holding& holding, const engine::KvEvents::Stored& block);
   bool TakeIn(WorkerNumber worker, Holding& holding, const kv::BlockHash& hash,
               const kv::BlockHash& parent);
+  void Enter(WorkerNumber worker, Holding& holding, RecordId id, RecordId parent, bool unlinked);
   RecordId FindParent(const kv::BlockHash& parent) const;
   RecordId OnlyChildOfRecent(const kv::BlockHash& hash, const kv::BlockHash& parent) const;
   void AddOrphan(Holding& holding, const kv::BlockHash& hash, const kv::BlockHash& parent);
   void Adopt(WorkerNumber worker, Holding& holding, const kv::BlockHash& parent);
+  void DropOne(WorkerNumber worker, Holding& holding, const kv::BlockHash& hash);
   void OrphanDescendants(WorkerNumber worker, Holding& holding, RecordId id);
   void EraseHolder(WorkerNumber worker, Holding& holding, RecordId id);
+  static uint64_t ChildrenKey(RecordId record, WorkerNumber worker) {
+    return uint64_t{record} << 16 | worker;
+  }
   void CountChild(RecordId parent, WorkerNumber worker);
   void UncountChild(const BlockRecord& child, WorkerNumber worker);
-  void Link(RecordId child, RecordId parent);
   void FreeRecord(RecordId id);
 
   BlockRecords records_;
   BlockMap map_;
   WorkerSets sets_;
+  Siblings siblings_;
   std::vector<std::unique_ptr<Holding>> holdings_;  // by worker number
   // A holder's mark in a record: it holds children of the block too. How many beyond the first, for
   // the few that have several; key: record << 16 | worker.
