@@ -46,6 +46,18 @@ absl::StatusOr<std::vector<int32_t>> ReadCorpus(const BenchOptions& options, sdk
   return std::move(*ids);
 }
 
+// Tells the options how many requests it has.
+absl::StatusOr<std::vector<TraceRequest>> ReadTraceFor(BenchOptions& options,
+                                                       const Workload::Limits& limits) {
+  if (options.trace.empty()) return std::vector<TraceRequest>{};
+  auto trace = ReadTrace(options.trace);
+  if (!trace.ok()) return Annotate(trace.status(), "--trace");
+  if (options.requests > 0) trace->resize(std::min<size_t>(options.requests, trace->size()));
+  options.requests = static_cast<int32_t>(trace->size());
+  RETURN_IF_ERROR(Workload::FitsLimits(*trace, limits));
+  return trace;
+}
+
 // Bytes handed over so far, and seconds with a transfer under way, over all prefill workers.
 struct KvTotals {
   double bytes = 0, seconds = 0;
@@ -86,15 +98,19 @@ json Circumstances(const BenchOptions& options, const v1::ModelCard& model, int 
           {"note", options.note}};
 }
 
+absl::Status WriteFile(const std::string& text, const char* flag, const std::string& path) {
+  std::ofstream file(path);
+  file << text;
+  file.close();
+  return file ? absl::OkStatus() : InvalidArgument("{} {}: cannot be written", flag, path);
+}
+
 absl::Status WriteJson(const json& figures, const std::string& path) {
   if (path == "-") {
     fmt::print("{}\n", figures.dump(2));
     return absl::OkStatus();
   }
-  std::ofstream file(path);
-  file << figures.dump(2) << '\n';
-  file.close();
-  return file ? absl::OkStatus() : InvalidArgument("--json {}: cannot be written", path);
+  return WriteFile(figures.dump(2) + "\n", "--json", path);
 }
 
 void ShowProgress(int sent, int ended) {
@@ -109,7 +125,9 @@ absl::StatusOr<int> Run(BenchOptions& options, Interrupt& interrupt, int argc,
   ASSIGN_OR_RETURN(const v1::ModelCard model, FindModel(client, options.client.model));
   options.client.model = model.id();
   ASSIGN_OR_RETURN(std::vector<int32_t> corpus, ReadCorpus(options, client));
-  Workload workload(options, {model.vocab_size(), model.context_tokens_max()}, std::move(corpus));
+  const Workload::Limits limits{model.vocab_size(), model.context_tokens_max()};
+  ASSIGN_OR_RETURN(std::vector<TraceRequest> trace, ReadTraceFor(options, limits));
+  Workload workload(options, limits, std::move(corpus), std::move(trace));
   std::atomic<bool> stop{false};
   Interrupt::Scope on_interrupt(interrupt, [&stop] { stop = true; });
   const KvTotals before = ReadKvTotals(options.http);
@@ -128,6 +146,7 @@ absl::StatusOr<int> Run(BenchOptions& options, Interrupt& interrupt, int argc,
                  kv_bytes / 1e9, kv_bytes / 1e9 / std::max(kv_seconds, 1e-9));
     }
   }
+  if (!options.each.empty()) RETURN_IF_ERROR(WriteFile(LinesOf(result), "--each", options.each));
   if (!options.json.empty()) {
     json figures = Circumstances(options, model, argc, argv);
     figures.update(JsonOf(report, options));
@@ -147,15 +166,16 @@ int BenchCommand(int argc, const char* const* argv) {
   const config::Program program{
       .name = "baton bench",
       .about =
-          "Measures a cluster under load: open loop with Poisson arrivals (--rate), or closed "
-          "loop.",
+          "Measures a cluster under load: open loop with Poisson arrivals (--rate) or as recorded "
+          "(--trace), or closed loop.",
       .examples =
           "  baton bench --rate 20 --duration 60s --prompt-tokens lognormal:300,0.7 "
           "--output-tokens 64\n"
           "  baton bench --concurrency 8 --requests 200 --prompt-tokens 512 --output-tokens 128\n"
           "  baton bench --rate 5 --shared-prefix-share 0.8 --shared-prefix-tokens 256 --slo-ttft "
           "200ms "
-          "--slo-itl 30ms --json figures.json\n"};
+          "--slo-itl 30ms --json figures.json\n"
+          "  baton bench --trace recorded.jsonl --trace-speed 2 --each requests.jsonl\n"};
   if (auto exit = config::ParseCommandLine(program, argc, argv, config::ProcessEnvironment(),
                                            {&client, &load, &report})) {
     return config::Leave(*exit);

@@ -12,13 +12,18 @@ void BenchOptions::AddTo(config::OptionSet& client_set, config::OptionSet& load_
                 .max = 1e5,
                 .zero = "closed-loop",
                 .help = "requests per second with Poisson arrivals (open loop)"});
+  load_set.Add("trace", &trace,
+               {.help = "file to replay instead: a line of JSON per request with timestamp (ms), "
+                        "input_length, output_length and hash_ids (each names 512 tokens)"});
+  load_set.Add("trace_speed", &trace_speed,
+               {.min = 1e-3, .max = 1e3, .help = "with --trace: so many times as fast"});
   load_set.Add("concurrency", &concurrency,
-               {.min = 1, .max = 4096, .help = "without --rate: requests under way at any time"});
+               {.min = 1, .max = 4096, .help = "closed loop: requests under way at any time"});
   load_set.Add("inflight_max", &inflight_max,
                {.flag = "--max-inflight",
                 .min = 1,
                 .max = 8192,
-                .help = "with --rate: beyond it a request is counted as dropped"});
+                .help = "open loop: beyond it a request is counted as dropped"});
   load_set.Add("requests", &requests,
                {.min = 0, .max = 1e8, .zero = "by-duration", .help = "how many to send"});
   load_set.Add("duration", &duration, {.min = 0.1, .max = 86400, .help = "how long to send"});
@@ -46,6 +51,7 @@ void BenchOptions::AddTo(config::OptionSet& client_set, config::OptionSet& load_
                   .help = "goodput: mean time between a request's tokens within this"});
   report_set.Add("json", &json,
                  {.help = "write every figure here; - is stdout, instead of the table"});
+  report_set.Add("each", &each, {.help = "write a line of JSON per request here, as they began"});
   report_set.Add("note", &note, {.help = "free text, kept in the JSON"});
 }
 
@@ -56,6 +62,9 @@ absl::Status BenchOptions::Validate() {
   if (!output.ok()) return Annotate(output.status(), "--output-tokens");
   prompt_tokens = *prompt;
   output_tokens = *output;
+  if (!trace.empty() && rate > 0) {
+    return InvalidArgument("--trace says when to send: --rate has nothing to say beside it");
+  }
   if (shared_share > 0 && shared_tokens == 0) {
     return InvalidArgument("--shared-prefix-share needs --shared-prefix-tokens");
   }

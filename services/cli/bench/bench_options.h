@@ -15,6 +15,8 @@ struct BenchOptions {
   config::Address http{"127.0.0.1", 8000};  // /debug/cluster, for KV transfer figures; empty: none
 
   double rate = 0;             // requests per second, Poisson; 0: closed loop
+  std::string trace;           // file that says when to send what; empty: none
+  double trace_speed = 1;      // its seconds pass so many times as fast
   int32_t concurrency = 1;     // closed loop: requests under way at any time
   int32_t inflight_max = 512;  // open loop: beyond it a request counts as dropped
   int32_t requests = 0;        // 0: by duration
@@ -31,9 +33,13 @@ struct BenchOptions {
   absl::Duration slo_ttft = absl::ZeroDuration();
   absl::Duration slo_itl = absl::ZeroDuration();
   std::string json;  // file; "-": stdout; empty: none
+  std::string each;  // file, a line of JSON per request; empty: none
   std::string note;  // kept in the JSON
 
   LengthDistribution prompt_tokens, output_tokens;  // parsed by Validate
+
+  // Requests come when they are due, whether or not earlier ones have ended.
+  bool open_loop() const { return rate > 0 || !trace.empty(); }
 
   void AddTo(config::OptionSet& client_set, config::OptionSet& load_set,
              config::OptionSet& report_set);

@@ -95,7 +95,7 @@ std::string TableOf(const BenchReport& r, const BenchOptions& options) {
                       "p90", "p99", "max");
   text += Row("TTFT", r.ttft) + Row("ITL", r.itl) + Row("TPOT (per request)", r.tpot) +
           Row("whole request", r.e2e);
-  if (options.rate > 0) text += Row("sent late (counted above)", r.late);
+  if (options.open_loop()) text += Row("sent late (counted above)", r.late);
   text += fmt::format("\n  {:<28} {:>9.2f} requests/s\n", "throughput", r.request_rate);
   text += fmt::format("  {:<28} {:>9.1f} tokens/s\n", "output", r.output_token_rate);
   text += fmt::format("  {:<28} {:>9.1f} tokens/s, {:.1f} % cached\n", "prompt",
@@ -107,10 +107,35 @@ std::string TableOf(const BenchReport& r, const BenchOptions& options) {
   return text;
 }
 
+std::string LinesOf(const LoadResult& result) {
+  std::vector<const Outcome*> outcomes;
+  for (const Outcome& outcome : result.outcomes) outcomes.push_back(&outcome);
+  std::stable_sort(outcomes.begin(), outcomes.end(),
+                   [](const Outcome* a, const Outcome* b) { return a->begun < b->begun; });
+  std::string lines;
+  for (const Outcome* outcome : outcomes) {
+    lines += nlohmann::json{{"begun_ms", absl::ToDoubleMilliseconds(outcome->begun)},
+                            {"counted", outcome->counted},
+                            {"error", outcome->error},
+                            {"ttft_ms", absl::ToDoubleMilliseconds(outcome->ttft)},
+                            {"e2e_ms", absl::ToDoubleMilliseconds(outcome->e2e)},
+                            {"late_ms", absl::ToDoubleMilliseconds(outcome->late)},
+                            {"prompt_tokens", outcome->prompt_tokens},
+                            {"cached_tokens", outcome->cached_tokens},
+                            {"output_tokens", outcome->output_tokens},
+                            {"remote_prefill", outcome->remote_prefill}}
+                 .dump() +
+             "\n";
+  }
+  return lines;
+}
+
 nlohmann::json JsonOf(const BenchReport& r, const BenchOptions& o) {
   return {{"load",
            {{"rate", o.rate},
-            {"concurrency", o.rate > 0 ? 0 : o.concurrency},
+            {"trace", o.trace},
+            {"trace_speed", o.trace_speed},
+            {"concurrency", o.open_loop() ? 0 : o.concurrency},
             {"prompt_tokens", o.prompt_tokens.text()},
             {"output_tokens", o.output_tokens.text()},
             {"shared_prefix_share", o.shared_share},

@@ -36,5 +36,7 @@ struct BenchReport {
 BenchReport MakeReport(const LoadResult& result, const BenchOptions& options);
 std::string TableOf(const BenchReport& report, const BenchOptions& options);
 nlohmann::json JsonOf(const BenchReport& report, const BenchOptions& options);
+// A line of JSON per request, in the order in which they were due.
+std::string LinesOf(const LoadResult& result);
 
 }  // namespace baton::cli

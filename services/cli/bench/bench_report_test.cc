@@ -57,6 +57,19 @@ TEST(BenchReportTest, TheWarmUpIsNotCounted) {
   EXPECT_EQ(report.ttft.max, 10);
 }
 
+TEST(BenchReportTest, EveryRequestIsALineInTheOrderInWhichTheyWereDue) {
+  LoadResult result;
+  result.outcomes = {Good(12, 30, 3), Outcome{.error = "overloaded"}};
+  result.outcomes[0].begun = absl::Milliseconds(700);
+  const std::string lines = LinesOf(result);
+  const size_t end = lines.find('\n');
+  const auto first = nlohmann::json::parse(lines.substr(0, end));
+  const auto second = nlohmann::json::parse(lines.substr(end + 1));
+  EXPECT_EQ(first["error"], "overloaded");
+  EXPECT_EQ(second["begun_ms"], 700.0);
+  EXPECT_EQ(second["e2e_ms"], 30.0);
+}
+
 TEST(BenchReportTest, TableAndJsonSayTheSame) {
   LoadResult result{.measured = absl::Seconds(1)};
   result.outcomes = {Good(12, 30, 3)};

@@ -165,7 +165,7 @@ LoadResult Driver::Run(const std::function<void(int, int)>& progress,
       if (ticks % 10 == 0) progress(sent_, ended_);
     }
   });
-  options_.rate > 0 ? OpenLoop() : ClosedLoop();
+  options_.open_loop() ? OpenLoop() : ClosedLoop();
   const absl::Duration measured = Now() - begun_ - options_.warmup;
   {
     absl::MutexLock lock(&mutex_);

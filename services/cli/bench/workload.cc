@@ -2,14 +2,37 @@
 
 #include <algorithm>
 
+#include "common/base/check.h"
+
 namespace baton::cli {
 
-Workload::Workload(const BenchOptions& options, Limits limits, std::vector<int32_t> corpus)
+Workload::Workload(const BenchOptions& options, Limits limits, std::vector<int32_t> corpus,
+                   std::vector<TraceRequest> trace)
     : options_(options),
       limits_(limits),
       corpus_(std::move(corpus)),
+      trace_(std::move(trace)),
       random_(static_cast<uint64_t>(options.seed)),
       shared_prefix_(DrawTokens(options.shared_tokens)) {}
+
+absl::Status Workload::FitsLimits(const std::vector<TraceRequest>& trace, const Limits& limits) {
+  for (const TraceRequest& request : trace) {
+    const int64_t tokens = int64_t{request.prompt_tokens} + request.output_tokens;
+    if (tokens <= limits.context_tokens) continue;
+    return InvalidArgument(
+        "--trace: the request at {} ms has {} prompt and {} output tokens, the model's context "
+        "ends at {}",
+        absl::ToInt64Milliseconds(request.at), request.prompt_tokens, request.output_tokens,
+        limits.context_tokens);
+  }
+  return absl::OkStatus();
+}
+
+TokenRange Workload::tokens() const {
+  const int32_t first = limits_.vocab > 2000 ? 1000 : limits_.vocab / 2;
+  const int32_t last = std::min(std::max(first, limits_.vocab - 300), limits_.vocab - 1);
+  return {.first = first, .count = last - first + 1};
+}
 
 std::vector<int32_t> Workload::DrawTokens(int32_t count) {
   std::vector<int32_t> tokens(count);
@@ -18,15 +41,23 @@ std::vector<int32_t> Workload::DrawTokens(int32_t count) {
     for (int32_t& token : tokens) token = corpus_[at++ % corpus_.size()];
     return tokens;
   }
-  // The first ids are bytes and special tokens in most vocabularies: left out where there are
-  // enough.
-  const int32_t first = limits_.vocab > 2000 ? 1000 : limits_.vocab / 2;
-  std::uniform_int_distribution<int32_t> id(first, std::max(first, limits_.vocab - 300));
-  for (int32_t& token : tokens) token = std::min(id(random_), limits_.vocab - 1);
+  const TokenRange range = this->tokens();
+  std::uniform_int_distribution<int32_t> id(range.first, range.first + range.count - 1);
+  for (int32_t& token : tokens) token = id(random_);
   return tokens;
 }
 
+PlannedRequest Workload::NextOfTrace() {
+  CHECK(next_of_trace_ < trace_.size(), "the trace has {} requests", trace_.size());
+  const TraceRequest& traced = trace_[next_of_trace_++];
+  return {.arrival = (traced.at - trace_.front().at) / options_.trace_speed,
+          .prompt = PromptOf(traced, tokens()),
+          .output_tokens = traced.output_tokens,
+          .seed = random_() >> 1};
+}
+
 PlannedRequest Workload::Next() {
+  if (!trace_.empty()) return NextOfTrace();
   PlannedRequest request;
   if (options_.rate > 0) {
     clock_ += absl::Seconds(std::exponential_distribution<double>(options_.rate)(random_));

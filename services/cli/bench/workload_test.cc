@@ -76,6 +76,34 @@ TEST(WorkloadTest, PromptsAreCutFromTheCorpus) {
   for (size_t i = 1; i < prompt.size(); ++i) EXPECT_EQ(prompt[i], prompt[i - 1] % 5 + 1);
 }
 
+TEST(WorkloadTest, ATraceIsReplayedFromItsFirstRequestOnAtTheSpeedThatIsAskedFor) {
+  BenchOptions options = Options("10", "8");
+  options.trace = "recorded.jsonl";
+  options.trace_speed = 2;
+  const TraceRequest first{
+      .at = absl::Seconds(5), .chunks = {7}, .prompt_tokens = 100, .output_tokens = 3};
+  TraceRequest second = first;
+  second.at = absl::Seconds(6);
+  second.output_tokens = 4;
+  Workload workload(options, kLimits, {}, {first, second});
+  const PlannedRequest a = workload.Next(), b = workload.Next();
+  EXPECT_EQ(a.arrival, absl::ZeroDuration());
+  EXPECT_EQ(b.arrival, absl::Milliseconds(500));
+  EXPECT_EQ(a.prompt, b.prompt);
+  EXPECT_EQ(b.output_tokens, 4);
+  for (const int32_t id : a.prompt) ASSERT_TRUE(id >= 1000 && id < 5000) << id;
+}
+
+TEST(WorkloadTest, ARequestThatDoesNotFitTheContextIsNamed) {
+  const TraceRequest fits{.prompt_tokens = 900, .output_tokens = 100};
+  TraceRequest does_not = fits;
+  does_not.at = absl::Milliseconds(1234);
+  does_not.output_tokens = 101;
+  EXPECT_TRUE(Workload::FitsLimits({fits}, kLimits).ok());
+  const absl::Status status = Workload::FitsLimits({fits, does_not}, kLimits);
+  EXPECT_NE(status.ToString().find("1234 ms"), std::string::npos) << status;
+}
+
 TEST(LengthDistributionTest, NonsenseIsRefused) {
   for (const char* text :
        {"", "0", "-1", "uniform:5", "uniform:9-3", "lognormal:10", "zipf:3", "x"}) {

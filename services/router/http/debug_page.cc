@@ -64,6 +64,7 @@ Json WorkerJson(const Roster::Entry& entry) {
               {"num_blocks", profile.num_blocks},
               {"context_tokens_max", profile.context_tokens_max},
               {"batch_sequences_max", profile.batch_sequences_max},
+              {"step_tokens_max", profile.step_tokens_max},
               {"kv_bytes_per_token", profile.kv_bytes_per_token},
               {"indexed_blocks", entry.indexed_blocks},
               {"load", LoadJson(entry.state)}};
