@@ -4,73 +4,64 @@
 #include <utility>
 
 #include "common/base/check.h"
-#include "fmt/format.h"
 
 namespace baton::simulation {
 namespace {
 
-constexpr absl::Duration kHop = absl::Microseconds(300);  // a message and a wake-up
+constexpr absl::Duration kReportInterval = absl::Milliseconds(100);
+constexpr absl::Duration kReportIntervalWithNewWork = absl::Milliseconds(10);
+// Of a prompt's KV, what is still to be sent when its last layer has been computed.
+constexpr double kLastLayersShare = 0.1;
 
 }  // namespace
 
-ModelWorker::ModelWorker(EventQueue& queue, router::Roster& roster, const WorkerSpec& spec,
-                         bool decode, std::string id)
-    : queue_(queue), roster_(roster), spec_(spec), decode_(decode), id_(std::move(id)) {
-  auto stay =
-      roster_.Join({.id = id_,
-                    .role = decode ? router::WorkerRole::kDecode : router::WorkerRole::kPrefill,
-                    .model = "model",
-                    .fingerprint = "f",
-                    .grpc_address = id_.value(),
-                    .hash_salt = "f",
-                    .block_tokens = spec.block_tokens,
-                    .num_blocks = spec.num_blocks,
-                    .context_tokens_max = 131'072,
-                    .vocab_size = 250,
-                    .heartbeat_ms = 500,
-                    .batch_sequences_max = spec.batch_max,
-                    .waiting_sequences_max = 1024,
-                    .waiting_tokens_max = 1 << 22,
-                    .kv_bytes_per_token = spec.kv_bytes_per_token,
-                    .step_tokens_max = spec.step_tokens_max});
-  CHECK_OK(stay.status());
-  stay_ = *stay;
-  (void)roster_.ApplyKvEvents(id_, stay_, {.number = ++events_number_, .snapshot = true});
-  ReportEvery(absl::Milliseconds(100));
+ModelWorker::ModelWorker(EventQueue& queue, const WorkerSpec& spec, const Hops& hops, Find find)
+    : queue_(queue), spec_(spec), hops_(hops), find_(std::move(find)) {
+  ReportEvery(kReportInterval);
 }
 
-void ModelWorker::Submit(const v1::SubmitSequences& submit, const Find& find) {
+int ModelWorker::Join(router::Roster& roster) {
+  CHECK(events_number_ == 0, "{} has begun", spec_.id);
+  auto stay = roster.Join(
+      {.id = WorkerId(spec_.id),
+       .role = spec_.decode ? router::WorkerRole::kDecode : router::WorkerRole::kPrefill,
+       .model = "model",
+       .fingerprint = "f",
+       .grpc_address = spec_.id,
+       .hash_salt = "f",
+       .block_tokens = spec_.block_tokens,
+       .num_blocks = spec_.num_blocks,
+       .context_tokens_max = spec_.context_tokens_max,
+       .vocab_size = 250,
+       .heartbeat_ms = 500,
+       .batch_sequences_max = spec_.batch_max,
+       .waiting_sequences_max = 1024,
+       .waiting_tokens_max = 1 << 22,
+       .kv_bytes_per_token = spec_.kv_bytes_per_token,
+       .step_tokens_max = spec_.step_tokens_max});
+  CHECK_OK(stay.status());
+  (void)roster.ApplyKvEvents(WorkerId(spec_.id), *stay, {.number = 1, .snapshot = true});
+  roster.Report(WorkerId(spec_.id), *stay, {.engine = Load()});
+  routers_.push_back({.roster = &roster, .stay = *stay});
+  return static_cast<int>(routers_.size()) - 1;
+}
+
+// ---- work comes and goes -----------------------------------------------------------------------
+
+void ModelWorker::Submit(int router, const v1::SubmitSequences& submit) {
   for (const v1::Sequence& proto : submit.sequences()) {
     auto sequence = std::make_unique<Sequence>();
+    sequence->router = router;
     sequence->request = proto.request_id();
+    sequence->prefill = submit.prefill().empty() ? nullptr : find_(submit.prefill(0).worker_id());
     sequence->prompt = proto.prompt_size();
     sequence->max_tokens = proto.sampling().max_tokens();
-    sequence->began = queue_.Monotonic();
     const std::vector<int32_t> tokens(proto.prompt().begin(), proto.prompt().end());
     sequence->hashes = kv::HashBlocks(tokens, spec_.block_tokens, "f");
-    sequence->cached = std::min(Match(sequence->hashes), sequence->prompt - 1);
-    sequence->computed = sequence->cached;
-    prompt_tokens_ += sequence->prompt;
-    cached_tokens_ += sequence->cached;
-    ModelWorker* prefill = submit.prefill().empty() ? nullptr : find(submit.prefill(0).worker_id());
-    if (prefill != nullptr && sequence->prompt - sequence->cached > spec_.block_tokens) {
-      sequence->awaiting = true;
-      prefill->ComputeFor(sequence->hashes, sequence->prompt, sequence->cached,
-                          [this, request = sequence->request] {
-                            for (auto& it : running_) Arrive(request, *it);
-                            for (auto& it : waiting_) Arrive(request, *it);
-                            Wake();
-                          });
-    }
     waiting_.push_back(std::move(sequence));
   }
+  taken_since_report_ = true;
   Wake();
-}
-
-void ModelWorker::Arrive(const std::string& request, Sequence& sequence) {
-  if (sequence.request != request) return;
-  sequence.awaiting = false;
-  sequence.computed = sequence.prompt;
 }
 
 void ModelWorker::Cancel(const std::string& request) {
@@ -81,33 +72,41 @@ void ModelWorker::Cancel(const std::string& request) {
 
 void ModelWorker::ComputeFor(std::vector<kv::BlockHash> hashes, int32_t prompt, int32_t held,
                              std::function<void()> done) {
-  queue_.After(kHop, "prefill",
-               [this, hashes = std::move(hashes), prompt, held, done = std::move(done)]() mutable {
-                 auto sequence = std::make_unique<Sequence>();
-                 sequence->prompt = prompt;
-                 sequence->hashes = std::move(hashes);
-                 sequence->cached = std::min(Match(sequence->hashes), prompt - 1);
-                 sequence->computed = sequence->cached;
-                 sequence->began = queue_.Monotonic();
-                 prompt_tokens_ += prompt;
-                 cached_tokens_ += sequence->cached;
-                 const double bytes = static_cast<double>(prompt - held) * spec_.kv_bytes_per_token;
-                 Sequence* it = sequence.get();
-                 // Layer by layer, while it computes; what the link cannot take by then comes
-                 // after.
-                 sequence->done = [this, it, bytes, done = std::move(done)] {
-                   const absl::Duration now = queue_.Monotonic();
-                   const absl::Duration send = absl::Milliseconds(bytes / spec_.link_bytes_per_ms);
-                   link_free_ = std::max(link_free_, it->began) + send;
-                   kv_bytes_ += static_cast<uint64_t>(bytes);
-                   kv_seconds_ += absl::ToDoubleSeconds(send);
-                   queue_.After(std::max(link_free_ - now, absl::ZeroDuration()) + kHop,
-                                "kv arrived", done);
-                 };
-                 waiting_.push_back(std::move(sequence));
-                 Wake();
-               });
+  auto sequence = std::make_unique<Sequence>();
+  sequence->prompt = prompt;
+  sequence->hashes = std::move(hashes);
+  const double bytes =
+      static_cast<double>(prompt - held) * static_cast<double>(spec_.kv_bytes_per_token);
+  sequence->done = [this, it = sequence.get(), bytes, done = std::move(done)] {
+    SendKv(*it, bytes, done);
+  };
+  waiting_.push_back(std::move(sequence));
+  taken_since_report_ = true;
+  Wake();
 }
+
+// Layer by layer, while it is computed; what the link cannot take by then comes after.
+void ModelWorker::SendKv(const Sequence& sequence, double bytes, std::function<void()> done) {
+  const absl::Duration now = queue_.Monotonic();
+  const absl::Duration send = absl::Milliseconds(bytes / spec_.link_bytes_per_ms);
+  link_free_ = std::max(link_free_, sequence.began) + send;
+  link_free_ = std::max(link_free_, now + kLastLayersShare * send);
+  kv_bytes_ += static_cast<uint64_t>(bytes);
+  kv_seconds_ += absl::ToDoubleSeconds(send);
+  queue_.After(link_free_ - now + hops_.handover + hops_.message, "kv arrived", std::move(done));
+}
+
+void ModelWorker::Arrive(const std::string& request) {
+  for (auto& sequence : running_) {
+    if (sequence->request != request || !sequence->awaiting) continue;
+    sequence->awaiting = false;
+    sequence->arrived = true;
+    sequence->computed = sequence->prompt;
+  }
+  Wake();
+}
+
+// ---- a step ------------------------------------------------------------------------------------
 
 void ModelWorker::Wake() {
   if (stepping_) return;
@@ -115,76 +114,141 @@ void ModelWorker::Wake() {
   queue_.After(absl::Microseconds(20), "step", [this] { Step(); });
 }
 
-void ModelWorker::Admit() {
-  int64_t blocks = 0;
-  for (const auto& sequence : running_) {
-    blocks += (sequence->prompt + sequence->max_tokens) / spec_.block_tokens + 1;
-  }
-  while (!waiting_.empty() && static_cast<int32_t>(running_.size()) < spec_.batch_max) {
-    const Sequence& next = *waiting_.front();
-    blocks += (next.prompt + next.max_tokens) / spec_.block_tokens + 1;
-    if (blocks > spec_.num_blocks && !running_.empty()) return;
-    running_.push_back(std::move(waiting_.front()));
-    waiting_.pop_front();
-  }
-}
-
 // What a step will have done is done at its end.
 void ModelWorker::Step() {
-  Admit();
-  int32_t decodes = 0;
-  int64_t context = 0;
-  for (const auto& sequence : running_) {
-    sequence->in_step = !sequence->awaiting;
-    if (sequence->awaiting || sequence->made == 0) continue;
-    ++decodes;
-    context += sequence->prompt + sequence->made;
-  }
-  int32_t budget = std::max(0, spec_.step_tokens_max - decodes);
-  int32_t chunk_tokens = 0;
-  for (const auto& sequence : running_) {
-    if (sequence->awaiting || sequence->made > 0 || budget == 0) continue;
-    const int32_t take = std::min(budget, sequence->prompt - sequence->computed);
-    sequence->computed += take;
-    budget -= take;
-    chunk_tokens += take;
-  }
-  const bool arrived = std::any_of(running_.begin(), running_.end(), [](const auto& sequence) {
-    return !sequence->awaiting && sequence->made == 0 && sequence->computed == sequence->prompt;
-  });
-  if (decodes == 0 && chunk_tokens == 0 && !arrived) {
+  TellArrived();
+  const Plan plan = MakePlan();
+  if (plan.parts == 0) {
     stepping_ = false;
-    return;
+    return ReportLoad(/*stepped=*/false);
   }
   const engine::StepFit& fit = spec_.fit;
-  const double ms = fit.base_ms + fit.per_prefill_token_ms * chunk_tokens +
-                    fit.per_decode_ms * decodes +
-                    fit.per_context_token_ms * static_cast<double>(context);
-  queue_.After(absl::Milliseconds(ms), "step done", [this] {
-    v1::DecodeEvent event;
-    for (auto& sequence : running_) {
-      if (!sequence->in_step || sequence->computed < sequence->prompt) continue;
-      if (sequence->made == 0) FinishPrompt(*sequence);
-      ++sequence->made;
-      if (decode_) Give(*sequence, event);
-    }
-    std::erase_if(running_, [this](const auto& sequence) {
-      return sequence->made > 0 && (!decode_ || sequence->made >= sequence->max_tokens);
-    });
-    if (event.deltas_size() > 0) {
-      queue_.After(kHop, "deltas", [this, event = std::move(event)] { tell_(event); });
-    }
+  const double ms = fit.base_ms + fit.per_prefill_token_ms * plan.prefill_tokens +
+                    fit.per_decode_ms * plan.decodes +
+                    fit.per_context_token_ms * static_cast<double>(plan.context_tokens);
+  queue_.After(absl::Milliseconds(ms) + hops_.step_gap, "step done", [this, plan] {
+    Finish(plan);
+    ReportLoad(/*stepped=*/true);
     Step();
   });
 }
 
-void ModelWorker::FinishPrompt(Sequence& sequence) {
-  Store(sequence.hashes);
-  if (sequence.done) sequence.done();
+// First tokens that came with their KV do not wait for a step.
+void ModelWorker::TellArrived() {
+  std::vector<v1::DecodeEvent> events(routers_.size());
+  for (auto& sequence : running_) {
+    if (!sequence->arrived) continue;
+    sequence->arrived = false;
+    Store(sequence->hashes);
+    Give(*sequence, events);
+  }
+  TellDeltas(std::move(events));
 }
 
-void ModelWorker::Give(Sequence& sequence, v1::DecodeEvent& event) {
-  v1::SequenceDelta& delta = *event.add_deltas();
+ModelWorker::Plan ModelWorker::MakePlan() {
+  Plan plan;
+  for (const auto& sequence : running_) sequence->in_step = false;
+  for (const auto& sequence : running_) {
+    if (!sequence->awaiting && sequence->made > 0) AddPart(*sequence, 1, plan);
+  }
+  for (const auto& sequence : running_) {
+    if (sequence->awaiting || sequence->made > 0) continue;
+    AddPart(*sequence, std::min(TokensLeft(plan), sequence->prompt - sequence->computed), plan);
+  }
+  PlanAdmissions(plan);
+  return plan;
+}
+
+void ModelWorker::PlanAdmissions(Plan& plan) {
+  int64_t blocks = 0;
+  int32_t awaiting = 0;
+  for (const auto& sequence : running_) {
+    blocks += BlocksOf(*sequence);
+    awaiting += sequence->awaiting ? 1 : 0;
+  }
+  while (!waiting_.empty()) {
+    Sequence& next = *waiting_.front();
+    const bool remote = next.prefill != nullptr;
+    const int32_t running = static_cast<int32_t>(running_.size()) - awaiting;
+    if ((remote ? awaiting : running) >= spec_.batch_max) return;
+    if (!remote && TokensLeft(plan) == 0) return;
+    blocks += BlocksOf(next);
+    if (blocks > spec_.num_blocks && !running_.empty()) return;
+    running_.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+    Begin(next);
+    awaiting += next.awaiting ? 1 : 0;
+    if (!next.awaiting)
+      AddPart(next, std::min(TokensLeft(plan), next.prompt - next.computed), plan);
+  }
+}
+
+void ModelWorker::Begin(Sequence& sequence) {
+  sequence.began = queue_.Monotonic();
+  sequence.cached = std::min(Match(sequence.hashes), sequence.prompt - 1);
+  sequence.computed = sequence.cached;
+  prompt_tokens_ += sequence.prompt;
+  cached_tokens_ += sequence.cached;
+  const int32_t missing = sequence.prompt - sequence.cached;
+  if (sequence.prefill == nullptr || (sequence.cached > 0 && missing <= spec_.block_tokens)) return;
+  sequence.awaiting = true;
+  queue_.After(
+      hops_.message, "prefill",
+      [this, prefill = sequence.prefill, hashes = sequence.hashes, prompt = sequence.prompt,
+       held = sequence.cached, request = sequence.request]() mutable {
+        prefill->ComputeFor(std::move(hashes), prompt, held, [this, request] { Arrive(request); });
+      });
+}
+
+void ModelWorker::AddPart(Sequence& sequence, int32_t tokens, Plan& plan) const {
+  if (tokens <= 0) return;
+  sequence.in_step = true;
+  ++plan.parts;
+  if (sequence.made == 0) sequence.computed += tokens;
+  plan.context_tokens += sequence.computed + sequence.made;
+  (tokens == 1 ? plan.decodes : plan.prefill_tokens) += tokens;
+}
+
+int32_t ModelWorker::TokensLeft(const Plan& plan) const {
+  return std::max(0, spec_.step_tokens_max - plan.decodes - plan.prefill_tokens);
+}
+
+int64_t ModelWorker::BlocksOf(const Sequence& sequence) const {
+  return (sequence.prompt + sequence.max_tokens) / spec_.block_tokens + 1;
+}
+
+void ModelWorker::Finish(const Plan& plan) {
+  std::vector<v1::DecodeEvent> events(routers_.size());
+  for (auto& sequence : running_) {
+    if (!sequence->in_step || sequence->computed < sequence->prompt) continue;
+    if (sequence->made == 0) Store(sequence->hashes);
+    if (sequence->done) {
+      sequence->done();
+      sequence->made = sequence->max_tokens = 1;
+    } else {
+      Give(*sequence, events);
+    }
+  }
+  TellDeltas(std::move(events));
+}
+
+// ---- news for the routers ----------------------------------------------------------------------
+
+// Those that have all their tokens leave.
+void ModelWorker::TellDeltas(std::vector<v1::DecodeEvent> events) {
+  std::erase_if(running_, [](const auto& sequence) {
+    return sequence->made > 0 && sequence->made >= sequence->max_tokens;
+  });
+  for (size_t i = 0; i < events.size(); ++i) {
+    if (events[i].deltas_size() == 0) continue;
+    queue_.After(hops_.message, "deltas",
+                 [this, i, event = std::move(events[i])] { routers_[i].tell(event); });
+  }
+}
+
+void ModelWorker::Give(Sequence& sequence, std::vector<v1::DecodeEvent>& events) {
+  ++sequence.made;
+  v1::SequenceDelta& delta = *events[sequence.router].add_deltas();
   delta.set_request_id(sequence.request);
   delta.add_tokens()->set_token(65);
   if (sequence.made == 1) {
@@ -208,7 +272,7 @@ int32_t ModelWorker::Match(const std::vector<kv::BlockHash>& hashes) {
 }
 
 void ModelWorker::Store(const std::vector<kv::BlockHash>& hashes) {
-  engine::KvEvents events{.number = events_number_ + 1};
+  engine::KvEvents events;
   kv::BlockHash parent;
   for (const kv::BlockHash& hash : hashes) {
     const auto found = by_hash_.find(hash.low);
@@ -227,8 +291,12 @@ void ModelWorker::Store(const std::vector<kv::BlockHash>& hashes) {
     cache_.pop_back();
   }
   if (events.stored.empty() && events.removed.empty()) return;
-  ++events_number_;
-  (void)roster_.ApplyKvEvents(id_, stay_, events);
+  events.number = ++events_number_ + 1;  // the first was the snapshot
+  queue_.After(hops_.message, "kv events", [this, events = std::move(events)] {
+    for (const Router& router : routers_) {
+      (void)router.roster->ApplyKvEvents(WorkerId(spec_.id), router.stay, events);
+    }
+  });
 }
 
 engine::LoadReport ModelWorker::Load() const {
@@ -240,23 +308,41 @@ engine::LoadReport ModelWorker::Load() const {
     active += (sequence->prompt + sequence->made) / spec_.block_tokens + 1;
     if (!sequence->awaiting) load.waiting_tokens += sequence->prompt - sequence->computed;
   }
-  for (const auto& sequence : waiting_) {
-    if (!sequence->awaiting) load.waiting_tokens += sequence->prompt - sequence->computed;
-  }
+  for (const auto& sequence : waiting_) load.waiting_tokens += sequence->prompt;
+  load.prompt_tokens = prompt_tokens_ - cached_tokens_;
+  load.cached_tokens = cached_tokens_;
   load.blocks_total = spec_.num_blocks;
   load.blocks_active = static_cast<int32_t>(std::min<int64_t>(active, spec_.num_blocks));
   load.blocks_cached =
       std::min<int32_t>(static_cast<int32_t>(cache_.size()), spec_.num_blocks - load.blocks_active);
   load.blocks_free = spec_.num_blocks - load.blocks_active - load.blocks_cached;
   load.fit = spec_.fit;
-  load.fit.samples = 1000;
+  load.fit.samples = std::max<int64_t>(load.fit.samples, 1000);
   return load;
 }
 
 void ModelWorker::ReportEvery(absl::Duration period) {
-  roster_.Report(id_, stay_,
-                 {.engine = Load(), .kv_bytes = kv_bytes_, .kv_busy_seconds = kv_seconds_});
+  if (!stepping_) ReportLoad(/*stepped=*/false);
   queue_.After(period, "report", [this, period] { ReportEvery(period); });
+}
+
+void ModelWorker::ReportLoad(bool stepped) {
+  const absl::Duration now = queue_.Monotonic();
+  const bool is_idle = !stepped && sequences() == 0;
+  const absl::Duration interval =
+      taken_since_report_ ? kReportIntervalWithNewWork : kReportInterval;
+  if (now - last_report_ < interval && (!is_idle || quiet_)) return;
+  last_report_ = now;
+  taken_since_report_ = false;
+  quiet_ = is_idle;
+  queue_.After(
+      hops_.message, "load",
+      [this, load = router::WorkerLoad{
+                 .engine = Load(), .kv_bytes = kv_bytes_, .kv_busy_seconds = kv_seconds_}] {
+        for (const Router& router : routers_) {
+          router.roster->Report(WorkerId(spec_.id), router.stay, load);
+        }
+      });
 }
 
 }  // namespace baton::simulation

@@ -2,16 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <random>
 
 #include "fmt/format.h"
-#include "nlohmann/json.hpp"
 
 namespace baton::simulation {
 namespace {
-
-constexpr int32_t kVocab = 250;
 
 struct Shape {
   int sessions = 0;
@@ -74,43 +70,6 @@ std::vector<TraceRequest> MakeTrace(std::string_view shape, double requests_per_
     trace.push_back(std::move(request));
   }
   return trace;
-}
-
-absl::StatusOr<std::vector<TraceRequest>> ReadMooncake(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return NotFound("cannot read {}", path);
-  std::vector<TraceRequest> trace;
-  std::string line;
-  while (std::getline(file, line)) {
-    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    const bool complete = json.is_object() && json.contains("timestamp") &&
-                          json.contains("input_length") && json.contains("output_length") &&
-                          json.contains("hash_ids");
-    if (!complete) {
-      return InvalidArgument(
-          "{}:{}: timestamp, input_length, output_length and hash_ids are needed", path,
-          trace.size() + 1);
-    }
-    trace.push_back({.at = absl::Milliseconds(json["timestamp"].get<double>()),
-                     .chunks = json["hash_ids"].get<std::vector<uint64_t>>(),
-                     .prompt_tokens = std::max(1, json["input_length"].get<int32_t>()),
-                     .output_tokens = std::max(1, json["output_length"].get<int32_t>())});
-  }
-  std::stable_sort(trace.begin(), trace.end(),
-                   [](const TraceRequest& a, const TraceRequest& b) { return a.at < b.at; });
-  return trace;
-}
-
-std::vector<int32_t> PromptOf(const TraceRequest& request) {
-  std::vector<int32_t> prompt(request.prompt_tokens);
-  for (size_t i = 0; i < prompt.size(); ++i) {
-    const size_t chunk = i / request.chunk_tokens;
-    uint64_t mixed = (chunk < request.chunks.size() ? request.chunks[chunk] : ~uint64_t{0}) + 1;
-    mixed = (mixed * 0x9e3779b97f4a7c15u) ^ (i % request.chunk_tokens * 0xbf58476d1ce4e5b9u);
-    mixed ^= mixed >> 31;
-    prompt[i] = static_cast<int32_t>(mixed % kVocab);
-  }
-  return prompt;
 }
 
 }  // namespace baton::simulation
