@@ -505,6 +505,8 @@ LoadReport EngineCore::Load() const {
   load.blocks_active = blocks.active;
   load.blocks_quarantined = blocks.quarantined;
   load.fit = executor_.fit();
+  load.prefill_work = executor_.prefill_work();
+  load.decode_work = executor_.decode_work();
   return load;
 }
 

@@ -87,6 +87,14 @@ struct StepFit {
   int64_t samples = 0;
 };
 
+// What steps of one kind did and took, since start. Differences say how fast it goes just now.
+struct StepWork {
+  int64_t steps = 0;
+  int64_t tokens = 0;  // of prompts, or decoded
+  int64_t context_tokens = 0;
+  double ms = 0;
+};
+
 struct LoadReport {
   int32_t waiting = 0;  // sequences
   int32_t running = 0;
@@ -102,6 +110,8 @@ struct LoadReport {
   int64_t cached_tokens = 0;  // found in the prefix cache since start
   int64_t output_tokens = 0;
   StepFit fit;
+  StepWork prefill_work;  // of steps in which nobody decoded
+  StepWork decode_work;   // of steps that only decoded
 };
 
 class Observer {

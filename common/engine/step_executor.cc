@@ -56,6 +56,16 @@ void StepExecutor::Copy(std::span<const BlockCopy> copies) {
   copy_bytes_per_second_ += 0.25 * (measured - copy_bytes_per_second_);
 }
 
+void StepExecutor::Learn(const StepPlan& plan) {
+  fitter_.Add(plan.prefill_tokens, plan.decodes, plan.context_tokens, last_execute_time_);
+  if (plan.prefill_tokens > 0 && plan.decodes > 0) return;
+  StepWork& work = plan.decodes > 0 ? decode_work_ : prefill_work_;
+  ++work.steps;
+  work.tokens += plan.prefill_tokens + plan.decodes;
+  work.context_tokens += plan.context_tokens;
+  work.ms += absl::ToDoubleMilliseconds(last_execute_time_);
+}
+
 StepExecutor::Tokens StepExecutor::Execute(const StepPlan& plan,
                                            std::function<void(int32_t layer)> on_layer) {
   batch_.tokens.clear();
@@ -70,9 +80,7 @@ StepExecutor::Tokens StepExecutor::Execute(const StepPlan& plan,
   model::StepResult result = runner_.Execute(batch_);
   last_execute_time_ = clock_.Monotonic() - start;
   // The head over whole chunks would teach the fit that prompts are dear.
-  if (batch_.scores.empty()) {
-    fitter_.Add(plan.prefill_tokens, plan.decodes, plan.context_tokens, last_execute_time_);
-  }
+  if (batch_.scores.empty()) Learn(plan);
 
   CHECK(result.sampled.size() == batch_.samples.size(), "{} tokens sampled of {}",
         result.sampled.size(), batch_.samples.size());

@@ -34,15 +34,21 @@ class StepExecutor {
   // Whether bringing `sequence` back from host memory is estimated cheaper than computing it again.
   bool SwapIsCheaper(const Sequence& sequence) const;
   StepFit fit() const { return fitter_.Fit(); }
+  const StepWork& prefill_work() const { return prefill_work_; }
+  const StepWork& decode_work() const { return decode_work_; }
   absl::Duration last_copy_time() const { return last_copy_time_; }
   absl::Duration last_execute_time() const { return last_execute_time_; }
 
  private:
+  void Learn(const StepPlan& plan);
+
   model::ModelRunner& runner_;
   SwapStore* swap_;
   const Clock& clock_;
   const int32_t step_tokens_max_;
   StepFitter fitter_;
+  StepWork prefill_work_;
+  StepWork decode_work_;
   model::StepBatch batch_;              // kept for its memory
   double copy_bytes_per_second_ = 5e9;  // until measured: a modest machine's memcpy
   absl::Duration last_copy_time_;

@@ -23,6 +23,22 @@ engine::StepFit FitFromProto(const v1::StepFit& proto) {
           .samples = proto.samples()};
 }
 
+v1::StepWork WorkToProto(const engine::StepWork& work) {
+  v1::StepWork proto;
+  proto.set_steps(work.steps);
+  proto.set_tokens(work.tokens);
+  proto.set_context_tokens(work.context_tokens);
+  proto.set_ms(work.ms);
+  return proto;
+}
+
+engine::StepWork WorkFromProto(const v1::StepWork& proto) {
+  return {.steps = proto.steps(),
+          .tokens = proto.tokens(),
+          .context_tokens = proto.context_tokens(),
+          .ms = proto.ms()};
+}
+
 void SetHash(const kv::BlockHash& hash, v1::BlockHash* proto) {
   proto->set_high(hash.high);
   proto->set_low(hash.low);
@@ -46,6 +62,8 @@ v1::Load ToProto(const engine::LoadReport& load) {
   proto.set_cached_tokens(load.cached_tokens);
   proto.set_output_tokens(load.output_tokens);
   *proto.mutable_fit() = FitToProto(load.fit);
+  *proto.mutable_prefill_work() = WorkToProto(load.prefill_work);
+  *proto.mutable_decode_work() = WorkToProto(load.decode_work);
   return proto;
 }
 
@@ -65,6 +83,8 @@ engine::LoadReport FromProto(const v1::Load& proto) {
   load.cached_tokens = proto.cached_tokens();
   load.output_tokens = proto.output_tokens();
   load.fit = FitFromProto(proto.fit());
+  load.prefill_work = WorkFromProto(proto.prefill_work());
+  load.decode_work = WorkFromProto(proto.decode_work());
   return load;
 }
 

@@ -6,6 +6,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "common/rpc/convert.h"
 #include "common/telemetry/logging.h"
+#include "fmt/format.h"
 #include "services/router/dispatch/continuation.h"
 #include "services/router/intake/field_error.h"
 
@@ -303,10 +304,30 @@ void Dispatcher::OnStalled(const WorkerProfile& profile) {
 
 void Dispatcher::OnDraining(const WorkerProfile& profile) {
   telemetry::LogInfo("dispatch", "a worker is leaving", {{"worker", profile.id.value()}});
-  if (profile.role == WorkerRole::kDecode) MigrateFrom(profile.id);
+  if (profile.role == WorkerRole::kDecode) MigrateFrom(profile.id, /*hold=*/true);
 }
 
-void Dispatcher::MigrateFrom(const WorkerId& worker) {
+void Dispatcher::OnSlow(const WorkerProfile& profile, double factor) {
+  metrics_.Ejected();
+  telemetry::LogWarning("dispatch", "worker ejected: it has become slow",
+                        {{"worker", profile.id.value()},
+                         {"times_slower_than_its_equals", fmt::format("{:.1f}", factor)}});
+}
+
+void Dispatcher::OnFastAgain(const WorkerProfile& profile) {
+  telemetry::LogInfo("dispatch", "worker readmitted: it is as fast as its equals",
+                     {{"worker", profile.id.value()}});
+}
+
+void Dispatcher::LeaveAiling() {
+  const Roster::Ailing ailing = roster_.FindAiling();
+  for (const WorkerId& worker : ailing.silent) {
+    MoveFlightsFrom(worker, Unavailable("it has not been heard of for too long"));
+  }
+  for (const WorkerId& worker : ailing.slow) MigrateFrom(worker, /*hold=*/false);
+}
+
+void Dispatcher::MigrateFrom(const WorkerId& worker, bool hold) {
   std::vector<std::shared_ptr<Flight>> there;
   int moving = 0;
   for (std::shared_ptr<Flight>& flight : Flights()) {
@@ -315,11 +336,12 @@ void Dispatcher::MigrateFrom(const WorkerId& worker) {
   }
   for (const std::shared_ptr<Flight>& flight : there) {
     const Placer::Room room = placer_.RoomFor(*flight);
-    if (room == Placer::Room::kLater) {
+    if (hold && room == Placer::Room::kLater) {
       hold_until_ns_ = absl::ToInt64Nanoseconds(clock_.Monotonic() + kMigrationHold);
     }
     if (moving >= options_.migrations_max) return;
-    if (room != Placer::Room::kNow || !flight->LeaveWorker(worker, "its worker is leaving"))
+    if (room != Placer::Room::kNow ||
+        !flight->LeaveWorker(worker, hold ? "its worker is leaving" : "its worker is slow"))
       continue;
     metrics_.Migrated();
     ++moving;
@@ -344,7 +366,7 @@ void Dispatcher::TendLinks() {
     const WorkerId& worker = link->worker();
     roster_.SetReachable(worker, link->connected());
     const bool draining = roster_.IsDraining(worker);
-    if (draining) MigrateFrom(worker);
+    if (draining) MigrateFrom(worker, /*hold=*/true);
     // A draining worker stays for as long as it hears from somebody that it is needed: by this.
     if ((draining || roster_.AddressOf(worker).empty()) && !IsNeeded(worker)) link->Close();
   }
@@ -365,6 +387,7 @@ bool Dispatcher::IsNeeded(const WorkerId& worker) const {
 
 void Dispatcher::Tick() {
   TendLinks();
+  LeaveAiling();
   EndOverdue();
   RetryStranded();
   for (const TurnedAway& one : waiting_.TakeOverdue()) FailTurnedAway(one);

@@ -79,6 +79,8 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   void OnLeft(const WorkerProfile& profile) override;
   void OnStalled(const WorkerProfile& profile) override;
   void OnDraining(const WorkerProfile& profile) override;
+  void OnSlow(const WorkerProfile& profile, double factor) override;
+  void OnFastAgain(const WorkerProfile& profile) override;
   void OnReported() override { BeginWaiting(); }
   void OnEvent(DecodeLink& link, const v1::DecodeEvent& event) override;
   void OnBroken(DecodeLink& link, const absl::Status& why) override;
@@ -111,8 +113,11 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   void RetryStranded();
   // All that runs on this worker goes on elsewhere.
   void MoveFlightsFrom(const WorkerId& worker, const absl::Status& why);
-  // Some of what runs on this draining worker goes on elsewhere, with its KV, where there is room.
-  void MigrateFrom(const WorkerId& worker);
+  // Some of what runs on this worker goes on elsewhere, with its KV, where there is room. With
+  // `hold` new requests leave them the room that comes.
+  void MigrateFrom(const WorkerId& worker, bool hold);
+  // What runs on workers that are silent, or have become slow, goes on elsewhere.
+  void LeaveAiling();
   // What a worker's delta says of it, and of the prefill workers it has asked.
   void NoteOutcome(const WorkerId& decode, const v1::SequenceDelta& delta);
   void NoteFailure(const WorkerId& worker, int weight, const std::string& why);

@@ -2,6 +2,7 @@
 
 #include <deque>
 #include <memory>
+#include <utility>
 
 #include "common/rpc/status.h"
 #include "common/telemetry/logging.h"
@@ -19,7 +20,7 @@ class AttachCall : public grpc::ServerBidiReactor<v1::WorkerReport, v1::RouterNo
     StartRead(&report_);
   }
 
-  // Any thread, until Forget() has returned.
+  // Both from any thread, until Forget() has returned.
   void Notify(v1::RouterNotice notice) {
     absl::MutexLock lock(&mutex_);
     notices_.push_back(std::move(notice));
@@ -30,8 +31,18 @@ class AttachCall : public grpc::ServerBidiReactor<v1::WorkerReport, v1::RouterNo
     if (!ok) return End(absl::OkStatus());
     const absl::Status status = attachment_.Take(report_);
     if (!status.ok()) return End(status);
-    if (report_.has_registration()) service_.Remember(attachment_.worker(), this);
+    if (report_.has_registration() && !service_.Remember(attachment_.worker(), this)) {
+      return End(Unavailable("the router is shutting down"));
+    }
     StartRead(&report_);
+  }
+
+  void Close(const absl::Status& status) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (std::exchange(ended_, true)) return;
+    }
+    Finish(rpc::ToGrpc(status));
   }
 
   void OnWriteDone(bool ok) override {
@@ -63,11 +74,7 @@ class AttachCall : public grpc::ServerBidiReactor<v1::WorkerReport, v1::RouterNo
                             {{"worker", attachment_.worker().value()}, {"why", MessageOf(status)}});
     }
     attachment_.Leave();
-    {
-      absl::MutexLock lock(&mutex_);
-      ended_ = true;
-    }
-    Finish(rpc::ToGrpc(status));
+    Close(status);
   }
 
   AttachService& service_;
@@ -94,9 +101,16 @@ absl::Status AttachService::AskToDrain(const WorkerId& id) {
   return absl::OkStatus();
 }
 
-void AttachService::Remember(const WorkerId& id, AttachCall* call) {
+void AttachService::Shutdown() {
   absl::MutexLock lock(&mutex_);
-  calls_[id] = call;
+  over_ = true;
+  for (const auto& [id, call] : calls_) call->Close(Unavailable("the router is shutting down"));
+}
+
+bool AttachService::Remember(const WorkerId& id, AttachCall* call) {
+  absl::MutexLock lock(&mutex_);
+  if (!over_) calls_[id] = call;
+  return !over_;
 }
 
 // A worker may have come back on another stream before its old one was known to be broken.

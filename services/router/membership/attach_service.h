@@ -24,15 +24,19 @@ class AttachService : public v1::Cluster::CallbackService {
       grpc::CallbackServerContext* context) override;
   // Asks a worker to finish and leave. NOT_FOUND when it is not attached here (any more).
   absl::Status AskToDrain(const WorkerId& id);
+  // Ends every stream, which none does by itself: UNAVAILABLE, come again. New ones end at once.
+  void Shutdown();
 
  private:
   friend class AttachCall;
-  void Remember(const WorkerId& id, AttachCall* call);
+  // False: all is over.
+  bool Remember(const WorkerId& id, AttachCall* call);
   void Forget(const WorkerId& id, const AttachCall* call);
 
   Roster& roster_;
   const std::string router_id_;
   absl::Mutex mutex_;
+  bool over_ ABSL_GUARDED_BY(mutex_) = false;
   absl::flat_hash_map<WorkerId, AttachCall*> calls_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -29,6 +29,7 @@ class CircuitBreaker {
   bool Allows(absl::Duration now) const;
   // Not closed: it is out, or on trial.
   bool tripped() const { return open_; }
+  bool on_trial() const { return on_trial_; }
   // It was given work.
   void OnPlaced(absl::Duration now);
   // True: this closes it.

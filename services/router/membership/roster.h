@@ -15,6 +15,7 @@
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "services/router/membership/circuit_breaker.h"
+#include "services/router/membership/pace_watch.h"
 #include "services/router/placement/kv_index/kv_index.h"
 #include "services/router/placement/policy.h"
 #include "services/router/placement/room.h"
@@ -31,6 +32,10 @@ class RosterListener {
   virtual void OnStalled(const WorkerProfile& profile) = 0;
   // It wants to leave: no new work for it, and what runs there may be moved.
   virtual void OnDraining(const WorkerProfile& profile) = 0;
+  // It has become `factor` times slower than its equals: no new work for it for a while. Or it has
+  // shown on trial that it is as fast as they are.
+  virtual void OnSlow(const WorkerProfile& profile, double factor) {}
+  virtual void OnFastAgain(const WorkerProfile& profile) {}
   // A load report has come: there may be room.
   virtual void OnReported() {}
 };
@@ -57,6 +62,7 @@ class Roster {
     // Work placed at most so long before a report arrived is not in it yet.
     absl::Duration report_lag = absl::Milliseconds(30);
     CircuitBreaker::Options breaker;
+    PaceWatch::Options pace;
     uint64_t seed = 0;  // of the breakers' jitter: another one for each router
   };
   Roster(const Options& options, const Clock& clock) : options_(options), clock_(clock) {}
@@ -114,6 +120,13 @@ class Roster {
   std::string AddressOf(const WorkerId& id) const;  // empty: gone
   // False also when it is gone.
   bool IsDraining(const WorkerId& id) const;
+  // Decode workers on which nothing should run although it could: not heard of for too long, or
+  // become slow. Only those whose model another one serves that may take work.
+  struct Ailing {
+    std::vector<WorkerId> silent;
+    std::vector<WorkerId> slow;
+  };
+  Ailing FindAiling() const;
   // The worker of this id, or of this name (an id without what follows its '@'). NOT_FOUND names
   // those that are here, INVALID_ARGUMENT those that share the name.
   absl::StatusOr<WorkerId> Named(std::string_view name) const;
@@ -151,14 +164,18 @@ class Roster {
     int32_t others = 0;         // beyond these, in the last two reports
     int32_t others_before = 0;  // in the one before the next
     CircuitBreaker breaker{{}, 0};
+    PaceWatch pace{WorkerRole::kDecode};
     double ttft_factor = 1;
   };
   Worker* Find(const WorkerId& id, Stay stay) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Silent(const Worker& worker, absl::Duration now) const;
   bool Suspect(const Worker& worker, absl::Duration now) const;
   bool MayTakeWork(const Worker& worker, absl::Duration now) const;
   // The workers that may take work, without those that have failed when `heed_breakers`.
   void Fill(std::string_view model, std::span<const WorkerId> excluded, const KvMatches& matches,
             bool heed_breakers, PlacementSnapshot& snapshot) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<engine::StepFit> FitsOfEquals(const Worker& worker) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Put(Worker& worker, const Demand& demand) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Into one that may have been filled from the same worker before.

@@ -22,7 +22,8 @@ namespace baton::router {
 namespace {
 
 constexpr size_t kTextTasksWaitingMax = 4096;
-constexpr absl::Duration kStreamsEnd = absl::Milliseconds(200);
+// For calls to hear how they ended. What is still open then is cut off.
+constexpr absl::Duration kCallsEnd = absl::Seconds(2);
 constexpr char kInferenceService[] = "baton.v1.Inference";
 
 absl::Duration TimeoutOf(const config::RouterOptions& options) {
@@ -139,8 +140,8 @@ WiredRouter::~WiredRouter() {
   dispatcher_.Drain();
   text_threads_.Close();  // its tasks hold answers, and these must not outlive the HTTP server
   dispatcher_.Shutdown();
-  // Workers' streams never end by themselves.
-  if (grpc_.server) grpc_.server->Shutdown(absl::ToChronoTime(absl::Now() + kStreamsEnd));
+  attach_.Shutdown();
+  if (grpc_.server) grpc_.server->Shutdown(absl::ToChronoTime(absl::Now() + kCallsEnd));
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 namespace baton::router {
 namespace {
 
+using ::testing::HasSubstr;
+
 constexpr char kText[] = "/v1/completions";
 
 config::RouterOptions Placed(const std::string& policy) {
@@ -45,6 +47,45 @@ TEST(WorkerEjectTest, ADecodeWorkerThatFailsIsPutOutUntilItHasProvedItself) {
     return !IsEjected(cluster, "decode-0");
   }));
   EXPECT_GT(bad.worker->seen().submits.size(), failed);
+}
+
+// A tenth of its cores, a hot device: it answers, and nobody should wait for that.
+TEST(WorkerEjectTest, AWorkerThatHasBecomeSlowIsLeftAndComesBackWhenItIsFastAgain) {
+  RouterCluster cluster(Placed("round-robin"));
+  auto slow = cluster.AddDecode("decode-0");
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, R"({"prompt":"x","stream":true})"));
+  const std::string id = slow.worker->WaitForSubmit().sequences(0).request_id();
+  slow.worker->Tokens(id, 0, cluster.Tokens("a"));
+  auto well = cluster.AddDecode("decode-1");
+  well.worker->AnswerAll(cluster.Tokens("b"), v1::FINISH_REASON_LENGTH);
+  v1::Load load;
+  load.set_blocks_total(100);
+  load.set_blocks_free(100);
+  load.mutable_fit()->set_base_ms(10);
+  load.mutable_fit()->set_samples(1000);
+  well.attachment->ReportLoad(load);
+  const auto work = [&](int steps, double ms) {
+    load.mutable_decode_work()->set_steps(load.decode_work().steps() + steps);
+    load.mutable_decode_work()->set_ms(load.decode_work().ms() + steps * ms);
+    slow.attachment->ReportLoad(load);
+  };
+  work(100, 10);
+  for (int i = 0; i < 3; ++i) work(10, 100);
+  EXPECT_THAT(http.ReadUntil("[DONE]"), HasSubstr("\"text\":\"b\""))
+      << "what ran there goes on elsewhere";
+  EXPECT_TRUE(IsEjected(cluster, "decode-0"));
+
+  slow.worker->AnswerAll(cluster.Tokens("a"), v1::FINISH_REASON_LENGTH);
+  const size_t before = slow.worker->seen().submits.size();
+  const auto ask = [&] { return cluster.Post(kText, R"({"prompt":"x"})").status; };
+  EXPECT_TRUE(cluster.WaitFor([&](const auto&) {
+    EXPECT_EQ(ask(), 200);
+    return slow.worker->seen().submits.size() > before;
+  })) << "it is tried";
+  EXPECT_TRUE(IsEjected(cluster, "decode-0")) << "an answer proves nothing";
+  work(32, 10);
+  EXPECT_TRUE(cluster.WaitFor([&](const auto&) { return !IsEjected(cluster, "decode-0"); }));
 }
 
 // Better one that has failed than none.

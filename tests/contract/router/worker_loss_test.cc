@@ -61,6 +61,38 @@ TEST(WorkerLossTest, ARequestLeavesAWorkerWhoseEngineHangs) {
   })) << "should it go on, it does not go on with this";
 }
 
+// Stopped, or cut off: the stream still stands, and will for a while.
+TEST(WorkerLossTest, ARequestLeavesAWorkerThatHasFallenSilent) {
+  RouterCluster cluster;
+  auto first = cluster.AddDecode(
+      "decode-0", [](v1::Registration& registration) { registration.set_heartbeat_ms(300); });
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  const std::string id = first.worker->WaitForSubmit().sequences(0).request_id();
+  first.worker->Tokens(id, 0, cluster.Tokens("a"));
+  http.ReadUntil("\"text\":\"a\"");
+  auto second = cluster.AddDecode("decode-1");
+  second.worker->AnswerAll(cluster.Tokens("b"), v1::FINISH_REASON_LENGTH);
+  EXPECT_THAT(http.ReadUntil("[DONE]"), HasSubstr("\"text\":\"b\""));
+  EXPECT_EQ(second.worker->WaitForSubmit().sequences(0).resumed_tokens(), 1);
+  EXPECT_TRUE(first.worker->WaitFor([&](const FakeDecodeWorker::Seen& seen) {
+    return !seen.cancels.empty() && seen.cancels.front().request_id() == id;
+  })) << "should it wake up, it does not go on with this";
+}
+
+// Better to wait for it than to have nobody.
+TEST(WorkerLossTest, ARequestStaysOnASilentWorkerThatIsTheOnlyOne) {
+  RouterCluster cluster;
+  auto only = cluster.AddDecode(
+      "decode-0", [](v1::Registration& registration) { registration.set_heartbeat_ms(100); });
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  const std::string id = only.worker->WaitForSubmit().sequences(0).request_id();
+  EXPECT_TRUE(cluster.WaitFor([](const auto& debug) { return debug["workers"][0]["suspect"]; }));
+  only.worker->Tokens(id, 0, cluster.Tokens("a"), v1::FINISH_REASON_LENGTH);
+  EXPECT_THAT(http.ReadUntil("[DONE]"), HasSubstr("\"text\":\"a\""));
+}
+
 config::RouterOptions Impatient() {
   config::RouterOptions options;
   options.resume_timeout = absl::Milliseconds(200);
