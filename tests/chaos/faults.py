@@ -11,6 +11,7 @@ from members import HTTP, debug
 
 HOUR = 3600
 LONG = 4.0  # longer than heartbeats, keepalive and leases
+SLOW = 6.0
 SHORT = 0.3  # shorter than any of them
 
 # What a client may be told because of a fault, beside its answer:
@@ -187,6 +188,10 @@ FAULTS = [
     Fault("decode worker stopped 0.3 s", "decode", SHORT, each("stop"), each("cont"), expects="a pause"),
     Fault("decode worker stopped 4 s", "decode", LONG, each("stop"), each("cont"),
           expects="its requests go on elsewhere; what it says when it wakes is ignored"),
+    Fault("prefill worker ten times slower 6 s", "prefill", SLOW, each("slow_down"), each("let_go"),
+          expects="prompts are computed elsewhere; it is ejected, and comes back when it has shown that it is fast"),
+    Fault("decode worker ten times slower 6 s", "decode", SLOW, each("slow_down"), each("let_go"),
+          expects="a pause; its requests go on elsewhere, with their KV"),
     Fault("router stopped 0.3 s", "router", SHORT, each("stop"), each("cont"), expects="a pause"),
     Fault("router stopped 4 s", "router", LONG, each("stop"), each("cont"), clients_may_see=BROKEN,
           expects="its clients wait or lose their connection; workers stop what it had asked for"),

@@ -135,6 +135,27 @@ class Member:
         self.stopped = False
         self.process.send_signal(signal.SIGCONT)
 
+    def slow_down(self):
+        """It gets a tenth of its time, in slices of 10 ms, until `let_go`."""
+        self._hindered = threading.Event()
+        self._hinderer = threading.Thread(target=self._hinder, args=(self.process, self._hindered), daemon=True)
+        self._hinderer.start()
+
+    @staticmethod
+    def _hinder(process, over):
+        try:
+            while not over.is_set():
+                process.send_signal(signal.SIGSTOP)
+                over.wait(0.09)
+                process.send_signal(signal.SIGCONT)
+                over.wait(0.01)
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    def let_go(self):
+        self._hindered.set()
+        self._hinderer.join()
+
     def terminate(self):
         self.wanted_dead = True
         if self.stopped:

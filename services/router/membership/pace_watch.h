@@ -21,7 +21,7 @@ class PaceWatch {
     // One that is slow is watched in windows of so many steps at most: a single request is enough
     // to prove the contrary.
     int64_t window_steps_when_slow = 32;
-    int64_t samples_min = 64;  // steps behind a fit that something is compared with
+    int64_t samples_min = 16;  // steps behind a fit that something is compared with
   };
   explicit PaceWatch(WorkerRole role) : PaceWatch(role, Options()) {}
   PaceWatch(WorkerRole role, const Options& options) : options_(options), role_(role) {}
