@@ -26,14 +26,16 @@ struct Posted {
 class ThreadedEngine : public Engine {
  public:
   ThreadedEngine(const EngineOptions& options, model::ModelRunner& runner, Observer& observer,
-                 const Clock& clock, std::unique_ptr<SwapStore> swap)
+                 const Clock& clock, std::unique_ptr<SwapStore> swap,
+                 std::unique_ptr<KvMirror> mirror)
       : options_(options),
         limits_(options, runner.info()),
         observer_(observer),
         clock_(clock),
         swap_(std::move(swap)),
+        mirror_(std::move(mirror)),
         gate_(options.waiting_sequences_max, options.waiting_tokens_max),
-        core_(options, runner, observer, clock, swap_.get(), gate_),
+        core_(options, runner, observer, clock, swap_.get(), gate_, mirror_.get()),
         load_(core_.Load()),
         thread_([this] { Run(); }) {}
 
@@ -69,6 +71,7 @@ class ThreadedEngine : public Engine {
   Observer& observer_;
   const Clock& clock_;
   const std::unique_ptr<SwapStore> swap_;
+  const std::unique_ptr<KvMirror> mirror_;
   AdmissionGate gate_;
   // Bounded by the gate: every other command belongs to work that was let in.
   Mailbox<Posted> mailbox_{0};
@@ -189,14 +192,16 @@ absl::Status EngineOptions::Validate() const {
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Start(const EngineOptions& options,
                                                       model::ModelRunner& runner,
                                                       Observer& observer, const Clock& clock,
-                                                      std::unique_ptr<SwapStore> swap) {
+                                                      std::unique_ptr<SwapStore> swap,
+                                                      std::unique_ptr<KvMirror> mirror) {
   RETURN_IF_ERROR(options.Validate());
   const int32_t slots = swap == nullptr ? 0 : swap->num_slots();
   if (slots < options.host_blocks) {
     return InvalidArgument("host_blocks is {}, but the swap store has {} slots",
                            options.host_blocks, slots);
   }
-  return std::make_unique<ThreadedEngine>(options, runner, observer, clock, std::move(swap));
+  return std::make_unique<ThreadedEngine>(options, runner, observer, clock, std::move(swap),
+                                          std::move(mirror));
 }
 
 }  // namespace baton::engine

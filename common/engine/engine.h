@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/engine/commands.h"
+#include "common/engine/kv_mirror.h"
 #include "common/engine/observer.h"
 #include "common/engine/swap_store.h"
 #include "common/engine/timeline.h"
@@ -45,11 +46,12 @@ class Engine {
  public:
   // `runner`, `observer` and `clock` outlive the engine. The runner's KV must be bound already to a
   // pool of `options.num_blocks` blocks; `swap` (MakeHostSwapStore for host memory) copies that
-  // pool's blocks.
+  // pool's blocks. `mirror`: for a pool that peers cannot reach.
   static absl::StatusOr<std::unique_ptr<Engine>> Start(const EngineOptions& options,
                                                        model::ModelRunner& runner,
                                                        Observer& observer, const Clock& clock,
-                                                       std::unique_ptr<SwapStore> swap = nullptr);
+                                                       std::unique_ptr<SwapStore> swap = nullptr,
+                                                       std::unique_ptr<KvMirror> mirror = nullptr);
   // Stops at once: every sequence ends as kCancelled, every block is given up (so transfers that
   // touch the pool are over, or its memory outlives them). Joins the thread.
   virtual ~Engine() = default;

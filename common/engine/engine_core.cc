@@ -28,13 +28,14 @@ absl::Status DeadlineExceeded(const Sequence& sequence) {
 }  // namespace
 
 EngineCore::EngineCore(const EngineOptions& options, model::ModelRunner& runner, Observer& observer,
-                       const Clock& clock, SwapStore* swap, AdmissionGate& gate)
+                       const Clock& clock, SwapStore* swap, AdmissionGate& gate, KvMirror* mirror)
     : options_(options),
       context_tokens_max_(SequenceLimits(options, runner.info()).context_tokens_max()),
       runner_(runner),
       observer_(observer),
       clock_(clock),
       gate_(gate),
+      mirror_(mirror),
       pool_(options.num_blocks),
       cache_(pool_),
       hasher_(options.salt),
@@ -146,6 +147,9 @@ void EngineCore::OnKvArrived(KvArrived arrived) {
         {arrived.id, arrived.epoch,
          InvalidArgument("first token {} is not in the vocabulary", arrived.first.token),
          /*fenced=*/true});
+  }
+  if (mirror_ != nullptr) {
+    mirror_->ToDevice(sequence->blocks.Slice(sequence->first_block, sequence->blocks.num_blocks()));
   }
   scheduler_.Join(*sequence);
   sequence->num_computed = sequence->num_tokens();
@@ -261,6 +265,7 @@ void EngineCore::RunParts(const StepPlan& plan) {
     on_layer = [&](int32_t layer) {
       for (KvReady piece : ready) {
         piece.layer = layer;
+        if (mirror_ != nullptr) mirror_->ToHost(layer, piece.blocks);
         observer_.OnKvReady(std::move(piece));
       }
     };

@@ -15,6 +15,7 @@
 #include "common/engine/admission_gate.h"
 #include "common/engine/commands.h"
 #include "common/engine/engine.h"
+#include "common/engine/kv_mirror.h"
 #include "common/engine/observer.h"
 #include "common/engine/quarantine.h"
 #include "common/engine/scheduler.h"
@@ -35,9 +36,9 @@ namespace baton::engine {
 class EngineCore {
  public:
   // What was handed in has passed SequenceLimits and entered `gate`. Everything outlives the core;
-  // `swap` may be null.
+  // `swap` may be null, and so is `mirror` where peers reach the pool itself.
   EngineCore(const EngineOptions& options, model::ModelRunner& runner, Observer& observer,
-             const Clock& clock, SwapStore* swap, AdmissionGate& gate);
+             const Clock& clock, SwapStore* swap, AdmissionGate& gate, KvMirror* mirror = nullptr);
   ~EngineCore();  // after Shutdown()
 
   // `posted_at`: monotonic, when it was handed in.
@@ -102,6 +103,7 @@ class EngineCore {
   Observer& observer_;
   const Clock& clock_;
   AdmissionGate& gate_;
+  KvMirror* const mirror_;
 
   kv::BlockPool pool_;
   kv::PrefixCache cache_;

@@ -10,6 +10,30 @@ namespace baton::engine::testing {
 
 SimulatedWorker::SimulatedWorker(const EngineOptions& options, model::ModelRunner& runner,
                                  const Clock& clock)
+    : SimulatedWorker(Unbound{}, options, runner, clock) {
+  runner_.BindKv(kv_);
+  if (options_.host_blocks > 0) swap_ = MakeHostSwapStore(kv_, options_.host_blocks);
+  core_ = std::make_unique<EngineCore>(options_, runner_, observer_, clock_, swap_.get(), gate_);
+}
+
+SimulatedWorker::SimulatedWorker(const EngineOptions& options, model::ModelRunner& runner,
+                                 const Clock& clock, kernels::Backend& backend)
+    : SimulatedWorker(Unbound{}, options, runner, clock) {
+  device_memory_ = backend.Allocate(kv_.pool_bytes());
+  kernels::KvView device = kv_;
+  device.base = device_memory_->data();
+  backend.CopyToDevice(kv_.base, device.base, kv_.pool_bytes());  // the same noise
+  runner_.BindKv(device);
+  if (options_.host_blocks > 0) {
+    swap_ = MakeDeviceSwapStore(backend, device, options_.host_blocks);
+  }
+  mirror_ = std::make_unique<KvMirror>(backend, device, kv_);
+  core_ = std::make_unique<EngineCore>(options_, runner_, observer_, clock_, swap_.get(), gate_,
+                                       mirror_.get());
+}
+
+SimulatedWorker::SimulatedWorker(Unbound, const EngineOptions& options, model::ModelRunner& runner,
+                                 const Clock& clock)
     : options_(options),
       clock_(clock),
       runner_(runner),
@@ -19,9 +43,6 @@ SimulatedWorker::SimulatedWorker(const EngineOptions& options, model::ModelRunne
   memory_.resize(kv_.pool_bytes() / sizeof(float) + 1);
   for (size_t i = 0; i < memory_.size(); ++i) memory_[i] = float(i % 1009) - 504.0f;
   kv_.base = reinterpret_cast<std::byte*>(memory_.data());
-  runner_.BindKv(kv_);
-  if (options_.host_blocks > 0) swap_ = MakeHostSwapStore(kv_, options_.host_blocks);
-  core_ = std::make_unique<EngineCore>(options_, runner_, observer_, clock_, swap_.get(), gate_);
 }
 
 SimulatedWorker::~SimulatedWorker() { core_->Shutdown(); }

@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/engine/admission_gate.h"
 #include "common/engine/engine_core.h"
+#include "common/engine/kv_mirror.h"
 #include "common/engine/swap_store.h"
 #include "common/engine/testing/recording_observer.h"
 #include "common/model/model_runner.h"
@@ -20,6 +21,9 @@ class SimulatedWorker {
   // Binds `runner` to a pool of its own, filled with noise: nothing is right by being zero.
   // `runner` and `clock` outlive the worker.
   SimulatedWorker(const EngineOptions& options, model::ModelRunner& runner, const Clock& clock);
+  // The same with a pool on a device, and a mirror of it in host memory: kv() is the mirror.
+  SimulatedWorker(const EngineOptions& options, model::ModelRunner& runner, const Clock& clock,
+                  kernels::Backend& backend);
   ~SimulatedWorker();
 
   // As Engine::Post, but handled at once.
@@ -40,14 +44,20 @@ class SimulatedWorker {
   std::string CheckIdle();
 
  private:
+  struct Unbound {};  // memory, and nothing that uses it
+  SimulatedWorker(Unbound, const EngineOptions& options, model::ModelRunner& runner,
+                  const Clock& clock);
+
   const EngineOptions options_;
   const Clock& clock_;
   model::ModelRunner& runner_;
   std::vector<float> memory_;
+  std::unique_ptr<kernels::Buffer> device_memory_;  // null: the pool is in memory_
   kernels::KvView kv_;
   RecordingObserver observer_;
   AdmissionGate gate_;
   std::unique_ptr<SwapStore> swap_;
+  std::unique_ptr<KvMirror> mirror_;
   std::unique_ptr<EngineCore> core_;
 };
 

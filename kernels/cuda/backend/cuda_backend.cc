@@ -193,6 +193,28 @@ void CudaBackend::CopyToDevice(const void* host, void* device, size_t bytes) {
   Synchronize();
 }
 
+void CudaBackend::CopyAllToHost(std::span<const HostCopy> pieces) {
+  const Stream on = stream();
+  for (const HostCopy& piece : pieces) Expect(CopyOut(piece.device, piece.host, piece.bytes, on));
+  Synchronize();
+}
+
+void CudaBackend::CopyAllToDevice(std::span<const HostCopy> pieces) {
+  const Stream on = stream();
+  for (const HostCopy& piece : pieces) Expect(CopyIn(piece.host, piece.device, piece.bytes, on));
+  Synchronize();
+}
+
+void CudaBackend::PinHost(void* memory, size_t bytes) {
+  Expect(UseDevice(options_.device));
+  Expect(cuda::PinHost(memory, bytes));
+}
+
+void CudaBackend::UnpinHost(void* memory) {
+  Expect(UseDevice(options_.device));
+  cuda::UnpinHost(memory);
+}
+
 void CudaBackend::Synchronize() {
   Expect(Wait(stream()));
   staging_.Reset();

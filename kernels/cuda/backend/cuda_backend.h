@@ -52,6 +52,10 @@ class CudaBackend final : public Backend {
   void CopyToHost(const void* device, void* host, size_t bytes) override;
   void CopyToDevice(const void* host, void* device, size_t bytes) override;
   void Synchronize() override;
+  void CopyAllToHost(std::span<const HostCopy> pieces) override;
+  void CopyAllToDevice(std::span<const HostCopy> pieces) override;
+  void PinHost(void* memory, size_t bytes) override;
+  void UnpinHost(void* memory) override;
 
  private:
   // One launch of Attention(), as its caller gave it.

@@ -42,6 +42,13 @@ class Buffer {
   }
 };
 
+// A piece of device memory and the piece of host memory that it is copied to or from.
+struct HostCopy {
+  std::byte* device = nullptr;
+  std::byte* host = nullptr;
+  size_t bytes = 0;
+};
+
 // Rows of a weight as they lie in a (memory-mapped) checkpoint: [rows][cols], row-major,
 // contiguous, possibly unaligned.
 struct HostMatrix {
@@ -170,6 +177,18 @@ class Backend {
   virtual void CopyToHost(const void* device, void* host, size_t bytes) = 0;
   virtual void CopyToDevice(const void* host, void* device, size_t bytes) = 0;
   virtual void Synchronize() = 0;
+
+  // The same for many pieces, waited for once.
+  virtual void CopyAllToHost(std::span<const HostCopy> pieces) {
+    for (const HostCopy& piece : pieces) CopyToHost(piece.device, piece.host, piece.bytes);
+  }
+  virtual void CopyAllToDevice(std::span<const HostCopy> pieces) {
+    for (const HostCopy& piece : pieces) CopyToDevice(piece.host, piece.device, piece.bytes);
+  }
+  // Host memory that is copied to or from again and again: a device reaches it directly then. Until
+  // UnpinHost(), which comes before the memory goes.
+  virtual void PinHost(void* /*memory*/, size_t /*bytes*/) {}
+  virtual void UnpinHost(void* /*memory*/) {}
 };
 
 struct CpuOptions {
