@@ -157,5 +157,18 @@ TEST(ClusterFileTest, GarbageNeverCrashes) {
   ErrorOf(std::string(2 << 20, 'a'));
 }
 
+TEST(ClusterFileTest, DevicesAreNamedAsTheDriverCountsThem) {
+  EXPECT_EQ(ParseDevice("auto")->text(), "auto");
+  EXPECT_EQ(ParseDevice("cpu")->text(), "cpu");
+  EXPECT_EQ(ParseDevice("cuda")->text(), "cuda:0");
+  EXPECT_EQ(ParseDevice("cuda:7")->index, 7);
+  for (const char* text : {"gpu", "cuda:", "cuda:-1", "cuda:64", "cuda:1x", "CUDA:1", ""}) {
+    EXPECT_FALSE(ParseDevice(text).ok()) << text;
+  }
+  EXPECT_THAT(ErrorOf("decode:\n  device: gpu\n"),
+              HasSubstr("cluster.yaml:2: decode.device must be auto, cpu, cuda or cuda:N (N from 0 "
+                        "to 63), got 'gpu'"));
+}
+
 }  // namespace
 }  // namespace baton::config

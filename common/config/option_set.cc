@@ -283,6 +283,17 @@ void OptionSet::Add(std::string key, Address* field, Spec spec) {
   Insert(std::move(key), std::move(spec), std::move(option));
 }
 
+void OptionSet::Add(std::string key, Device* field, Spec spec) {
+  Option option;
+  option.type = "DEVICE";
+  option.parse = [field](std::string_view text) -> absl::Status {
+    ASSIGN_OR_RETURN(*field, ParseDevice(text));
+    return absl::OkStatus();
+  };
+  option.format = [field] { return field->text(); };
+  Insert(std::move(key), std::move(spec), std::move(option));
+}
+
 void OptionSet::Add(std::string key, std::vector<Address>* field, Spec spec) {
   Option option;
   option.type = "ADDRESS[,ADDRESS…]";

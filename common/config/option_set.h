@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "common/base/status.h"
 #include "common/config/address.h"
+#include "common/config/device.h"
 #include "common/config/units.h"
 
 namespace baton::config {
@@ -72,6 +73,7 @@ class OptionSet {
   void Add(std::string key, absl::Duration* field, Spec spec);
   void Add(std::string key, Bytes* field, Spec spec);
   void Add(std::string key, Address* field, Spec spec);  // "" = none when spec.zero is set
+  void Add(std::string key, Device* field, Spec spec);
   void Add(std::string key, std::vector<Address>* field, Spec spec);  // comma-separated
   // "name=value,name=value", each name once; names may hold '='.
   void Add(std::string key, std::map<std::string, std::string>* field, Spec spec);

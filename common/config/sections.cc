@@ -126,8 +126,10 @@ void RouterOptions::AddTo(OptionSet& set) {
 }
 
 void WorkerOptions::AddTo(OptionSet& set) {
-  set.Add("device", &device, {{"auto", Device::kAuto}, {"cpu", Device::kCpu}},
-          {.help = "where the model runs"});
+  set.Add("device", &device,
+          {.help = "where the model runs: auto, cpu, cuda:N; auto: a GPU that fits, else the CPU"});
+  set.Add("deterministic", &deterministic,
+          {.help = "on a GPU: the same bits whatever else is in the batch, as on the CPU always"});
   set.Add("threads", &threads,
           {.min = 0,
            .max = 1024,
@@ -142,10 +144,12 @@ void WorkerOptions::AddTo(OptionSet& set) {
           {.help = "instruction set of the CPU backend"});
   set.Add("block_tokens", &block_tokens,
           {.min = 16, .max = 64, .help = "tokens of one KV block: 16, 32 or 64"});
-  set.Add("kv_memory", &kv_memory,
-          {.min = 1 << 16,
-           .zero = "auto",
-           .help = "memory of the KV pool; auto: a tenth of the machine's, 64MiB to 512MiB"});
+  set.Add(
+      "kv_memory", &kv_memory,
+      {.min = 1 << 16,
+       .zero = "auto",
+       .help = "memory of the KV pool; auto: a tenth of the machine's, 64MiB to 512MiB; on a GPU "
+               "two fifths of what the weights leave"});
   set.Add("kv_blocks", &kv_blocks,
           {.min = 0,
            .max = 1 << 26,
@@ -244,8 +248,7 @@ Bytes DefaultKvMemory() {
 void UpOptions::AddTo(OptionSet& set) {
   set.Add("prefill", &prefill, {.min = 0, .max = 64, .help = "prefill workers"});
   set.Add("decode", &decode, {.min = 1, .max = 64, .help = "decode workers"});
-  set.Add("device", &device, {{"auto", Device::kAuto}, {"cpu", Device::kCpu}},
-          {.help = "where the workers run the model"});
+  set.Add("device", &device, {.help = "where the workers run the model: auto, cpu, cuda:N"});
   set.Add("threads_per_worker", &threads_per_worker,
           {.min = 0, .max = 1024, .zero = "auto", .help = "auto: cores / workers, at least one"});
   set.Add("ready_timeout", &ready_timeout,

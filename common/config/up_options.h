@@ -13,7 +13,7 @@ namespace baton::config {
 struct UpOptions {
   int32_t prefill = 1;  // processes
   int32_t decode = 1;
-  Device device = Device::kAuto;   // of every worker
+  Device device;                   // of every worker
   int32_t threads_per_worker = 0;  // 0: cores / workers, at least one
   absl::Duration ready_timeout = absl::Minutes(10);
   absl::Duration drain_timeout = absl::Seconds(30);            // then SIGKILL

@@ -6,13 +6,13 @@
 
 #include "absl/time/time.h"
 #include "common/config/address.h"
+#include "common/config/device.h"
 #include "common/config/log_options.h"
 #include "common/config/option_set.h"
 #include "common/config/units.h"
 
 namespace baton::config {
 
-enum class Device : uint8_t { kAuto, kCpu };
 enum class Isa : uint8_t { kAuto, kScalar, kAvx2, kAvx512, kAvx512Bf16 };
 enum class Preemption : uint8_t { kAuto, kRecompute, kSwap };
 enum class TransferPath : uint8_t { kAuto, kSharedMemory, kTcp };
@@ -20,8 +20,9 @@ enum class TransferPath : uint8_t { kAuto, kSharedMemory, kTcp };
 // Sections `prefill` and `decode`: one worker process. Both kinds take the same options.
 struct WorkerOptions {
   // Arithmetic.
-  Device device = Device::kAuto;
-  int32_t threads = 0;  // of the CPU backend; 0: one per core
+  Device device;
+  bool deterministic = false;  // on a GPU: rows have the same bits in any batch
+  int32_t threads = 0;         // of the CPU backend; 0: one per core
   Isa isa = Isa::kAuto;
 
   // KV memory. The pool holds kv_blocks blocks when given, else as many as fit into kv_memory.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -9,15 +10,28 @@
 
 namespace baton::model {
 
+enum class DeviceKind : uint8_t { kAuto, kCpu, kCuda };
+
 struct DeviceOptions {
-  std::string device = "auto";  // auto | cpu
-  int32_t threads = 0;          // of the CPU backend; 0: one per core that the process may use
-  std::string isa = "auto";     // auto | scalar | avx2 | avx512 | avx512_bf16; scalar: plain loops,
-                                // slow, for comparison
+  DeviceKind kind = DeviceKind::kAuto;  // auto: the first GPU that the kernels run on, else the CPU
+  int32_t cuda_index = 0;               // kCuda: as the driver counts
+  // CUDA: rows have the same bits in any batch.
+  bool deterministic = false;
+  // CUDA: the device does not work any more. Called on the thread that uses it; does not return.
+  std::function<void(const std::string& what)> on_failure;
+  int32_t threads = 0;  // of the CPU backend; 0: one per core that the process may use
+  std::string isa =
+      "auto";  // auto | scalar | avx2 | avx512 | avx512_bf16, of the CPU: anything but
+               // auto also asks for the CPU; scalar: plain loops, slow, to compare
+};
+
+struct OpenedDevice {
+  std::unique_ptr<kernels::Backend> backend;
+  std::string why_no_gpu;  // that auto took the CPU; else empty
 };
 
 // The backend that a worker computes on. An error names the option, and what this machine lacks.
 // The worker owns the backend; it outlives the models loaded on it.
-absl::StatusOr<std::unique_ptr<kernels::Backend>> OpenDevice(const DeviceOptions& options);
+absl::StatusOr<OpenedDevice> OpenDevice(const DeviceOptions& options);
 
 }  // namespace baton::model

@@ -146,16 +146,19 @@ absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
        .drain = [&stop] { stop.Raise(); }},
       Clock::Real());
   surface.set_links(&links);
+  const auto set_stalled = [&](bool stalled) {
+    links.SetStalled(stalled);
+    surface.set_stalled(stalled);
+    server.server->GetHealthCheckService()->SetServingStatus(kLiveness, !stalled);
+  };
+  runtime.device_failure().set_tell([&] { set_stalled(true); });
   {
-    const StallWatch watch({}, runtime.engine_options(), runtime.engine(), [&](bool stalled) {
-      links.SetStalled(stalled);
-      surface.set_stalled(stalled);
-      server.server->GetHealthCheckService()->SetServingStatus(kLiveness, !stalled);
-    });
+    const StallWatch watch({}, runtime.engine_options(), runtime.engine(), set_stalled);
     stop.Wait();
   }
   SetServing(server, surface, false);
   const bool drained = Drain(options, surface, links, runtime.engine());
+  runtime.device_failure().set_tell(nullptr);
   // Calls first, then what they began, then the links: nobody speaks to somebody who is gone.
   ShutDown(server, options, surface, drained);
   if (surface.stop) surface.stop();

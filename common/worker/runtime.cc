@@ -3,9 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 #include <random>
 
 #include "common/base/check.h"
+#include "common/engine/kv_mirror.h"
 #include "common/engine/swap_store.h"
 #include "common/handover/destination.h"
 #include "common/model/device.h"
@@ -30,7 +32,21 @@ std::string MakeWorkerId(Role role, const std::string& wanted) {
 }
 
 model::DeviceOptions DeviceOf(const config::WorkerOptions& options) {
-  model::DeviceOptions device{.threads = options.threads};
+  model::DeviceOptions device;
+  device.threads = options.threads;
+  device.cuda_index = options.device.index;
+  device.deterministic = options.deterministic;
+  switch (options.device.kind) {
+    case config::Device::Kind::kAuto:
+      device.kind = model::DeviceKind::kAuto;
+      break;
+    case config::Device::Kind::kCpu:
+      device.kind = model::DeviceKind::kCpu;
+      break;
+    case config::Device::Kind::kCuda:
+      device.kind = model::DeviceKind::kCuda;
+      break;
+  }
   switch (options.isa) {
     case config::Isa::kAuto:
       device.isa = "auto";
@@ -73,6 +89,19 @@ transfer::UcxOptions UcxOptionsOf(const config::WorkerOptions& options) {
   return ucx;
 }
 
+// Two fifths of what the weights leave: two workers on one GPU leave some to each other. And a
+// quarter of the machine's memory, because the pool has a mirror there.
+config::Bytes DefaultKvMemoryOn(const kernels::DeviceMemory& device) {
+  const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  return {std::min(static_cast<int64_t>(device.bytes_free / 5 * 2), machine / 4)};
+}
+
+std::string WhatIsFree(const kernels::DeviceMemory& device) {
+  return fmt::format("; the GPU has {} of {} free beside the weights",
+                     config::RoundedBytesText(static_cast<int64_t>(device.bytes_free)),
+                     config::RoundedBytesText(static_cast<int64_t>(device.bytes)));
+}
+
 // Logs each tenth, so that a supervisor and a person can follow.
 model::LoadProgress LogProgress() {
   return [last = -1](int64_t done, int64_t total) mutable {
@@ -101,7 +130,13 @@ Runtime::Runtime(Role role, const config::ModelOptions& model, const config::Wor
       worker_id_(MakeWorkerId(role, worker.worker_id)) {}
 
 absl::Status Runtime::Load() {
-  ASSIGN_OR_RETURN(backend_, model::OpenDevice(DeviceOf(options_)));
+  model::DeviceOptions device = DeviceOf(options_);
+  device.on_failure = [this](const std::string& what) { device_failure_.End(what); };
+  ASSIGN_OR_RETURN(model::OpenedDevice opened, model::OpenDevice(device));
+  backend_ = std::move(opened.backend);
+  if (!opened.why_no_gpu.empty()) {
+    telemetry::LogInfo("worker", "computing on the CPU", {{"no_gpu", opened.why_no_gpu}});
+  }
   model::LoadOptions load;
   load.model_dir = model_options_.path;
   load.name = model_options_.served_name();
@@ -120,40 +155,84 @@ absl::Status Runtime::Load() {
   return absl::OkStatus();
 }
 
-absl::Status Runtime::MakeKvPool() {
-  const size_t block_bytes = runner_->KvGeometry(1, options_.block_tokens).block_bytes();
-  const int64_t wanted = options_.kv_blocks > 0
-                             ? options_.kv_blocks
-                             : options_.kv_memory_or_default().count / int64_t(block_bytes);
+Runtime::~Runtime() {
+  StopEngine();
+  if (device_memory_ != nullptr) backend_->UnpinHost(region_.data);
+}
+
+// As many as are asked for, or as the memory for them holds.
+absl::StatusOr<int32_t> Runtime::KvBlocks() const {
+  const int64_t block_bytes =
+      static_cast<int64_t>(runner_->KvGeometry(1, options_.block_tokens).block_bytes());
+  const std::optional<kernels::DeviceMemory> device = backend_->memory();
+  const config::Bytes memory = device && options_.kv_memory.count == 0
+                                   ? DefaultKvMemoryOn(*device)
+                                   : options_.kv_memory_or_default();
+  const int64_t wanted = options_.kv_blocks > 0 ? options_.kv_blocks : memory.count / block_bytes;
   // More blocks than the longest context of a full batch could ever use are only touched memory.
   const int64_t useful = int64_t(options_.batch_sequences_max) *
                          ((runner_->info().context_tokens_max - 1) / options_.block_tokens + 1) * 2;
   const int64_t blocks = options_.kv_blocks > 0 ? wanted : std::min(wanted, useful);
   if (blocks < 2) {
-    return InvalidArgument("kv_memory of {} holds {} KV blocks of {}; at least 2 are needed",
-                           config::BytesText(options_.kv_memory_or_default()), blocks,
-                           config::RoundedBytesText(static_cast<int64_t>(block_bytes)));
+    return InvalidArgument("kv_memory of {} holds {} KV blocks of {}; at least 2 are needed{}",
+                           config::BytesText(memory), blocks, config::RoundedBytesText(block_bytes),
+                           device ? WhatIsFree(*device) : "");
   }
+  if (device && blocks * block_bytes > static_cast<int64_t>(device->bytes_free)) {
+    const int64_t fits = static_cast<int64_t>(device->bytes_free) / block_bytes;
+    return InvalidArgument(
+        "{} KV blocks of {} need {}{}; {}", blocks, config::RoundedBytesText(block_bytes),
+        config::RoundedBytesText(blocks * block_bytes), WhatIsFree(*device),
+        fits < 2 ? "a smaller model, dtype bf16, or a smaller step_tokens_max and "
+                   "batch_sequences_max leave more"
+                 : fmt::format("kv_blocks of {} would fit", fits));
+  }
+  return static_cast<int32_t>(blocks);
+}
+
+absl::Status Runtime::MakeKvPool() {
+  ASSIGN_OR_RETURN(const int32_t blocks, KvBlocks());
   ASSIGN_OR_RETURN(transport_, transfer::UcxTransport::Create(UcxOptionsOf(options_)));
-  pool_ = runner_->KvGeometry(static_cast<int32_t>(blocks), options_.block_tokens);
+  pool_ = runner_->KvGeometry(blocks, options_.block_tokens);
   ASSIGN_OR_RETURN(region_, transport_->AllocateRegion(pool_.pool_bytes()));
   pool_.base = region_.data;
-  runner_->BindKv(pool_);
+  if (backend_->memory()) {
+    BindDevicePool();
+  } else {
+    runner_->BindKv(pool_);
+  }
   telemetry::LogInfo("worker", "model loaded",
                      {{"model", runner_->info().name},
                       {"parameters", runner_->info().num_parameters},
                       {"backend", backend_->name()},
                       {"kv_blocks", blocks},
                       {"block_tokens", options_.block_tokens},
-                      {"kv_bytes", pool_.pool_bytes()}});
+                      {"kv_bytes", pool_.pool_bytes()},
+                      {"hand_over_from", device_memory_ ? "host mirror of the pool" : "the pool"}});
   return absl::OkStatus();
+}
+
+// The transport reaches host memory only: peers write to a mirror of the pool there.
+void Runtime::BindDevicePool() {
+  device_memory_ = backend_->Allocate(pool_.pool_bytes());
+  backend_->PinHost(region_.data, region_.bytes);
+  device_pool_ = pool_;
+  device_pool_.base = device_memory_->data();
+  runner_->BindKv(device_pool_);
 }
 
 absl::Status Runtime::StartEngine(engine::Observer& observer, const Clock& clock) {
   const engine::EngineOptions options = engine_options();
-  ASSIGN_OR_RETURN(engine_,
-                   engine::Engine::Start(options, *runner_, observer, clock,
-                                         engine::MakeHostSwapStore(pool_, options.host_blocks)));
+  std::unique_ptr<engine::SwapStore> swap;
+  std::unique_ptr<engine::KvMirror> mirror;
+  if (device_memory_ != nullptr) {
+    swap = engine::MakeDeviceSwapStore(*backend_, device_pool_, options.host_blocks);
+    mirror = std::make_unique<engine::KvMirror>(*backend_, device_pool_, pool_);
+  } else {
+    swap = engine::MakeHostSwapStore(pool_, options.host_blocks);
+  }
+  ASSIGN_OR_RETURN(engine_, engine::Engine::Start(options, *runner_, observer, clock,
+                                                  std::move(swap), std::move(mirror)));
   return absl::OkStatus();
 }
 

@@ -10,6 +10,7 @@
 #include "common/engine/engine.h"
 #include "common/model/model_runner.h"
 #include "common/transfer/transport.h"
+#include "common/worker/device_failure.h"
 #include "common/worker/footing.h"
 #include "kernels/backend.h"
 
@@ -28,6 +29,7 @@ constexpr const char* NameOf(Role role) { return role == Role::kPrefill ? "prefi
 // order.
 class Runtime {
  public:
+  ~Runtime();
   // Loads the model, logging progress. Errors name the flag, file or field that stands in the way.
   static absl::StatusOr<std::unique_ptr<Runtime>> Create(Role role,
                                                          const config::ModelOptions& model,
@@ -42,7 +44,10 @@ class Runtime {
   engine::Engine& engine() { return *engine_; }
   transfer::Transport& transport() { return *transport_; }
   const transfer::Region& region() const { return region_; }
+  // The KV pool as peers reach it: in host memory, where `region` is. On a GPU it is the mirror of
+  // the pool that the model reads (engine::KvMirror).
   const kernels::KvView& pool() const { return pool_; }
+  DeviceFailure& device_failure() { return device_failure_; }
   const model::ModelInfo& model() const { return runner_->info(); }
   const std::string& worker_id() const { return worker_id_; }
   // Equal on two workers that may hand KV to each other: the model's, and the block size.
@@ -62,17 +67,22 @@ class Runtime {
   Runtime(Role role, const config::ModelOptions& model, const config::WorkerOptions& worker);
   absl::Status Load();
   absl::Status MakeKvPool();
+  absl::StatusOr<int32_t> KvBlocks() const;
+  void BindDevicePool();
 
   const Role role_;
   const config::ModelOptions model_options_;
   const config::WorkerOptions options_;
   const std::string worker_id_;
   std::string fingerprint_;
+  DeviceFailure device_failure_;
   std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<model::ModelRunner> runner_;
   std::unique_ptr<transfer::Transport> transport_;
   transfer::Region region_;
   kernels::KvView pool_;
+  std::unique_ptr<kernels::Buffer> device_memory_;  // null: the model reads pool_ itself
+  kernels::KvView device_pool_;
   std::unique_ptr<engine::Engine> engine_;
 };
 

@@ -34,7 +34,7 @@ LaunchPlan::LaunchPlan(config::ClusterOptions& options, std::string bin_dir,
   const int threads =
       ThreadsPerWorker(options_.up, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
   for (config::WorkerOptions* worker : {&options_.prefill, &options_.decode}) {
-    if (options_.up.device != config::Device::kAuto) worker->device = options_.up.device;
+    if (options_.up.device != config::Device{}) worker->device = options_.up.device;
     if (worker->threads == 0) worker->threads = threads;
   }
 }
