@@ -53,6 +53,24 @@ const Json* ChosenOf(const Json& decision) {
   return nullptr;
 }
 
+// Why here, if a prefill worker was meant to.
+std::string ComputedHereText(const Json& decision, const Json& measured) {
+  if (decision.at("prefill").empty()) return "computed on the decode worker";
+  return measured.at("failures").empty()
+             ? "computed on the decode worker: its cache left a block at most when its turn came"
+             : "computed on the decode worker: nobody delivered";
+}
+
+std::string FailuresText(const Json& failures) {
+  std::string text;
+  for (const Json& failure : failures) {
+    text +=
+        fmt::format("  {} did not deliver: {}\n", failure.at("prefill_worker").get<std::string>(),
+                    failure.at("message").get<std::string>());
+  }
+  return text;
+}
+
 std::string ComparedText(const Json& placement) {
   const Json& measured = placement.at("measured");
   if (measured.is_null()) return "  the worker has not spoken of a token\n";
@@ -62,7 +80,7 @@ std::string ComparedText(const Json& placement) {
   const auto prefill_worker = measured.at("prefill_worker").get<std::string>();
   const std::string how =
       prefill_worker.empty()
-          ? "computed on the decode worker"
+          ? ComputedHereText(placement.at("decision"), measured)
           : fmt::format("computed on {}; {} of KV, {} ms of its way not hidden", prefill_worker,
                         config::RoundedBytesText(measured.at("kv_bytes").get<int64_t>()),
                         Ms(measured.at("kv_exposed_ms")));
@@ -72,7 +90,8 @@ std::string ComparedText(const Json& placement) {
          fmt::format(kRow, "queue", expected("queue_ms"), Ms(measured.at("queued_ms")),
                      fmt::format("preempted {} times", preemptions)) +
          fmt::format(kRow, "prefill", expected("prefill_ms"), Ms(measured.at("prefill_ms")),
-                     cached > 0 ? fmt::format("{}; {} tokens were cached", how, cached) : how);
+                     cached > 0 ? fmt::format("{}; {} tokens were cached", how, cached) : how) +
+         FailuresText(measured.at("failures"));
 }
 
 std::string PlacementText(const Json& placement) {

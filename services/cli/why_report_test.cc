@@ -35,13 +35,30 @@ TEST(WhyReportTest, MarksTheChosenCandidateAndComparesIt) {
   const auto text = WhyText(Request(Candidate("p0") + "," + Candidate(""),
                                     R"({"queued_ms":2.5,"prefill_ms":25,"prefill_worker":"p0",
                                         "prompt_tokens":64,"cached_tokens":16,"kv_bytes":2097152,
-                                        "kv_exposed_ms":0.5,"preemptions":0})"));
+                                        "kv_exposed_ms":0.5,"preemptions":0,"failures":[]})"));
   ASSERT_TRUE(text.ok()) << text.status();
   EXPECT_THAT(*text, HasSubstr("* d0"));
   EXPECT_THAT(*text, HasSubstr("(the same)"));
   EXPECT_THAT(*text, HasSubstr("2.0 MiB of KV"));
   EXPECT_THAT(*text, HasSubstr("16 tokens were cached"));
   EXPECT_THAT(*text, HasSubstr("21.5"));
+}
+
+// The decode worker knows more when the request's turn comes.
+TEST(WhyReportTest, TellsWhyAPromptMeantForAPrefillWorkerWasComputedElsewhere) {
+  const auto measured = [](const std::string& failures) {
+    return R"({"queued_ms":2.5,"prefill_ms":25,"prefill_worker":"","prompt_tokens":64,
+               "cached_tokens":48,"kv_bytes":0,"kv_exposed_ms":0,"preemptions":0,"failures":[)" +
+           failures + "]}";
+  };
+  const auto kept = WhyText(Request(Candidate("p0"), measured("")));
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  EXPECT_THAT(*kept, HasSubstr("its cache left a block at most when its turn came"));
+  const auto failed = WhyText(Request(
+      Candidate("p0"), measured(R"({"prefill_worker":"p0","code":14,"message":"is dead"})")));
+  ASSERT_TRUE(failed.ok()) << failed.status();
+  EXPECT_THAT(*failed, HasSubstr("nobody delivered"));
+  EXPECT_THAT(*failed, HasSubstr("p0 did not deliver: is dead"));
 }
 
 TEST(WhyReportTest, APolicyWithoutEstimatesSaysSo) {

@@ -235,7 +235,7 @@ absl::Status Flight::Apply(const v1::SequenceDelta& delta, std::vector<Event>& e
   // The first choice's: the others find its prompt in the cache, which is no merit of the cache.
   // Nor is what an earlier worker's output has left there.
   if (delta.has_times() && delta.choice() == 0) {
-    report_.placements.back().measured = delta.times();
+    NoteTimes(delta.times());
     if (choice.tokens.empty()) cached_tokens_ = delta.times().cached_tokens();
   }
   NoteTokenTime(choice, delta.tokens_size());
@@ -322,6 +322,13 @@ void Flight::EndChoice(Choice& choice, int32_t index, FinishReason reason, std::
 }
 
 // Every choice has gone on here: nothing is wanted of an earlier worker any more.
+// Who did not deliver is said once, with the first token.
+void Flight::NoteTimes(v1::SequenceTimes times) {
+  std::optional<v1::SequenceTimes>& measured = report_.placements.back().measured;
+  if (measured && times.failures().empty()) *times.mutable_failures() = measured->failures();
+  measured = std::move(times);
+}
+
 void Flight::NoteArrival() {
   if (kv_source_.value().empty()) return;
   for (const Choice& choice : choices_) {

@@ -121,6 +121,7 @@ class Flight {
   void Detach(std::string_view why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LetGo(int32_t sequences) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndWaiting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteTimes(v1::SequenceTimes times) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void NoteArrival() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void NoteTokenTime(Choice& choice, int tokens) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Complete(std::vector<Event> events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -1,5 +1,7 @@
 #include "services/router/http/request_page.h"
 
+#include <utility>
+
 #include "services/router/http/decision_json.h"
 
 namespace baton::router {
@@ -12,6 +14,12 @@ constexpr size_t kRequestsShown = 256;
 double Ms(absl::Duration time) { return router::Ms(absl::ToDoubleMilliseconds(time)); }
 
 Json MeasuredJson(const v1::SequenceTimes& times) {
+  Json failures = Json::array();
+  for (const v1::HandoverFailure& failure : times.failures()) {
+    failures.push_back({{"prefill_worker", failure.prefill_worker()},
+                        {"code", failure.status_code()},
+                        {"message", failure.message()}});
+  }
   return Json{{"queued_ms", router::Ms(times.queued_ms())},
               {"prefill_ms", router::Ms(times.prefill_ms())},
               {"prefill_worker", times.prefill_worker()},
@@ -19,7 +27,8 @@ Json MeasuredJson(const v1::SequenceTimes& times) {
               {"cached_tokens", times.cached_tokens()},
               {"kv_bytes", times.kv_bytes()},
               {"kv_exposed_ms", router::Ms(times.kv_exposed_ms())},
-              {"preemptions", times.preemptions()}};
+              {"preemptions", times.preemptions()},
+              {"failures", std::move(failures)}};
 }
 
 Json PlacementJson(const FlightReport::Placement& placement) {

@@ -30,8 +30,14 @@ TEST(RequestPageTest, TellsWhatWasExpectedAndWhatHappened) {
   EXPECT_EQ(page["placements"][0]["decision"]["decode"], "decode-0");
   EXPECT_TRUE(page["placements"][0]["measured"].is_null());
 
+  v1::DecodeEvent first;
+  *first.add_deltas() = Delta(id, cluster.Tokens("a"));
+  auto& failure = *first.mutable_deltas(0)->mutable_times()->add_failures();
+  failure.set_prefill_worker("prefill-6");
+  failure.set_message("it is dead");
+  ASSERT_TRUE(decode.worker->Send(first));
   v1::DecodeEvent event;
-  *event.add_deltas() = Delta(id, cluster.Tokens("ab"));
+  *event.add_deltas() = Delta(id, cluster.Tokens("b"));
   auto& delta = *event.mutable_deltas(0);
   delta.set_finish(v1::FINISH_REASON_LENGTH);
   delta.mutable_times()->set_queued_ms(1.5);
@@ -43,9 +49,11 @@ TEST(RequestPageTest, TellsWhatWasExpectedAndWhatHappened) {
   const std::string answer_id = answer->json()["id"];
   page = cluster.Get("/debug/requests/" + answer_id).json();
   EXPECT_EQ(page["state"], "completed");
-  EXPECT_EQ(page["completion_tokens"], cluster.Tokens("ab").size());
+  EXPECT_EQ(page["completion_tokens"], 2);
   EXPECT_EQ(page["placements"][0]["measured"]["queued_ms"], 1.5);
   EXPECT_EQ(page["placements"][0]["measured"]["prefill_worker"], "prefill-7");
+  EXPECT_EQ(page["placements"][0]["measured"]["failures"][0]["prefill_worker"], "prefill-6")
+      << "said with the first token only, and kept";
   EXPECT_GT(page["ttft_ms"], 0);
   EXPECT_THAT(cluster.Get("/metrics").body, HasSubstr("baton_placement_ttft_error_seconds_count"));
   EXPECT_EQ(cluster.Get("/debug/requests").json()["requests"][0]["request"], id);
