@@ -25,6 +25,8 @@ struct Submit {
   // A sibling (another choice of the same request) whose prompt this one shares: it is admitted
   // once the sibling's prompt is in the prefix cache, and then finds all but the last block there.
   std::optional<SequenceId> after;
+  // False: nobody's request, and its tokens are in no total.
+  bool counted = true;
 };
 
 // Compute a prompt for somebody else and hand its KV over (prefill worker). Ends with

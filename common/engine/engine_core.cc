@@ -90,6 +90,7 @@ std::unique_ptr<Sequence> EngineCore::MakeSequence(SequenceSpec spec, absl::Dura
 void EngineCore::OnSubmit(Submit submit, absl::Duration posted_at) {
   auto made = MakeSequence(std::move(submit.spec), posted_at);
   Sequence& sequence = *made;
+  sequence.counted = submit.counted;
   sequence.remote_prefill =
       submit.remote_prefill && sequence.scores_wanted == 0 && sequence.sampling.generates();
   CHECK(sequences_.emplace(sequence.spec.id, std::move(made)).second, "{}/{} submitted twice",
@@ -240,7 +241,7 @@ void EngineCore::NoteAdmissions(const StepPlan& plan) {
     const bool local = sequence->state == SequenceState::kRunning;
     sequence->times.cached_tokens =
         local ? sequence->num_computed : sequence->first_block * options_.block_tokens;
-    totals_.cached_tokens += sequence->times.cached_tokens;
+    if (sequence->counted) totals_.cached_tokens += sequence->times.cached_tokens;
   }
 }
 
@@ -295,7 +296,7 @@ void EngineCore::CommitParts(const StepPlan& plan, std::span<GeneratedToken> sco
   for (const StepPlan::Part& part : plan.parts) {
     Sequence& sequence = *part.sequence;
     const int32_t prompt_left = std::max(0, sequence.prompt_tokens() - sequence.num_computed);
-    totals_.prompt_tokens += std::min(part.query_tokens, prompt_left);
+    if (sequence.counted) totals_.prompt_tokens += std::min(part.query_tokens, prompt_left);
     if (sequence.scores_told < sequence.scores_wanted) {
       TellScores(sequence, part.query_tokens, scored);
     }
@@ -367,7 +368,7 @@ void EngineCore::Record(const StepPlan& plan, absl::Duration plan_time,
 void EngineCore::AcceptToken(Sequence& sequence, GeneratedToken token) {
   sequence.tokens.push_back(token.token);
   const FinishReason reason = sequence.sampling.Add(token.token);
-  ++totals_.output_tokens;
+  if (sequence.counted) ++totals_.output_tokens;
   if (sequence.sampling.num_outputs() == 1) NoteFirstToken(sequence);
   OutputOf(sequence).tokens.push_back(std::move(token));
   if (reason != FinishReason::kNone) Finish(sequence, reason, absl::OkStatus());

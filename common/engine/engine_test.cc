@@ -80,6 +80,18 @@ TEST_F(EngineTest, GeneratesWhatTheModelSays) {
   ExpectNothingLeaks();
 }
 
+TEST_F(EngineTest, WhatIsNobodysRequestIsInNoTotal) {
+  Start({});
+  for (const bool counted : {false, true}) {
+    const SequenceSpec spec = Spec(counted ? "a" : "b", 10, 3);
+    ASSERT_TRUE(engine_->Post(Submit{.spec = spec, .counted = counted}).ok());
+    ASSERT_TRUE(observer_.WaitForFinish(spec.id));
+    WaitUntilIdle();
+    EXPECT_EQ(engine_->load().prompt_tokens, counted ? 10 : 0);
+    EXPECT_EQ(engine_->load().output_tokens, counted ? 3 : 0);
+  }
+}
+
 TEST_F(EngineTest, SaysBothNumbersWhenAPromptCanNeverFit) {
   Start({});
   const absl::Status context = engine_->Post(Submit{Spec("a", 512, 1)});

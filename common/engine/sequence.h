@@ -65,7 +65,8 @@ struct Sequence {
   // preemption, so that what is computed again is not told again.
   int32_t scores_wanted = 0;
   int32_t scores_told = 0;
-  bool queued = true;  // counted by the admission gate as waiting
+  bool counted = true;  // in the totals
+  bool queued = true;   // counted by the admission gate as waiting
 
   // Hand-over, either side.
   bool remote_prefill = false;  // decode side: wanted

@@ -62,7 +62,8 @@ void StallWatch::SendCanaryWhenIdle() {
   canary.sampling.max_tokens = 1;
   canary.sampling.seed = 0;
   canary.sampling.temperature = 0;
-  (void)engine_.Post(engine::Submit{.spec = std::move(canary)});  // refused: it is not idle
+  (void)engine_.Post(
+      engine::Submit{.spec = std::move(canary), .counted = false});  // refused: it is not idle
 }
 
 void StallWatch::Look() {

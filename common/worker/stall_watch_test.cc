@@ -81,6 +81,7 @@ TEST(StallWatchTest, AnIdleEngineIsGivenACanary) {
   const auto* canary = std::get_if<engine::Submit>(&posted.front());
   ASSERT_NE(canary, nullptr);
   EXPECT_EQ(canary->spec.sampling.max_tokens, 1);
+  EXPECT_FALSE(canary->counted) << "idle is idle";
 }
 
 }  // namespace

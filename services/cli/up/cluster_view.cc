@@ -55,7 +55,10 @@ void ReadDebugPage(std::string_view text, ClusterView& view) {
     const std::string id = worker["id"];
     auto load = worker.find("load");
     const bool has_load = load != worker.end() && load->is_object();
-    view.workers[id.substr(0, id.find('@'))] = has_load ? ReadWorker(*load) : WorkerView{};
+    WorkerView& seen = view.workers[id.substr(0, id.find('@'))];
+    if (has_load) seen = ReadWorker(*load);
+    const auto reachable = worker.find("reachable");
+    seen.reachable = reachable != worker.end() && *reachable == true;
   }
 }
 

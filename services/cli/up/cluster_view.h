@@ -16,6 +16,7 @@ namespace baton::cli {
 
 // A worker as the router sees it.
 struct WorkerView {
+  bool reachable = false;  // the router can give it work
   int running = 0;
   int waiting = 0;
   int64_t prompt_tokens = 0;  // computed here since its start

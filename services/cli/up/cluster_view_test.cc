@@ -7,12 +7,15 @@ namespace {
 
 TEST(ClusterViewTest, WorkersAreKnownByTheNameTheyWereGiven) {
   ClusterView view;
-  ReadDebugPage(R"({"workers": [{"id": "decode-0@af3", "load": {"running": 2, "kv_bytes": 4096}},
-                                {"id": "prefill-0@bb1"}]})",
+  ReadDebugPage(R"({"workers": [{"id": "decode-0@af3", "load": {"running": 2, "kv_bytes": 4096},
+                                 "reachable": true},
+                                {"id": "prefill-0@bb1", "reachable": 3}]})",
                 view);
   ASSERT_EQ(view.workers.size(), 2u);
   EXPECT_EQ(view.workers.at("decode-0").running, 2);
   EXPECT_EQ(view.workers.at("decode-0").kv_bytes, 4096);
+  EXPECT_TRUE(view.workers.at("decode-0").reachable);
+  EXPECT_FALSE(view.workers.at("prefill-0").reachable);
 }
 
 TEST(ClusterViewTest, PagesOfAnotherShapeAreIgnored) {

@@ -193,13 +193,19 @@ void Supervisor::LearnPorts() {
   watch_->Watch(http_, kLookWhileStarting);
 }
 
+bool Supervisor::IsReady(const Process& process, const ClusterView& view) {
+  if (process.role() == Role::kRouter) return view.live;
+  const auto found = view.workers.find(process.name());
+  if (found == view.workers.end()) return false;
+  // A link that breaks for a moment makes no worker unready.
+  return process.ready() || found->second.reachable;
+}
+
 void Supervisor::LookAtCluster() {
   const ClusterView view = watch_->view();
   bool all = view.ready, changed = false;
   for (auto& process : processes_) {
-    const bool ready =
-        process->running() &&
-        (process->role() == Role::kRouter ? view.live : view.workers.contains(process->name()));
+    const bool ready = process->running() && IsReady(*process, view);
     changed = changed || ready != process->ready();
     process->MarkReady(ready);
     all = all && ready;

@@ -46,6 +46,7 @@ class Supervisor {
   void TakeOutput();
   void TakeDeaths();
   void StartWhatIsDue();
+  static bool IsReady(const Process& process, const ClusterView& view);
   void LookAtCluster();
   void Draw(bool urgent);
 
