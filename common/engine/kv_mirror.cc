@@ -16,11 +16,13 @@ class DeviceSwapStore : public SwapStore {
         kv_(kv),
         num_slots_(num_slots),
         bytes_(static_cast<size_t>(num_slots) * kv.block_bytes()),
-        memory_(new std::byte[bytes_]) {
+        memory_(new std::byte[bytes_]),
+        pinned_(backend.PinHost(memory_.get(), bytes_)) {
     CHECK(kv.base != nullptr, "swap store for a pool without memory");
-    backend_.PinHost(memory_.get(), bytes_);
   }
-  ~DeviceSwapStore() override { backend_.UnpinHost(memory_.get()); }
+  ~DeviceSwapStore() override {
+    if (pinned_) backend_.UnpinHost(memory_.get());
+  }
 
   int32_t num_slots() const override { return num_slots_; }
   size_t block_bytes() const override { return kv_.block_bytes(); }
@@ -59,6 +61,7 @@ class DeviceSwapStore : public SwapStore {
   const int32_t num_slots_;
   const size_t bytes_;
   const std::unique_ptr<std::byte[]> memory_;
+  const bool pinned_;
 };
 
 }  // namespace

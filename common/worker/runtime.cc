@@ -157,7 +157,7 @@ absl::Status Runtime::Load() {
 
 Runtime::~Runtime() {
   StopEngine();
-  if (device_memory_ != nullptr) backend_->UnpinHost(region_.data);
+  if (mirror_is_pinned_) backend_->UnpinHost(region_.data);
 }
 
 // As many as are asked for, or as the memory for them holds.
@@ -215,7 +215,11 @@ absl::Status Runtime::MakeKvPool() {
 // The transport reaches host memory only: peers write to a mirror of the pool there.
 void Runtime::BindDevicePool() {
   device_memory_ = backend_->Allocate(pool_.pool_bytes());
-  backend_->PinHost(region_.data, region_.bytes);
+  mirror_is_pinned_ = backend_->PinHost(region_.data, region_.bytes);
+  if (!mirror_is_pinned_) {
+    telemetry::LogWarning("worker", "the KV pool's mirror cannot be pinned: hand-overs are slower",
+                          {{"bytes", region_.bytes}});
+  }
   device_pool_ = pool_;
   device_pool_.base = device_memory_->data();
   runner_->BindKv(device_pool_);

@@ -83,6 +83,7 @@ class Runtime {
   kernels::KvView pool_;
   std::unique_ptr<kernels::Buffer> device_memory_;  // null: the model reads pool_ itself
   kernels::KvView device_pool_;
+  bool mirror_is_pinned_ = false;
   std::unique_ptr<engine::Engine> engine_;
 };
 

@@ -205,9 +205,9 @@ void CudaBackend::CopyAllToDevice(std::span<const HostCopy> pieces) {
   Synchronize();
 }
 
-void CudaBackend::PinHost(void* memory, size_t bytes) {
+bool CudaBackend::PinHost(void* memory, size_t bytes) {
   Expect(UseDevice(options_.device));
-  Expect(cuda::PinHost(memory, bytes));
+  return !cuda::PinHost(memory, bytes);
 }
 
 void CudaBackend::UnpinHost(void* memory) {

@@ -54,7 +54,7 @@ class CudaBackend final : public Backend {
   void Synchronize() override;
   void CopyAllToHost(std::span<const HostCopy> pieces) override;
   void CopyAllToDevice(std::span<const HostCopy> pieces) override;
-  void PinHost(void* memory, size_t bytes) override;
+  bool PinHost(void* memory, size_t bytes) override;
   void UnpinHost(void* memory) override;
 
  private:

@@ -7,6 +7,7 @@ namespace {
 
 Error ErrorOf(const char* call, cudaError_t status) {
   if (status == cudaSuccess) return std::nullopt;
+  cudaGetLastError();  // told here: not to be taken for the next launch's
   return std::string(call) + ": " + cudaGetErrorString(status);
 }
 
@@ -32,7 +33,6 @@ Error CountDevices(int* count) {
   const cudaError_t status = cudaGetDeviceCount(count);
   if (status != cudaSuccess) {
     *count = 0;  // left untouched by the runtime
-    cudaGetLastError();
     return ErrorOf("cudaGetDeviceCount", status);
   }
   if (*count == 0) return "this machine has no NVIDIA GPU";
