@@ -11,8 +11,8 @@
 #   bench      cuda_bench: every kernel and a decode step beside their floors
 #
 # Builds the preset `cuda` for this GPU alone; BIN names a folder that has the programs already. STEPS picks
-# steps by name, STEP_SECONDS is for each in place of its own limit. Leaves a log per step, gpu.json, and prints a table. Exit status: 0 all that ran passed,
-# 1 something failed, 77 there is no GPU and nothing was run.
+# steps by name, STEP_SECONDS is for each in place of its own limit. Leaves a log per step, gpu.json, and
+# prints a table. Exit status: 0 all that ran passed, 1 something failed, 77 there is no GPU and nothing was run.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
