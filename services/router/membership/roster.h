@@ -59,6 +59,9 @@ class Roster {
  public:
   struct Options {
     int reports_missed_max = 3;  // heartbeats; then a worker is suspect and gets no new work
+    // Then what runs there goes on elsewhere: later, since that costs something, and a machine that
+    // is merely busy may miss a few.
+    int reports_missed_to_leave = 6;
     // Work placed at most so long before a report arrived is not in it yet.
     absl::Duration report_lag = absl::Milliseconds(30);
     CircuitBreaker::Options breaker;
@@ -120,7 +123,7 @@ class Roster {
   std::string AddressOf(const WorkerId& id) const;  // empty: gone
   // False also when it is gone.
   bool IsDraining(const WorkerId& id) const;
-  // Decode workers on which nothing should run although it could: not heard of for too long, or
+  // Decode workers on which nothing should go on although it could: not heard of for too long, or
   // become slow. Only those whose model another one serves that may take work.
   struct Ailing {
     std::vector<WorkerId> silent;
@@ -168,7 +171,7 @@ class Roster {
     double ttft_factor = 1;
   };
   Worker* Find(const WorkerId& id, Stay stay) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool Silent(const Worker& worker, absl::Duration now) const;
+  static bool Missed(const Worker& worker, int reports, absl::Duration now);
   bool Suspect(const Worker& worker, absl::Duration now) const;
   bool MayTakeWork(const Worker& worker, absl::Duration now) const;
   // The workers that may take work, without those that have failed when `heed_breakers`.

@@ -175,7 +175,7 @@ Roster::Ailing Roster::FindAiling() const {
     if (worker.profile.role != WorkerRole::kDecode || !served.contains(worker.profile.model)) {
       continue;
     }
-    if (Silent(worker, now)) {
+    if (Missed(worker, options_.reports_missed_to_leave, now)) {
       ailing.silent.push_back(id);
     } else if (worker.pace.slow() && worker.breaker.tripped() && !worker.breaker.on_trial()) {
       ailing.slow.push_back(id);
@@ -184,14 +184,12 @@ Roster::Ailing Roster::FindAiling() const {
   return ailing;
 }
 
-bool Roster::Silent(const Worker& worker, absl::Duration now) const {
-  const absl::Duration patience =
-      options_.reports_missed_max * absl::Milliseconds(worker.profile.heartbeat_ms);
-  return now - worker.last_report > patience;
+bool Roster::Missed(const Worker& worker, int reports, absl::Duration now) {
+  return now - worker.last_report > reports * absl::Milliseconds(worker.profile.heartbeat_ms);
 }
 
 bool Roster::Suspect(const Worker& worker, absl::Duration now) const {
-  return worker.load.stalled || Silent(worker, now);
+  return worker.load.stalled || Missed(worker, options_.reports_missed_max, now);
 }
 
 bool Roster::MayTakeWork(const Worker& worker, absl::Duration now) const {

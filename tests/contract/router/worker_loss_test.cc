@@ -65,7 +65,7 @@ TEST(WorkerLossTest, ARequestLeavesAWorkerWhoseEngineHangs) {
 TEST(WorkerLossTest, ARequestLeavesAWorkerThatHasFallenSilent) {
   RouterCluster cluster;
   auto first = cluster.AddDecode(
-      "decode-0", [](v1::Registration& registration) { registration.set_heartbeat_ms(300); });
+      "decode-0", [](v1::Registration& registration) { registration.set_heartbeat_ms(250); });
   RawHttp http(cluster.http());
   http.Write(RawRequest("POST", kText, kStream));
   const std::string id = first.worker->WaitForSubmit().sequences(0).request_id();
