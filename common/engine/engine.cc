@@ -121,8 +121,10 @@ void ThreadedEngine::Run() {
     std::vector<Posted> posted = busy ? mailbox_.Drain() : mailbox_.WaitAndDrain(Patience());
     step_began_ns_.store(absl::ToInt64Nanoseconds(clock_.Monotonic()));
     HandleAll(std::move(posted));
-    busy = core_.Step();
-    ReportLoad(busy);
+    // Before the step: it may take long, and until the next report routers do not know of what has
+    // just been taken.
+    busy = core_.Step([this] { ReportLoad(/*stepped=*/true); });
+    if (!busy) ReportLoad(/*stepped=*/false);
     step_began_ns_.store(0);
   }
   HandleAll(mailbox_.Drain());

@@ -201,7 +201,7 @@ void EngineCore::OnSendSnapshot() {
 // --- a step
 // ---------------------------------------------------------------------------------------------
 
-bool EngineCore::Step() {
+bool EngineCore::Step(const std::function<void()>& planned) {
   ExpireDeadlines();
   Publish();  // first tokens that have arrived, ends by command: not later than need be
   const absl::Duration start = clock_.Monotonic();
@@ -214,6 +214,7 @@ bool EngineCore::Step() {
     Publish();
     return false;
   }
+  if (planned) planned();
   RunParts(plan);
   const absl::Duration publish_start = clock_.Monotonic();
   Publish();

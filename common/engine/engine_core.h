@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -43,9 +44,9 @@ class EngineCore {
 
   // `posted_at`: monotonic, when it was handed in.
   void Handle(Command command, absl::Duration posted_at);
-  // Plans and runs one step. False when nothing could run: only a command, or a deadline, will
-  // help.
-  bool Step();
+  // Plans and runs one step; `planned` is called between the two, when it is known what there is
+  // still to do. False when nothing could run: only a command, or a deadline, will help.
+  bool Step(const std::function<void()>& planned = nullptr);
   // Ends everything as cancelled and gives all blocks up, whoever still reads or writes them.
   void Shutdown();
 

@@ -165,6 +165,25 @@ TEST_F(EngineTest, TellsItsLoadSoonAfterNewWork) {
                           [](const LoadReport& load) { return load.running == 1; }));
 }
 
+TEST(EngineLoadTest, NewWorkIsTheLoadBeforeItsFirstStepIsOver) {
+  HangingRunner runner;
+  runner.AllocateKv(8, 16);
+  RecordingObserver observer;
+  auto engine = Engine::Start({.num_blocks = 8,
+                               .load_report_interval = absl::Hours(1),
+                               .load_report_interval_with_new_work = absl::Nanoseconds(1)},
+                              runner, observer, Clock::Real());
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  ASSERT_TRUE((*engine)->Post(Submit{Spec("a", 40, 1)}).ok());
+  runner.in_step.WaitForNotification();
+  const std::vector<LoadReport> loads = observer.loads();
+  ASSERT_FALSE(loads.empty());
+  EXPECT_EQ(loads.back().running, 1);
+  EXPECT_EQ(loads.back().waiting_tokens, 40);
+  runner.go_on.Notify();
+  ASSERT_TRUE(observer.WaitForFinish(Id("a")));
+}
+
 TEST(EngineStepAgeTest, GrowsForAsLongAsAStepHangsAndIsZeroWithoutOne) {
   HangingRunner runner;
   runner.AllocateKv(8, 16);
