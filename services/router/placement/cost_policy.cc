@@ -19,7 +19,7 @@ constexpr size_t kCandidatesKept = 32;
 // Each pool cut down to those that would have the whole prompt computed and sent first, in their
 // old order. A worker that has not measured itself counts as fast as the first decode worker.
 std::vector<CostPolicy::Pool> CostPolicy::PoolsOf(const PlacementRequest& request,
-                                                  const PlacementSnapshot& snapshot) const {
+                                                  const PlacementSnapshot& snapshot) {
   std::vector<Pool> pools;
   if (where_ == Where::kLocal) return pools;
   for (const WorkerState& prefill : snapshot.prefill) {
@@ -29,13 +29,16 @@ std::vector<CostPolicy::Pool> CostPolicy::PoolsOf(const PlacementRequest& reques
     });
     if (pool == pools.end()) pool = pools.emplace(pools.end());
     pool->partners.push_back(
-        {&prefill, model_.PrefillHalfOf(prefill, snapshot.decode.front(), request.prompt_tokens)});
+        {.worker = &prefill,
+         .half = model_.PrefillHalfOf(prefill, snapshot.decode.front(), request.prompt_tokens),
+         .roll = dice_.Roll()});
   }
   const auto sooner = [&](const Partner& a, const Partner& b) {
     const auto ready_ms = [&](const Partner& partner) {
       const double bytes = static_cast<double>(request.prompt_tokens) *
                            static_cast<double>(partner.worker->profile.kv_bytes_per_token);
-      return model_.Join({.kv_bytes = bytes}, partner.half).ttft_ms;
+      return model_.Join({.kv_bytes = bytes}, partner.half).ttft_ms *
+             (1 + near_share_ * partner.roll);
     };
     return ready_ms(a) < ready_ms(b);
   };
@@ -59,24 +62,30 @@ CostModel::PrefillHalf CostPolicy::HalfFor(const Partner& partner, const WorkerS
 
 std::vector<CostPolicy::Option> CostPolicy::OptionsOf(const PlacementRequest& request,
                                                       const PlacementSnapshot& snapshot,
-                                                      const std::vector<Pool>& pools) const {
+                                                      const std::vector<Pool>& pools) {
   std::vector<Option> options;
   options.reserve(snapshot.decode.size() * (kPlausiblePartners + 1));
   for (const WorkerState* taker : DecodeTakers(request, snapshot)) {
     const WorkerState& decode = *taker;
+    const double roll = dice_.Roll();
+    // Whose computation it is counts as much as whose batch it joins.
+    const auto add = [&](double total_ms, const Partner* partner) {
+      const double drawn = 0.5 * (roll + (partner == nullptr ? roll : partner->roll));
+      options.push_back({total_ms, total_ms * (1 + near_share_ * drawn), &decode, partner});
+    };
     const auto pool = std::find_if(pools.begin(), pools.end(), [&](const Pool& candidates) {
       return MayBePaired(decode, *candidates.partners.front().worker);
     });
     const bool remote = pool != pools.end() && !NearlyCached(decode, request);
     if (where_ != Where::kRemote || !remote) {
       const Estimate local = model_.Local(decode, request.prompt_tokens, request.choices);
-      options.push_back({local.total_ms, &decode, nullptr});
+      add(local.total_ms, nullptr);
     }
     if (!remote) continue;
     const auto half = model_.DecodeHalfOf(decode, request.prompt_tokens, request.choices);
     for (const Partner& partner : pool->partners) {
       const Estimate estimate = model_.Join(half, HalfFor(partner, decode, request));
-      options.push_back({estimate.total_ms, &decode, &partner});
+      add(estimate.total_ms, &partner);
     }
   }
   return options;
@@ -115,27 +124,33 @@ Decision CostPolicy::Decide(const PlacementRequest& request, const PlacementSnap
   const std::vector<Pool> pools = PoolsOf(request, snapshot);
   std::vector<Option> options = OptionsOf(request, snapshot, pools);
   // Of equal ones the first by name, local before remote.
-  const auto cheaper = [](const Option& a, const Option& b) {
-    if (a.total_ms != b.total_ms) return a.total_ms < b.total_ms;
-    return std::tie(a.decode, a.partner) < std::tie(b.decode, b.partner);
+  const auto by = [](double Option::* ms) {
+    return [ms](const Option& a, const Option& b) {
+      if (a.*ms != b.*ms) return a.*ms < b.*ms;
+      return std::tie(a.decode, a.partner) < std::tie(b.decode, b.partner);
+    };
   };
+  const Option best = *std::min_element(options.begin(), options.end(), by(&Option::drawn_ms));
   const size_t kept = std::min(options.size(), kCandidatesKept);
-  std::partial_sort(options.begin(), options.begin() + static_cast<ptrdiff_t>(kept), options.end(),
-                    cheaper);
-  const Option best = options.front();
+  const auto end = options.begin() + static_cast<ptrdiff_t>(kept);
+  std::partial_sort(options.begin(), end, options.end(), by(&Option::total_ms));
+  const bool listed = std::any_of(options.begin(), end, [&](const Option& option) {
+    return option.decode == best.decode && option.partner == best.partner;
+  });
   Decision decision{.request = request,
                     .decode = best.decode->profile.id,
                     .reason = ReasonOf(best, request, pools),
                     .policy = name_};
   for (size_t i = 0; i < kept; ++i) {
-    decision.candidates.push_back(CandidateOf(options[i], request));
+    const bool last = i + 1 == kept;
+    decision.candidates.push_back(CandidateOf(last && !listed ? best : options[i], request));
   }
   if (best.partner == nullptr) return decision;
   // The runner-up serves the same decode worker.
   std::erase_if(options, [&](const Option& option) {
     return option.decode != best.decode || option.partner == nullptr;
   });
-  std::sort(options.begin(), options.end(), cheaper);
+  std::sort(options.begin(), options.end(), by(&Option::drawn_ms));
   for (size_t i = 0; i < std::min(options.size(), kPrefillTargetsMax); ++i) {
     decision.prefill.push_back(options[i].partner->worker->profile.id);
   }

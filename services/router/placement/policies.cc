@@ -20,20 +20,27 @@ using Where = CostPolicy::Where;
 
 template <Where where>
 Made Cost(std::string_view name, const PolicyOptions& options) {
-  return std::make_unique<CostPolicy>(std::string(name), where, options.cost);
+  return std::make_unique<CostPolicy>(std::string(name), where, options.cost,
+                                      TieDice(options.seed));
 }
 
 // The cost of a request to itself: what it does to others counts for nothing.
 Made Selfish(std::string_view name, const PolicyOptions& options) {
   CostOptions own = options.cost;
   own.harm_weight = 0;
-  return std::make_unique<CostPolicy>(std::string(name), Where::kCheaper, own);
+  return std::make_unique<CostPolicy>(std::string(name), Where::kCheaper, own,
+                                      TieDice(options.seed));
 }
 
 template <typename R>
 Made Ruled(std::string_view name, const PolicyOptions& options) {
-  return std::make_unique<RulePolicy>(name, std::make_unique<R>(), std::make_unique<R>(),
-                                      options.cost);
+  return std::make_unique<RulePolicy>(name, std::make_unique<R>(TieDice(options.seed)),
+                                      std::make_unique<R>(TieDice(options.seed + 1)), options.cost);
+}
+
+Made InTurn(std::string_view name, const PolicyOptions& options) {
+  return std::make_unique<RulePolicy>(name, std::make_unique<RoundRobinRule>(),
+                                      std::make_unique<RoundRobinRule>(), options.cost);
 }
 
 template <typename R>
@@ -60,7 +67,7 @@ constexpr PolicyKind kKinds[] = {
     {"least-queued", "fewest sequences running, waiting and just placed", Ruled<LeastQueuedRule>},
     {"least-kv", "smallest share of the KV pool in use", Ruled<LeastKvRule>},
     {"power-of-two", "the less queued of two drawn at random", Diced<PowerOfTwoRule>},
-    {"round-robin", "in turn", Ruled<RoundRobinRule>},
+    {"round-robin", "in turn", InTurn},
     {"random", "any, all equally often", Diced<RandomRule>},
     {"session-affinity", "a session's own worker, by user or prompt beginning, unless overloaded",
      Affine},

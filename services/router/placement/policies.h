@@ -13,7 +13,9 @@ namespace baton::router {
 struct PolicyOptions {
   CostOptions cost;
   AffinityOptions affinity;
-  uint64_t seed = 1;  // of the dice of `random` and `power-of-two`
+  // Of the dice: of `random` and `power-of-two`, and of all others between workers that are as good
+  // as each other; there, 0: always the first. Another one for each router.
+  uint64_t seed = 0;
 };
 
 // A policy as people choose it: what it is called, and in a line what it does.

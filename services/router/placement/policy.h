@@ -56,7 +56,7 @@ struct Decision {
   std::vector<WorkerId> prefill;  // best first, at most three; empty: local
   std::string_view reason;        // one of reason::k…
   std::string policy;
-  std::vector<Candidate> candidates;  // cheapest first, at most 32
+  std::vector<Candidate> candidates;  // cheapest first, at most 32, what was chosen among them
   absl::Time at;
 };
 

@@ -1,9 +1,10 @@
 #pragma once
 
-#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "services/router/placement/policy.h"
+#include "services/router/placement/tie_dice.h"
 
 namespace baton::router {
 
@@ -20,16 +21,30 @@ class Rule {
   virtual void OnTaken(const WorkerState& worker) {}
 };
 
-// The least by `Key`, a function of (request, worker); of equal ones the first.
+// The least by `Key`, a function of (request, worker); of equal ones any, or without dice the
+// first.
 template <typename Key>
 class LeastRule : public Rule {
  public:
+  explicit LeastRule(TieDice dice = TieDice()) : dice_(dice) {}
+
   const WorkerState* Pick(const PlacementRequest& request, const Workers& workers) override {
-    return *std::min_element(workers.begin(), workers.end(),
-                             [&](const WorkerState* a, const WorkerState* b) {
-                               return Key()(request, *a) < Key()(request, *b);
-                             });
+    const WorkerState* least = workers.front();
+    auto least_key = Key()(request, *least);
+    uint64_t equals = 1;
+    for (size_t i = 1; i < workers.size(); ++i) {
+      auto key = Key()(request, *workers[i]);
+      if (least_key < key) continue;
+      equals = key < least_key ? 1 : equals + 1;
+      if (equals > 1 && !dice_.TakesNth(equals)) continue;
+      least = workers[i];
+      least_key = std::move(key);
+    }
+    return least;
   }
+
+ private:
+  TieDice dice_;
 };
 
 }  // namespace baton::router
