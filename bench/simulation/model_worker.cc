@@ -1,6 +1,7 @@
 #include "bench/simulation/model_worker.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "common/base/check.h"
@@ -58,14 +59,14 @@ void ModelWorker::Submit(int router, const v1::SubmitSequences& submit) {
     sequence->max_tokens = proto.sampling().max_tokens();
     const std::vector<int32_t> tokens(proto.prompt().begin(), proto.prompt().end());
     sequence->hashes = kv::HashBlocks(tokens, spec_.block_tokens, "f");
-    waiting_.push_back(std::move(sequence));
+    posted_.push_back(std::move(sequence));
   }
-  taken_since_report_ = true;
   Wake();
 }
 
 void ModelWorker::Cancel(const std::string& request) {
   const auto is_it = [&](const auto& sequence) { return sequence->request == request; };
+  std::erase_if(posted_, is_it);
   std::erase_if(waiting_, is_it);
   std::erase_if(running_, is_it);
 }
@@ -80,8 +81,7 @@ void ModelWorker::ComputeFor(std::vector<kv::BlockHash> hashes, int32_t prompt, 
   sequence->done = [this, it = sequence.get(), bytes, done = std::move(done)] {
     SendKv(*it, bytes, done);
   };
-  waiting_.push_back(std::move(sequence));
-  taken_since_report_ = true;
+  posted_.push_back(std::move(sequence));
   Wake();
 }
 
@@ -116,21 +116,30 @@ void ModelWorker::Wake() {
 
 // What a step will have done is done at its end.
 void ModelWorker::Step() {
+  TakePosted();
   TellArrived();
   const Plan plan = MakePlan();
   if (plan.parts == 0) {
     stepping_ = false;
     return ReportLoad(/*stepped=*/false);
   }
+  ReportLoad(/*stepped=*/true);
   const engine::StepFit& fit = spec_.fit;
   const double ms = fit.base_ms + fit.per_prefill_token_ms * plan.prefill_tokens +
                     fit.per_decode_ms * plan.decodes +
                     fit.per_context_token_ms * static_cast<double>(plan.context_tokens);
   queue_.After(absl::Milliseconds(ms) + hops_.step_gap, "step done", [this, plan] {
     Finish(plan);
-    ReportLoad(/*stepped=*/true);
     Step();
   });
+}
+
+// Commands are taken once per step, as an engine takes them.
+void ModelWorker::TakePosted() {
+  if (posted_.empty()) return;
+  std::move(posted_.begin(), posted_.end(), std::back_inserter(waiting_));
+  posted_.clear();
+  taken_since_report_ = true;
 }
 
 // First tokens that came with their KV do not wait for a step.
@@ -147,7 +156,7 @@ void ModelWorker::TellArrived() {
 
 ModelWorker::Plan ModelWorker::MakePlan() {
   Plan plan;
-  for (const auto& sequence : running_) sequence->in_step = false;
+  for (const auto& sequence : running_) sequence->in_step = 0;
   for (const auto& sequence : running_) {
     if (!sequence->awaiting && sequence->made > 0) AddPart(*sequence, 1, plan);
   }
@@ -202,10 +211,9 @@ void ModelWorker::Begin(Sequence& sequence) {
 
 void ModelWorker::AddPart(Sequence& sequence, int32_t tokens, Plan& plan) const {
   if (tokens <= 0) return;
-  sequence.in_step = true;
+  sequence.in_step = tokens;
   ++plan.parts;
-  if (sequence.made == 0) sequence.computed += tokens;
-  plan.context_tokens += sequence.computed + sequence.made;
+  plan.context_tokens += sequence.computed + std::max(sequence.made, tokens);
   (tokens == 1 ? plan.decodes : plan.prefill_tokens) += tokens;
 }
 
@@ -220,7 +228,9 @@ int64_t ModelWorker::BlocksOf(const Sequence& sequence) const {
 void ModelWorker::Finish(const Plan& plan) {
   std::vector<v1::DecodeEvent> events(routers_.size());
   for (auto& sequence : running_) {
-    if (!sequence->in_step || sequence->computed < sequence->prompt) continue;
+    if (sequence->in_step == 0) continue;
+    if (sequence->made == 0) sequence->computed += sequence->in_step;
+    if (sequence->computed < sequence->prompt) continue;
     if (sequence->made == 0) Store(sequence->hashes);
     if (sequence->done) {
       sequence->done();

@@ -56,7 +56,9 @@ class ModelWorker {
 
   const std::string& id() const { return spec_.id; }
   bool decode() const { return spec_.decode; }
-  int32_t sequences() const { return static_cast<int32_t>(waiting_.size() + running_.size()); }
+  int32_t sequences() const {
+    return static_cast<int32_t>(posted_.size() + waiting_.size() + running_.size());
+  }
   int64_t prompt_tokens() const { return prompt_tokens_; }
   int64_t cached_tokens() const { return cached_tokens_; }
 
@@ -77,7 +79,7 @@ class ModelWorker {
     int32_t computed = 0;  // of the prompt
     bool awaiting = false;
     bool arrived = false;  // its first token has come with its KV and is not told yet
-    bool in_step = false;
+    int32_t in_step = 0;   // tokens of it that the step under way computes
     std::vector<kv::BlockHash> hashes;
     std::function<void()> done;  // of a prompt for somebody else
     absl::Duration began;
@@ -103,6 +105,7 @@ class ModelWorker {
   void AddPart(Sequence& sequence, int32_t tokens, Plan& plan) const;
   int32_t TokensLeft(const Plan& plan) const;
   int64_t BlocksOf(const Sequence& sequence) const;
+  void TakePosted();
   void TellArrived();
   void Finish(const Plan& plan);
   void TellDeltas(std::vector<v1::DecodeEvent> events);
@@ -118,6 +121,7 @@ class ModelWorker {
   const Hops hops_;
   const Find find_;
   std::vector<Router> routers_;
+  Sequences posted_;  // not taken yet: the engine is in a step
   Sequences waiting_;
   std::vector<std::unique_ptr<Sequence>> running_;  // and awaiting their KV
   bool stepping_ = false;
