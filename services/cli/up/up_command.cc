@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "common/config/command_line.h"
@@ -27,7 +28,11 @@ const config::Program& UpProgram() {
   return *program;
 }
 
-std::string OwnFolder() {
+// Where the other programs are: beside this one, unless something else starts them all.
+std::string ProgramFolder() {
+  if (const char* folder = std::getenv("BATON_BIN_DIR"); folder != nullptr && *folder != 0) {
+    return folder;
+  }
   std::error_code error;
   return std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
 }
@@ -56,7 +61,7 @@ absl::StatusOr<int> Run(config::ClusterOptions& options) {
   ASSIGN_OR_RETURN(auto dir, options.up.runtime_dir.empty()
                                  ? RuntimeDir::Private()
                                  : RuntimeDir::Named(options.up.runtime_dir));
-  LaunchPlan plan(options, OwnFolder(), dir->path());
+  LaunchPlan plan(options, ProgramFolder(), dir->path());
   RETURN_IF_ERROR(plan.CheckPrograms());
   return Supervisor(options, std::move(plan), *dir, isatty(STDOUT_FILENO) == 1).Run();
 }
