@@ -5,10 +5,6 @@
 namespace baton::handover {
 namespace {
 
-using engine::KvArrived;
-using engine::KvFailed;
-using engine::KvFenced;
-
 using ReceiverTest = ReceiverFixture;
 
 TEST_F(ReceiverTest, TheRequestNamesTheSequenceTheBlocksAndThisWorker) {
