@@ -6,10 +6,10 @@
 #
 # Every round has a cluster of its own (`baton up`). One client alone shows what a message between processes, the pause
 # between two steps and a hand-over take; a load of other requests lets the workers measure their steps. From these
-# figures, and before the trace is sent, comes the simulated cluster. A round during which other programs took more than QUIET (5)
+# figures, and before the trace is sent, comes the simulated cluster. A round during which others took more than QUIET (5)
 # percent of the CPU time is written down, does not count, and is done again, at most ATTEMPTS (9) in all, until there
-# are ROUNDS (3). RATE and REQUESTS of the trace, PROMPT and OUTPUT its median lengths; PREFILL and DECODE workers;
-# PLACEMENT; BUILD (build/release) has the programs; UP_FLAGS go to `baton up`; PRIORITY (0) is what the cluster and its
+# are ROUNDS (3); if none was quiet, all count. RATE and REQUESTS of the trace, PROMPT and OUTPUT its median lengths;
+# PREFILL and DECODE workers; PLACEMENT; BUILD (build/release) has the programs; UP_FLAGS go to `baton up`; PRIORITY (0) is what the cluster and its
 # client are niced by. A folder with nothing but a config.json is served with random weights.
 set -euo pipefail
 
@@ -85,8 +85,9 @@ PY
 
 run() {  # ROUND
   # shellcheck disable=SC2086
-  nice -n "${PRIORITY:-0}" "$build/baton" up --model "$model" --prefill "${PREFILL:-1}" --decode "${DECODE:-1}" --threads-per-worker 1 \
-    --http 127.0.0.1:0 --grpc 127.0.0.1:0 --placement "$policy" $up_flags >"$work/up" 2>&1 &
+  : >"$work/up"
+  nice -n "${PRIORITY:-0}" "$build/baton" up --model "$model" --prefill "${PREFILL:-1}" --decode "${DECODE:-1}" \
+    --threads-per-worker 1 --http 127.0.0.1:0 --grpc 127.0.0.1:0 --placement "$policy" $up_flags >>"$work/up" 2>&1 &
   up=$!
   until grep -q "Baton is ready" "$work/up"; do
     kill -0 "$up" 2>/dev/null || { cat "$work/up" >&2; exit 1; }
@@ -138,7 +139,8 @@ PY
 
 # Of the rounds so far: how many others disturbed little enough.
 quiet_rounds() {
-  awk -v quiet="${QUIET:-5}" 'FNR == 1 {o = $1; b = $2; a = $3} FNR == 2 && 100 * ($2 - b - $1 + o) <= quiet * ($3 - a) {n++}
+  awk -v quiet="${QUIET:-5}" 'FNR == 1 {ours = $1; busy = $2; all = $3}
+    FNR == 2 && 100 * ($2 - busy - $1 + ours) <= quiet * ($3 - all) {n++}
     END {print n + 0}' "$work"/cpu-*
 }
 

@@ -55,11 +55,13 @@ def read_round(work, number):
 def main(work, out, name, rounds, quiet, commit, command):
     work = pathlib.Path(work)
     runs = [read_round(work, number) for number in range(1, int(rounds) + 1)]
+    # Without any quiet round all of them count, and the table says what they were worth.
+    any_quiet = any(run["cpu_percent"]["others"] <= float(quiet) for run in runs)
     for run in runs:
-        run["counted"] = run["cpu_percent"]["others"] <= float(quiet)
+        run["counted"] = run["cpu_percent"]["others"] <= float(quiet) or not any_quiet
     counted = [run for run in runs if run["counted"]]
-    if not counted:
-        sys.exit(f"no round was quiet: others took {min(r['cpu_percent']['others'] for r in runs):.0f} % at least")
+    others = [run["cpu_percent"]["others"] for run in counted]
+    print(f"{len(counted)} of {len(runs)} rounds count; others took {min(others):.0f} - {max(others):.0f} % of the CPU\n")
     cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())[1]
     path = pathlib.Path(out)
     kept = json.loads(path.read_text()) if path.exists() else {}
