@@ -43,15 +43,23 @@ absl::Status CheckShape(const HfConfig& config, const kernels::Backend& backend)
 
 // Refuses at once what would otherwise end in the kernel's out-of-memory killer minutes later, or
 // half-way through a load to a device.
-absl::Status CheckMemory(const HfConfig& config, DType dtype, const kernels::Backend& backend) {
+absl::Status CheckMemory(const HfConfig& config, const TransformerOptions& runner,
+                         const kernels::Backend& backend) {
+  const DType dtype = runner.kv_dtype;  // the weights' too
   const double need = double(config.num_parameters()) * double(BytesOf(dtype));
   if (const auto memory = backend.memory()) {
-    if (need <= double(memory->bytes_free)) return absl::OkStatus();
+    const double scratch = double(ScratchBytes(config, runner, backend.activation_dtype(dtype)));
+    if (need + scratch <= double(memory->bytes_free)) return absl::OkStatus();
     return ResourceExhausted(
-        "config.json describes {} parameters, {:.1f} GB in {}; the device has {:.1f} of {:.1f} GB "
-        "of memory free",
-        config.num_parameters(), need / 1e9, NameOf(dtype), double(memory->bytes_free) / 1e9,
-        double(memory->bytes) / 1e9);
+        "config.json describes {} parameters, {:.2f} GB in {}, and a step of {} tokens with {} "
+        "rows "
+        "of logits takes {:.2f} GB; the device has {:.2f} of {:.2f} GB of memory free{}",
+        config.num_parameters(), need / 1e9, NameOf(dtype), runner.step_tokens_max,
+        runner.logits_rows_max, scratch / 1e9, double(memory->bytes_free) / 1e9,
+        double(memory->bytes) / 1e9,
+        need < double(memory->bytes_free)
+            ? "; a smaller step_tokens_max and batch_sequences_max would fit"
+            : "");
   }
   const double have = double(::sysconf(_SC_PHYS_PAGES)) * double(::sysconf(_SC_PAGESIZE));
   if (need <= have) return absl::OkStatus();
@@ -102,15 +110,15 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& option
   ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source, OpenSource(options, config));
   const DType dtype = Resolve(options.dtype, source->dtype());
   RETURN_IF_ERROR(CheckShape(config, backend));
-  RETURN_IF_ERROR(CheckMemory(config, dtype, backend));
-  ASSIGN_OR_RETURN(Weights weights, LoadWeights(config, *source, dtype, backend, options.progress));
   TransformerOptions runner;
   runner.name = options.name.empty() ? ServedName(options.model_dir) : options.name;
-  runner.fingerprint = Fingerprint(config, *source, dtype, backend);
   runner.kv_dtype = dtype;
   runner.step_tokens_max = options.step_tokens_max;
   runner.logits_rows_max = options.logits_rows_max;
   runner.context_tokens_max = options.context_tokens_max;
+  RETURN_IF_ERROR(CheckMemory(config, runner, backend));
+  ASSIGN_OR_RETURN(Weights weights, LoadWeights(config, *source, dtype, backend, options.progress));
+  runner.fingerprint = Fingerprint(config, *source, dtype, backend);
   return std::make_unique<Transformer>(std::move(config), std::move(weights), backend, runner);
 }
 

@@ -19,6 +19,31 @@ std::unique_ptr<kernels::Buffer> Upload(kernels::Backend& backend,
   return buffer;
 }
 
+// Bytes of each piece of scratch memory.
+struct Scratch {
+  Scratch(const HfConfig& config, const TransformerOptions& options, kernels::DType activation) {
+    const size_t t = options.step_tokens_max, r = options.logits_rows_max;
+    const size_t q_row = size_t(config.num_q_heads) * config.head_dim;
+    const size_t kv_row = size_t(config.num_kv_heads) * config.head_dim;
+    const size_t f32 = sizeof(float), act = BytesOf(activation);
+    const size_t rows = std::max(t, r);  // a row may be asked for twice
+    residual = t * config.hidden * f32;
+    normed = rows * config.hidden * act;
+    qkv = t * (q_row + 2 * kv_row) * f32;
+    q = t * q_row * f32;
+    attended = rows * q_row * act;
+    gate_up = rows * 2 * config.intermediate * f32;
+    mlp = rows * config.intermediate * act;
+    last_residual = r * config.hidden * f32;
+    last_q = r * q_row * f32;
+    logits = r * config.vocab * f32;
+  }
+  size_t sum() const {
+    return residual + normed + qkv + q + attended + gate_up + mlp + last_residual + last_q + logits;
+  }
+  size_t residual, normed, qkv, q, attended, gate_up, mlp, last_residual, last_q, logits;
+};
+
 const float* DataOf(const kernels::Vector& vector) {
   return vector == nullptr ? nullptr : vector->as<float>();
 }
@@ -40,6 +65,13 @@ ModelInfo InfoOf(const HfConfig& config, std::string name, int32_t context_token
   return info;
 }
 
+size_t ScratchBytes(const HfConfig& config, const TransformerOptions& options,
+                    kernels::DType activation) {
+  const int32_t positions = InfoOf(config, "", options.context_tokens_max).context_tokens_max;
+  const size_t rope = sizeof(float) * size_t(positions) * size_t(config.head_dim);
+  return rope + Scratch(config, options, activation).sum();
+}
+
 Transformer::Transformer(HfConfig config, Weights weights, kernels::Backend& backend,
                          const TransformerOptions& options)
     : config_(std::move(config)),
@@ -55,21 +87,18 @@ Transformer::Transformer(HfConfig config, Weights weights, kernels::Backend& bac
   rope_cos_ = Upload(backend_, tables.cos);
   rope_sin_ = Upload(backend_, tables.sin);
 
-  const size_t t = options.step_tokens_max, r = options.logits_rows_max;
-  const size_t q = size_t(config_.num_q_heads) * config_.head_dim;
-  const size_t kv = size_t(config_.num_kv_heads) * config_.head_dim;
-  const size_t f32 = sizeof(float), act = BytesOf(activation_);
-  const size_t rows = std::max(t, r);  // a row may be asked for twice
-  residual_ = backend_.Allocate(t * config_.hidden * f32);
-  normed_ = backend_.Allocate(rows * config_.hidden * act);
-  qkv_ = backend_.Allocate(t * (q + 2 * kv) * f32);
-  q_ = backend_.Allocate(t * q * f32);
-  attended_ = backend_.Allocate(rows * q * act);
-  gate_up_ = backend_.Allocate(rows * 2 * config_.intermediate * f32);
-  mlp_ = backend_.Allocate(rows * config_.intermediate * act);
-  last_residual_ = backend_.Allocate(r * config_.hidden * f32);
-  last_q_ = backend_.Allocate(r * q * f32);
-  logits_ = backend_.Allocate(r * config_.vocab * f32);
+  const Scratch scratch(config_, options, activation_);
+  residual_ = backend_.Allocate(scratch.residual);
+  normed_ = backend_.Allocate(scratch.normed);
+  qkv_ = backend_.Allocate(scratch.qkv);
+  q_ = backend_.Allocate(scratch.q);
+  attended_ = backend_.Allocate(scratch.attended);
+  gate_up_ = backend_.Allocate(scratch.gate_up);
+  mlp_ = backend_.Allocate(scratch.mlp);
+  last_residual_ = backend_.Allocate(scratch.last_residual);
+  last_q_ = backend_.Allocate(scratch.last_q);
+  logits_ = backend_.Allocate(scratch.logits);
+  const size_t t = static_cast<size_t>(options.step_tokens_max);
   positions_.reserve(t);
   slots_.reserve(t);
   sequence_of_.reserve(t);

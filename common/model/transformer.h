@@ -21,6 +21,10 @@ struct TransformerOptions {
   int32_t context_tokens_max = 0;  // 0, or fewer than the model's own
 };
 
+// What a transformer allocates besides weights and KV: scratch for a step, and the rope tables.
+size_t ScratchBytes(const HfConfig& config, const TransformerOptions& options,
+                    kernels::DType activation);
+
 // A decoder-only transformer (Llama, Mistral, Qwen2, Qwen3) written once against Backend:
 //
 //   embed -> layers { norm, qkv, rope and write K V, attention, o, norm, gate and up, silu, down }

@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -179,6 +180,23 @@ TEST(CudaModelTest, AShapeItCannotRunIsAnErrorAtLoad) {
   ASSERT_FALSE(runner.ok());
   EXPECT_EQ(MessageOf(runner.status()),
             "config.json: intermediate_size is 85; the CUDA backend needs a multiple of 8");
+}
+
+TEST(CudaModelTest, WhatDoesNotFitIsAnErrorAtLoadWithTheNumbers) {
+  auto backend = MakeCuda();
+  const double free_gb = double(backend->memory()->bytes_free) / 1e9;
+  model::LoadOptions options;
+  options.model_dir = ReadGolden("llama-mha").folder;
+  options.step_tokens_max = int32_t(free_gb * 1e9 / 1000);  // each takes more than that
+  const auto runner = model::LoadModel(options, *backend);
+  ASSERT_FALSE(runner.ok());
+  EXPECT_EQ(runner.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(MessageOf(runner.status()),
+              testing::AllOf(testing::HasSubstr(fmt::format("a step of {} tokens with 256 rows of "
+                                                            "logits takes",
+                                                            options.step_tokens_max)),
+                             testing::HasSubstr("GB of memory free; a smaller step_tokens_max and "
+                                                "batch_sequences_max would fit")));
 }
 
 // The demo model: heads of 64 in bf16, so the tensor core kernels and decode attention.
