@@ -185,8 +185,8 @@ class Backend {
   virtual void CopyAllToDevice(std::span<const HostCopy> pieces) {
     for (const HostCopy& piece : pieces) CopyToDevice(piece.host, piece.device, piece.bytes);
   }
-  // Host memory that is copied to or from again and again: a device reaches it directly then. False:
-  // it does not, and copies go a longer way. UnpinHost() comes before pinned memory goes.
+  // Host memory that is copied to or from again and again: a device reaches it directly then.
+  // False: it does not, and copies go a longer way. UnpinHost() comes before pinned memory goes.
   virtual bool PinHost(void* /*memory*/, size_t /*bytes*/) { return false; }
   virtual void UnpinHost(void* /*memory*/) {}
 };
