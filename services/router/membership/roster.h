@@ -63,7 +63,7 @@ class Roster {
     // is merely busy may miss a few.
     int reports_missed_to_leave = 6;
     // Work placed at most so long before a report arrived is not in it yet.
-    absl::Duration report_lag = absl::Milliseconds(30);
+    absl::Duration report_lag = absl::Milliseconds(12);
     CircuitBreaker::Options breaker;
     PaceWatch::Options pace;
     uint64_t seed = 0;  // of the breakers' jitter: another one for each router

@@ -45,7 +45,7 @@ struct CostOptions {
   double marginal_share_min = 0.1;
   // Candidates that are estimated to cost so much more than the best, as a share, are as good: no
   // estimate is that exact, and several routers should not all choose the same one.
-  double near_share = 0.02;
+  double near_share = 0.005;
   // A worker that has not measured its steps yet is taken for one of its equals that has; without
   // any, for this one (a small model on a CPU).
   engine::StepFit prior = {.base_ms = 2.0,
