@@ -55,7 +55,7 @@ add_program() {
 # Starts the program of this name with the libraries of this bundle.
 here=$(dirname "$(dirname "$(readlink -f "$0")")")
 program=$here/libexec/$(basename "$0")
-export BATON_BIN_DIR="$here/bin" UCX_MODULE_DIR="$here/lib/ucx"
+export BATON_PROGRAM_DIR="$here/bin" UCX_MODULE_DIR="$here/lib/ucx"
 needed=$(cat "$here/lib/c-library/version")
 have=$(getconf GNU_LIBC_VERSION 2>/dev/null | sed 's/.* //')
 newest=$(printf '%s\n%s\n' "$needed" "${have:-0}" | sort -V | tail -n 1)

@@ -46,7 +46,7 @@ class Door(http.server.BaseHTTPRequestHandler):
                 pid = int(open(os.path.join(folder, entry)).read() or 0)
                 if pid and alive(pid):
                     load = {"running": 1, "waiting": 0, "prompt_tokens": 10, "output_tokens": 5, "kv_bytes": 2048}
-                    workers.append({"id": entry.removesuffix(".registered") + "@1", "load": load})
+                    workers.append({"id": entry.removesuffix(".registered") + "@1", "load": load, "reachable": True})
         decode = any(w["id"].startswith("decode") for w in workers)
         status, body = 404, ""
         if self.path == "/health/ready":

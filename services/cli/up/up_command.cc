@@ -30,7 +30,7 @@ const config::Program& UpProgram() {
 
 // Where the other programs are: beside this one, unless something else starts them all.
 std::string ProgramFolder() {
-  if (const char* folder = std::getenv("BATON_BIN_DIR"); folder != nullptr && *folder != 0) {
+  if (const char* folder = std::getenv("BATON_PROGRAM_DIR"); folder != nullptr && *folder != 0) {
     return folder;
   }
   std::error_code error;
