@@ -134,10 +134,6 @@ TEST(BrokenProductTest, CancelsThatGetLost) {
 }  // namespace
 }  // namespace baton::simulation
 
-// A world that ends in the middle of everything leaves its streams holding one another: what is not
-// freed then is the world's. Leaks of the product are looked for where its own processes end.
-extern "C" const char* __lsan_default_suppressions() { return "leak:baton::simulation::\n"; }
-
 int main(int argc, char** argv) {
   using baton::telemetry::Level;
   ::testing::InitGoogleTest(&argc, argv);

@@ -8,6 +8,11 @@
 #include "services/router/intake/field_error.h"
 
 namespace baton::router {
+namespace {
+
+constexpr absl::Duration kPublishEvery = absl::Milliseconds(200);  // gauges of all workers
+
+}  // namespace
 
 Dispatcher::Dispatcher(const Options& options, PolicyTable& policies, Roster& roster,
                        RouterMetrics& metrics, DecodeLinkOpener open_link, const Clock& clock)
@@ -244,6 +249,9 @@ void Dispatcher::Tick() {
 }
 
 void Dispatcher::PublishWorkers() {
+  const absl::Duration now = clock_.Monotonic();
+  if (now < absl::Nanoseconds(publish_at_ns_.load())) return;
+  publish_at_ns_ = absl::ToInt64Nanoseconds(now + kPublishEvery);
   int counts[2][2] = {};
   size_t blocks = 0;
   int waiting = 0;

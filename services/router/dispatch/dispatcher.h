@@ -143,8 +143,9 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   Stranded stranded_;
   WaitingRoom waiting_;
   std::atomic<bool> freed_ = false;         // places, since the last look at who waits
-  std::atomic<int64_t> hold_until_ns_ = 0;  // monotonic
-  std::atomic<int> begin_calls_ = 0;        // of BeginWaiting() that are not answered yet
+  std::atomic<int64_t> hold_until_ns_ = 0;  // monotonic, as the next
+  std::atomic<int64_t> publish_at_ns_ = 0;
+  std::atomic<int> begin_calls_ = 0;  // of BeginWaiting() that are not answered yet
   std::atomic<int> inflight_ = 0;
   std::atomic<bool> draining_ = false;
 

@@ -171,6 +171,8 @@ class Roster {
     double ttft_factor = 1;
   };
   Worker* Find(const WorkerId& id, Stay stay) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool AnotherIsWell(std::string_view model, absl::Duration now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static bool Missed(const Worker& worker, int reports, absl::Duration now);
   bool Suspect(const Worker& worker, absl::Duration now) const;
   bool MayTakeWork(const Worker& worker, absl::Duration now) const;

@@ -1,7 +1,6 @@
 // What others see of the roster: facts, snapshots, lists.
 #include <algorithm>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_join.h"
 #include "services/router/membership/roster.h"
 
@@ -163,25 +162,24 @@ std::vector<engine::StepFit> Roster::FitsOfEquals(const Worker& worker) const {
 Roster::Ailing Roster::FindAiling() const {
   const absl::Duration now = clock_.Monotonic();
   absl::MutexLock lock(&mutex_);
-  absl::flat_hash_set<std::string_view> served;  // by somebody who is well
-  for (const auto& [id, worker] : workers_) {
-    if (worker.profile.role == WorkerRole::kDecode && MayTakeWork(worker, now) &&
-        !worker.breaker.tripped()) {
-      served.insert(worker.profile.model);
-    }
-  }
   Ailing ailing;
   for (const auto& [id, worker] : workers_) {
-    if (worker.profile.role != WorkerRole::kDecode || !served.contains(worker.profile.model)) {
-      continue;
-    }
-    if (Missed(worker, options_.reports_missed_to_leave, now)) {
-      ailing.silent.push_back(id);
-    } else if (worker.pace.slow() && worker.breaker.tripped() && !worker.breaker.on_trial()) {
-      ailing.slow.push_back(id);
+    if (worker.profile.role != WorkerRole::kDecode) continue;
+    const bool silent = Missed(worker, options_.reports_missed_to_leave, now);
+    const bool slow = worker.pace.slow() && worker.breaker.tripped() && !worker.breaker.on_trial();
+    if ((silent || slow) && AnotherIsWell(worker.profile.model, now)) {
+      (silent ? ailing.silent : ailing.slow).push_back(id);
     }
   }
   return ailing;
+}
+
+bool Roster::AnotherIsWell(std::string_view model, absl::Duration now) const {
+  return std::any_of(workers_.begin(), workers_.end(), [&](const auto& entry) {
+    const Worker& worker = entry.second;
+    return worker.profile.role == WorkerRole::kDecode && worker.profile.model == model &&
+           MayTakeWork(worker, now) && !worker.breaker.tripped();
+  });
 }
 
 bool Roster::Missed(const Worker& worker, int reports, absl::Duration now) {

@@ -1,6 +1,7 @@
 #include "tests/simulation/network/network.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace baton::simulation {
 namespace {
@@ -9,6 +10,15 @@ namespace {
 constexpr absl::Duration kKeepalive = absl::Seconds(2);
 
 }  // namespace
+
+Network::~Network() {
+  for (const auto& weak : wires_) {
+    const std::shared_ptr<Wire> wire = weak.lock();
+    if (wire == nullptr) continue;
+    const auto ends = std::exchange(wire->ends_, {});
+    const auto state = std::exchange(wire->listener_state, nullptr);
+  }
+}
 
 absl::Duration Network::Delay() {
   if (queue_.Chance(2)) return queue_.Between(absl::Milliseconds(5), absl::Milliseconds(80));

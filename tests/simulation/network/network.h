@@ -19,6 +19,8 @@ class Network {
   using Accept = std::function<void(void* listener, const std::shared_ptr<Wire>& wire)>;
 
   explicit Network(EventQueue& queue) : queue_(queue) {}
+  // Streams that still stand hold their users, and these hold them: the world ends for both.
+  ~Network();
 
   // `listener` is handed to Accept. The address is the process's for as long as it lives.
   void Listen(const std::string& address, std::shared_ptr<Process> process, void* listener);
