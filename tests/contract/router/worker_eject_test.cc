@@ -65,6 +65,9 @@ TEST(WorkerEjectTest, AWorkerThatHasBecomeSlowIsLeftAndComesBackWhenItIsFastAgai
   load.mutable_fit()->set_base_ms(10);
   load.mutable_fit()->set_samples(1000);
   well.attachment->ReportLoad(load);
+  ASSERT_TRUE(cluster.WaitFor([](const auto& debug) {
+    return debug["workers"][1]["load"]["fit"]["samples"] == 1000;
+  })) << "there is somebody to compare with";
   const auto work = [&](int steps, double ms) {
     load.mutable_decode_work()->set_steps(load.decode_work().steps() + steps);
     load.mutable_decode_work()->set_ms(load.decode_work().ms() + steps * ms);
