@@ -1,31 +1,12 @@
 #include "common/engine/engine_core.h"
 
 #include <algorithm>
-#include <atomic>
 #include <utility>
 
 #include "common/base/check.h"
 #include "common/engine/sequence_limits.h"
 
 namespace baton::engine {
-namespace {
-
-// Unique in this process, so that two engines' epochs never mix either.
-uint64_t NextEpoch() {
-  static std::atomic<uint64_t> next = 1;
-  return next.fetch_add(1);
-}
-
-WorkKey KeyOf(const Sequence& sequence) {
-  return {sequence.spec.id, sequence.prefill_only, sequence.prefill_only ? sequence.epoch : 0};
-}
-
-absl::Status DeadlineExceeded(const Sequence& sequence) {
-  return absl::DeadlineExceededError(fmt::format(
-      "the deadline passed after {} of its output tokens", sequence.sampling.num_outputs()));
-}
-
-}  // namespace
 
 EngineCore::EngineCore(const EngineOptions& options, model::ModelRunner& runner, Observer& observer,
                        const Clock& clock, SwapStore* swap, AdmissionGate& gate, KvMirror* mirror)
@@ -55,9 +36,6 @@ EngineCore::EngineCore(const EngineOptions& options, model::ModelRunner& runner,
 EngineCore::~EngineCore() {
   CHECK(sequences_.empty() && prefills_.empty(), "destroyed with work, before Shutdown()");
 }
-
-// --- commands
-// -------------------------------------------------------------------------------------------
 
 void EngineCore::Handle(Command command, absl::Duration posted_at) {
   struct Visitor {
@@ -106,18 +84,6 @@ void EngineCore::OnSubmit(Submit submit, absl::Duration posted_at) {
   scheduler_.Enqueue(sequence);
 }
 
-void EngineCore::OnSubmitPrefill(SubmitPrefill submit, absl::Duration posted_at) {
-  submit.spec.sampling.prompt_logprobs.reset();  // its caller would have kept the prompt to itself
-  auto made = MakeSequence(std::move(submit.spec), posted_at);
-  Sequence& sequence = *made;
-  sequence.prefill_only = true;
-  sequence.epoch = submit.epoch;
-  sequence.first_block = submit.first_block;
-  CHECK(prefills_.emplace(PrefillKey(sequence.spec.id, submit.epoch), std::move(made)).second,
-        "prefill of epoch {} submitted twice", submit.epoch);
-  scheduler_.Enqueue(sequence);
-}
-
 void EngineCore::OnCancel(const SequenceId& id) {
   if (const auto found = sequences_.find(id); found != sequences_.end()) {
     Finish(*found->second, FinishReason::kCancelled, absl::OkStatus());
@@ -131,64 +97,6 @@ void EngineCore::OnCancel(const SequenceId& id) {
   }
 }
 
-Sequence* EngineCore::FindAwaiting(const SequenceId& id, uint64_t epoch) {
-  const auto found = sequences_.find(id);
-  if (found == sequences_.end()) return nullptr;
-  Sequence& sequence = *found->second;
-  const bool current = sequence.state == SequenceState::kAwaitingKv && sequence.epoch == epoch;
-  return current ? &sequence : nullptr;
-}
-
-void EngineCore::OnKvArrived(KvArrived arrived) {
-  Sequence* sequence = FindAwaiting(arrived.id, arrived.epoch);
-  if (sequence == nullptr) return quarantine_.End(arrived.epoch);
-  if (arrived.first.token < 0 || arrived.first.token >= runner_.info().vocab) {
-    // Another process made this up; it must not reach the model.
-    return OnKvFailed(
-        {arrived.id, arrived.epoch,
-         InvalidArgument("first token {} is not in the vocabulary", arrived.first.token),
-         /*fenced=*/true});
-  }
-  if (mirror_ != nullptr) {
-    mirror_->ToDevice(sequence->blocks.Slice(sequence->first_block, sequence->blocks.num_blocks()));
-  }
-  scheduler_.Join(*sequence);
-  sequence->num_computed = sequence->num_tokens();
-  sequence->blocks.Commit(sequence->tokens, sequence->num_computed);
-  sequence->times.remote_prefill = true;
-  AcceptToken(*sequence, std::move(arrived.first));
-}
-
-void EngineCore::OnKvFailed(const KvFailed& failed) {
-  Sequence* sequence = FindAwaiting(failed.id, failed.epoch);
-  if (sequence == nullptr) {
-    if (failed.fenced) quarantine_.End(failed.epoch);
-    return;
-  }
-  sequence->fenced = sequence->fenced || failed.fenced;
-  GiveUpBlocks(*sequence);
-  sequence->remote_prefill = false;
-  sequence->num_computed = 0;
-  scheduler_.Enqueue(*sequence);
-}
-
-void EngineCore::OnKvFenced(uint64_t epoch) {
-  quarantine_.End(epoch);
-  for (const auto& [id, sequence] : sequences_) {
-    if (sequence->state == SequenceState::kAwaitingKv && sequence->epoch == epoch) {
-      sequence->fenced = true;
-    }
-  }
-}
-
-void EngineCore::OnKvSent(const SequenceId& id, uint64_t epoch) {
-  const auto found = prefills_.find(PrefillKey(id, epoch));
-  if (found == prefills_.end()) return;
-  Sequence& sequence = *found->second;
-  sequence.sent = true;
-  if (sequence.state == SequenceState::kHandedOver) DropPrefill(sequence);
-}
-
 void EngineCore::OnSendSnapshot() {
   cache_.TakeChanges();  // the snapshot has them
   KvEvents events;
@@ -196,188 +104,6 @@ void EngineCore::OnSendSnapshot() {
   events.snapshot = true;
   for (const auto& [hash, parent] : cache_.Snapshot()) events.stored.push_back({hash, parent});
   observer_.OnKvEvents(std::move(events));
-}
-
-// --- a step
-// ---------------------------------------------------------------------------------------------
-
-bool EngineCore::Step(const std::function<void()>& planned) {
-  ExpireDeadlines();
-  Publish();  // first tokens that have arrived, ends by command: not later than need be
-  const absl::Duration start = clock_.Monotonic();
-  const StepPlan plan = scheduler_.Plan();
-  const absl::Duration plan_time = clock_.Monotonic() - start;
-  NoteAdmissions(plan);
-  executor_.Copy(plan.copies);
-  BeginRemotePrefills(plan);
-  if (plan.parts.empty()) {
-    Publish();
-    return false;
-  }
-  if (planned) planned();
-  RunParts(plan);
-  const absl::Duration publish_start = clock_.Monotonic();
-  Publish();
-  Record(plan, plan_time, clock_.Monotonic() - publish_start);
-  return true;
-}
-
-void EngineCore::ExpireDeadlines() {
-  if (deadlines_.empty()) return;
-  const absl::Duration now = clock_.Monotonic();
-  while (!deadlines_.empty() && std::get<absl::Duration>(*deadlines_.begin()) <= now) {
-    Sequence& sequence = *std::get<Sequence*>(*deadlines_.begin());
-    End(sequence, FinishReason::kError, DeadlineExceeded(sequence));
-  }
-}
-
-void EngineCore::NoteAdmissions(const StepPlan& plan) {
-  totals_.preemptions += plan.preempted;
-  const absl::Duration now = clock_.Monotonic();
-  for (Sequence* sequence : plan.admitted) {
-    if (!sequence->queued) continue;  // admitted again
-    LeaveQueue(*sequence);
-    sequence->admitted_at = now;
-    sequence->times.queued = now - sequence->submitted_at;
-    const bool local = sequence->state == SequenceState::kRunning;
-    sequence->times.cached_tokens =
-        local ? sequence->num_computed : sequence->first_block * options_.block_tokens;
-    if (sequence->counted) totals_.cached_tokens += sequence->times.cached_tokens;
-  }
-}
-
-void EngineCore::BeginRemotePrefills(const StepPlan& plan) {
-  for (Sequence* sequence : plan.awaiting) {
-    sequence->epoch = NextEpoch();
-    sequence->fenced = false;
-    SequenceSpec spec = sequence->spec;
-    spec.time_left = sequence->deadline - clock_.Monotonic();
-    observer_.OnPrefillNeeded(
-        {.spec = std::move(spec),
-         .epoch = sequence->epoch,
-         .first_block = sequence->first_block,
-         .blocks = sequence->blocks.Slice(sequence->first_block, sequence->blocks.num_blocks())});
-  }
-}
-
-void EngineCore::RunParts(const StepPlan& plan) {
-  const std::vector<KvReady> ready = TakeReadyBlocks(plan);
-  std::function<void(int32_t)> on_layer;
-  if (!ready.empty()) {
-    on_layer = [&](int32_t layer) {
-      for (KvReady piece : ready) {
-        piece.layer = layer;
-        if (mirror_ != nullptr) mirror_->ToHost(layer, piece.blocks);
-        observer_.OnKvReady(std::move(piece));
-      }
-    };
-  }
-  StepExecutor::Tokens tokens = executor_.Execute(plan, std::move(on_layer));
-  ++totals_.steps;
-
-  // Every part counts as computed before any sequence ends and gives blocks up.
-  CommitParts(plan, tokens.scored);
-  size_t next = 0;
-  for (const StepPlan::Part& part : plan.parts) {
-    Sequence& sequence = *part.sequence;
-    if (sequence.pending_tokens() > 0) continue;
-    if (!sequence.sampling.generates()) {
-      sequence.times.prefill = clock_.Monotonic() - sequence.admitted_at;
-      Finish(sequence, FinishReason::kLength, absl::OkStatus());
-    } else if (sequence.prefill_only) {
-      FinishPrefill(sequence, absl::OkStatus(), std::move(tokens.sampled.at(next++)));
-    } else {
-      AcceptToken(sequence, std::move(tokens.sampled.at(next++)));
-    }
-  }
-  CHECK(next == tokens.sampled.size(), "{} tokens for {} sequences", tokens.sampled.size(), next);
-}
-
-void EngineCore::CommitParts(const StepPlan& plan, std::span<GeneratedToken> scored) {
-  for (const StepPlan::Part& part : plan.parts) {
-    Sequence& sequence = *part.sequence;
-    const int32_t prompt_left = std::max(0, sequence.prompt_tokens() - sequence.num_computed);
-    if (sequence.counted) totals_.prompt_tokens += std::min(part.query_tokens, prompt_left);
-    if (sequence.scores_told < sequence.scores_wanted) {
-      TellScores(sequence, part.query_tokens, scored);
-    }
-    scheduler_.Commit(part);
-  }
-  CHECK(scored.empty(), "{} scored tokens belong to no sequence", scored.size());
-}
-
-// Takes this part's scores from the front of `scored`.
-void EngineCore::TellScores(Sequence& sequence, int32_t query_tokens,
-                            std::span<GeneratedToken>& scored) {
-  std::vector<GeneratedToken>& told = OutputOf(sequence).prompt;
-  if (sequence.scores_told == 0) {
-    told.push_back({.token = sequence.tokens.front()});  // nothing comes before it
-    sequence.scores_told = 1;
-  }
-  const Sequence::Scores scores = sequence.ScoresOf(query_tokens);
-  const size_t count = scores.last - scores.first;
-  CHECK(count <= scored.size(), "{} scores of {}", count, scored.size());
-  std::move(scored.begin(), scored.begin() + count, std::back_inserter(told));
-  scored = scored.subspan(count);
-  sequence.scores_told += static_cast<int32_t>(count);
-}
-
-// Blocks of prompts computed for somebody else that this step completes: full ones, also those that
-// came from the prefix cache, and the rest of the prompt with its last chunk.
-std::vector<KvReady> EngineCore::TakeReadyBlocks(const StepPlan& plan) {
-  std::vector<KvReady> ready;
-  for (const StepPlan::Part& part : plan.parts) {
-    Sequence& sequence = *part.sequence;
-    if (!sequence.prefill_only || sequence.sent) continue;
-    const bool last = part.query_tokens == sequence.pending_tokens();
-    const int32_t computed = sequence.num_computed + part.query_tokens;
-    const int32_t end = last ? space_.BlocksFor(computed) : computed / options_.block_tokens;
-    if (end <= sequence.first_block) continue;
-    ready.push_back({.id = sequence.spec.id,
-                     .epoch = sequence.epoch,
-                     .first_block = sequence.first_block,
-                     .blocks = sequence.blocks.Slice(sequence.first_block, end)});
-    sequence.first_block = end;
-    sequence.sending = true;
-  }
-  return ready;
-}
-
-void EngineCore::Record(const StepPlan& plan, absl::Duration plan_time,
-                        absl::Duration publish_time) {
-  StepRecord record;
-  record.number = totals_.steps;
-  record.plan = plan_time;
-  record.copy = executor_.last_copy_time();
-  record.execute = executor_.last_execute_time();
-  record.publish = publish_time;
-  record.start = clock_.Wall() - (plan_time + record.copy + record.execute + publish_time);
-  record.decodes = plan.decodes;
-  record.prefill_tokens = plan.prefill_tokens;
-  record.prefill_sequences = static_cast<int32_t>(plan.parts.size()) - plan.decodes;
-  record.context_tokens = plan.context_tokens;
-  record.preempted = plan.preempted;
-  record.waiting = scheduler_.num_waiting();
-  record.running = scheduler_.num_running();
-  record.blocks_allocatable = pool_.allocatable();
-  timeline_.Add(record);
-}
-
-// --- lives and deaths
-// -----------------------------------------------------------------------------------
-
-void EngineCore::AcceptToken(Sequence& sequence, GeneratedToken token) {
-  sequence.tokens.push_back(token.token);
-  const FinishReason reason = sequence.sampling.Add(token.token);
-  if (sequence.counted) ++totals_.output_tokens;
-  if (sequence.sampling.num_outputs() == 1) NoteFirstToken(sequence);
-  OutputOf(sequence).tokens.push_back(std::move(token));
-  if (reason != FinishReason::kNone) Finish(sequence, reason, absl::OkStatus());
-}
-
-void EngineCore::NoteFirstToken(Sequence& sequence) {
-  sequence.times.prefill = clock_.Monotonic() - sequence.admitted_at;
-  if (!sequence.prefill_only) ReleaseFollowers(sequence.spec.id);
 }
 
 // Its prompt is in the prefix cache, or will never be.
@@ -391,6 +117,10 @@ void EngineCore::ReleaseFollowers(const SequenceId& id) {
     if (sequence == sequences_.end()) continue;  // cancelled meanwhile
     if (sequence->second->state == SequenceState::kFollowing) scheduler_.Enqueue(*sequence->second);
   }
+}
+
+WorkKey EngineCore::KeyOf(const Sequence& sequence) {
+  return {sequence.spec.id, sequence.prefill_only, sequence.prefill_only ? sequence.epoch : 0};
 }
 
 void EngineCore::End(Sequence& sequence, FinishReason reason, absl::Status status) {
@@ -413,37 +143,6 @@ void EngineCore::Finish(Sequence& sequence, FinishReason reason, absl::Status st
   left_.push_back(KeyOf(sequence));
   sequences_.erase(id);
   ReleaseFollowers(id);
-}
-
-void EngineCore::GiveUpBlocks(Sequence& sequence) {
-  if (sequence.state == SequenceState::kAwaitingKv && !sequence.fenced) {
-    quarantine_.Hold(sequence.epoch, sequence.blocks.ReleaseAndQuarantine(sequence.first_block));
-  } else {
-    sequence.blocks.Release();
-  }
-}
-
-// Also called for one that is handed over already: then nothing is left to say, and its blocks stay
-// until KvSent.
-void EngineCore::FinishPrefill(Sequence& sequence, absl::Status status, GeneratedToken first) {
-  if (sequence.state == SequenceState::kHandedOver) return;
-  scheduler_.Remove(sequence);
-  LeaveQueue(sequence);
-  if (status.ok()) NoteFirstToken(sequence);
-  deadlines_.erase({sequence.deadline, sequence.arrival, &sequence});
-  sequence.state = SequenceState::kHandedOver;
-  observer_.OnPrefillDone({.id = sequence.spec.id,
-                           .epoch = sequence.epoch,
-                           .status = std::move(status),
-                           .first = std::move(first),
-                           .times = sequence.times});
-  if (!sequence.sending || sequence.sent) DropPrefill(sequence);
-}
-
-void EngineCore::DropPrefill(Sequence& sequence) {
-  sequence.blocks.Release();
-  left_.push_back(KeyOf(sequence));
-  prefills_.erase(PrefillKey(sequence.spec.id, sequence.epoch));
 }
 
 void EngineCore::LeaveQueue(Sequence& sequence) {
@@ -493,9 +192,6 @@ void EngineCore::Shutdown() {
   }
   Publish();
 }
-
-// --- what others want to know
-// ---------------------------------------------------------------------------
 
 LoadReport EngineCore::Load() const {
   LoadReport load = totals_;

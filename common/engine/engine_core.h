@@ -66,36 +66,41 @@ class EngineCore {
   void OnSubmit(Submit submit, absl::Duration posted_at);
   void OnSubmitPrefill(SubmitPrefill submit, absl::Duration posted_at);
   void OnCancel(const SequenceId& id);
+  void OnSendSnapshot();
+
+  // The hand-over's two sides (engine_core_hand_over.cc).
   void OnKvArrived(KvArrived arrived);
   void OnKvFailed(const KvFailed& failed);
   void OnKvFenced(uint64_t epoch);
   void OnKvSent(const SequenceId& id, uint64_t epoch);
-  void OnSendSnapshot();
+  Sequence* FindAwaiting(const SequenceId& id, uint64_t epoch);
+  void BeginRemotePrefills(const StepPlan& plan);
+  void GiveUpBlocks(Sequence& sequence);
+  std::vector<KvReady> TakeReadyBlocks(const StepPlan& plan);
+  void FinishPrefill(Sequence& sequence, absl::Status status, GeneratedToken first);
+  void DropPrefill(Sequence& sequence);
 
-  // A step's stages.
+  // A step's stages (engine_core_step.cc).
   void ExpireDeadlines();
   void NoteAdmissions(const StepPlan& plan);
-  void BeginRemotePrefills(const StepPlan& plan);
   void RunParts(const StepPlan& plan);
   void CommitParts(const StepPlan& plan, std::span<GeneratedToken> scored);
-  std::vector<KvReady> TakeReadyBlocks(const StepPlan& plan);
+  void TellScores(Sequence& sequence, int32_t query_tokens, std::span<GeneratedToken>& scored);
+  void AcceptToken(Sequence& sequence, GeneratedToken token);
+  void NoteFirstToken(Sequence& sequence);
   void Record(const StepPlan& plan, absl::Duration plan_time, absl::Duration publish_time);
-  void Publish();
 
   // Lives and deaths.
   std::unique_ptr<Sequence> MakeSequence(SequenceSpec spec, absl::Duration posted_at);
-  Sequence* FindAwaiting(const SequenceId& id, uint64_t epoch);
-  void AcceptToken(Sequence& sequence, GeneratedToken token);
-  void TellScores(Sequence& sequence, int32_t query_tokens, std::span<GeneratedToken>& scored);
   void Finish(Sequence& sequence, FinishReason reason, absl::Status status);
-  void FinishPrefill(Sequence& sequence, absl::Status status, GeneratedToken first);
   void End(Sequence& sequence, FinishReason reason, absl::Status status);
-  void GiveUpBlocks(Sequence& sequence);
   void ReleaseFollowers(const SequenceId& id);
   void LeaveQueue(Sequence& sequence);
-  void NoteFirstToken(Sequence& sequence);
-  void DropPrefill(Sequence& sequence);
+  static WorkKey KeyOf(const Sequence& sequence);
+
+  // What is told.
   SequenceOutput& OutputOf(Sequence& sequence);
+  void Publish();
   void PublishKvEvents();
 
   const EngineOptions options_;
