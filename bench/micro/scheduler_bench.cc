@@ -14,8 +14,9 @@ class World {
  public:
   World(int32_t running, int32_t waiting, int32_t prompt_tokens)
       : pool_(running * (prompt_tokens / 16 + 64)),
-        scheduler_({.batch_sequences_max = running, .step_tokens_max = running * prompt_tokens},
-                   space_, [](const Sequence&) { return false; }) {
+        scheduler_(
+            {.batch_sequences_max = running, .step_tokens_max = running * prompt_tokens}, space_,
+            [](const Sequence&) { return false; }, [](int64_t) { return absl::ZeroDuration(); }) {
     info_.vocab = 1000;
     info_.context_tokens_max = 1 << 20;
     for (int32_t i = 0; i < running; ++i) Add(prompt_tokens);

@@ -1,6 +1,7 @@
 #include "bench/simulation/model_worker.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <utility>
 
@@ -54,7 +55,10 @@ void ModelWorker::Submit(int router, const v1::SubmitSequences& submit) {
     auto sequence = std::make_unique<Sequence>();
     sequence->router = router;
     sequence->request = proto.request_id();
-    sequence->prefill = submit.prefill().empty() ? nullptr : find_(submit.prefill(0).worker_id());
+    ModelWorker* prefill =
+        submit.prefill().empty() ? nullptr : find_(submit.prefill(0).worker_id());
+    (submit.has_local_wait_max_ms() ? sequence->spare : sequence->prefill) = prefill;
+    sequence->local_wait_max_ms = submit.local_wait_max_ms();
     sequence->prompt = proto.prompt_size();
     sequence->max_tokens = proto.sampling().max_tokens();
     const std::vector<int32_t> tokens(proto.prompt().begin(), proto.prompt().end());
@@ -169,27 +173,51 @@ ModelWorker::Plan ModelWorker::MakePlan() {
 }
 
 void ModelWorker::PlanAdmissions(Plan& plan) {
-  int64_t blocks = 0;
+  int64_t blocks = 0;  // taken, or kept for those that are passed
   int32_t awaiting = 0;
+  int32_t passed = 0;
+  double tokens_ahead = 0;
   for (const auto& sequence : running_) {
     blocks += BlocksOf(*sequence);
     awaiting += sequence->awaiting ? 1 : 0;
+    if (!sequence->awaiting) tokens_ahead += sequence->prompt - sequence->computed;
   }
-  while (!waiting_.empty()) {
-    Sequence& next = *waiting_.front();
+  while (passed < static_cast<int32_t>(waiting_.size())) {
+    Sequence& next = *waiting_[passed];
+    if (next.prefill == nullptr && next.spare != nullptr &&
+        PrefillMs(tokens_ahead) > next.local_wait_max_ms) {
+      next.prefill = next.spare;
+    }
     const bool remote = next.prefill != nullptr;
     const int32_t running = static_cast<int32_t>(running_.size()) - awaiting;
-    if ((remote ? awaiting : running) >= spec_.batch_max) return;
+    if (!remote) tokens_ahead += next.prompt;
+    if (MayBePassed(next, plan, passed)) {
+      ++passed;
+      blocks += BlocksOf(next);
+      continue;
+    }
     if (!remote && TokensLeft(plan) == 0) return;
+    if ((remote ? awaiting : running) >= spec_.batch_max) return;
     blocks += BlocksOf(next);
     if (blocks > spec_.num_blocks && !running_.empty()) return;
-    running_.push_back(std::move(waiting_.front()));
-    waiting_.pop_front();
+    running_.push_back(std::move(waiting_[passed]));
+    waiting_.erase(waiting_.begin() + passed);
     Begin(next);
     awaiting += next.awaiting ? 1 : 0;
     if (!next.awaiting)
       AddPart(next, std::min(TokensLeft(plan), next.prompt - next.computed), plan);
   }
+}
+
+bool ModelWorker::MayBePassed(const Sequence& sequence, const Plan& plan, int32_t passed) const {
+  constexpr int32_t kPassedMax = 16;
+  return sequence.prefill == nullptr && TokensLeft(plan) == 0 && passed < kPassedMax &&
+         static_cast<int32_t>(running_.size()) + passed + 1 < spec_.batch_max;
+}
+
+double ModelWorker::PrefillMs(double tokens) const {
+  const double steps = std::ceil(tokens / spec_.step_tokens_max);
+  return spec_.fit.base_ms * steps + spec_.fit.per_prefill_token_ms * tokens;
 }
 
 void ModelWorker::Begin(Sequence& sequence) {

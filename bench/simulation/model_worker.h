@@ -72,6 +72,8 @@ class ModelWorker {
     int router = 0;
     std::string request;
     ModelWorker* prefill = nullptr;  // null: its prompt is computed here
+    ModelWorker* spare = nullptr;    // who else would, if it had to wait longer than this here
+    double local_wait_max_ms = 0;
     int32_t prompt = 0;
     int32_t max_tokens = 0;
     int32_t made = 0;
@@ -101,6 +103,8 @@ class ModelWorker {
   void Step();
   Plan MakePlan();
   void PlanAdmissions(Plan& plan);
+  bool MayBePassed(const Sequence& sequence, const Plan& plan, int32_t passed) const;
+  double PrefillMs(double tokens) const;
   void Begin(Sequence& sequence);
   void AddPart(Sequence& sequence, int32_t tokens, Plan& plan) const;
   int32_t TokensLeft(const Plan& plan) const;

@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "common/base/status.h"
 #include "common/base/strong_id.h"
 #include "common/request/generated_token.h"
@@ -22,6 +23,10 @@ struct Submit {
   // block or less, when the prompt's log-probabilities are wanted (they are made where the prompt
   // is computed, and a hand-over carries K and V only), and when nothing is to be generated.
   bool remote_prefill = false;
+  // With remote_prefill: the engine computes the prompt itself after all, unless the prompts ahead
+  // of it, when its turn comes, would take longer than this here. Negative: it does not consider
+  // it.
+  absl::Duration local_wait_max = -absl::InfiniteDuration();
   // A sibling (another choice of the same request) whose prompt this one shares: it is admitted
   // once the sibling's prompt is in the prefix cache, and then finds all but the last block there.
   std::optional<SequenceId> after;

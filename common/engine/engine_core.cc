@@ -23,15 +23,18 @@ EngineCore::EngineCore(const EngineOptions& options, model::ModelRunner& runner,
       space_{pool_, options.prefix_cache ? &cache_ : nullptr, hasher_, options.block_tokens},
       quarantine_(pool_),
       executor_(runner, swap, clock, options.step_tokens_max),
-      scheduler_({.batch_sequences_max = options.batch_sequences_max,
-                  .step_tokens_max = options.step_tokens_max,
-                  .host_blocks = swap == nullptr ? 0 : options.host_blocks},
-                 space_, [this](const Sequence& sequence) {
-                   if (options_.preemption != PreemptionMode::kAuto) {
-                     return options_.preemption == PreemptionMode::kSwap;
-                   }
-                   return executor_.SwapIsCheaper(sequence);
-                 }) {}
+      scheduler_(
+          {.batch_sequences_max = options.batch_sequences_max,
+           .step_tokens_max = options.step_tokens_max,
+           .host_blocks = swap == nullptr ? 0 : options.host_blocks},
+          space_,
+          [this](const Sequence& sequence) {
+            if (options_.preemption != PreemptionMode::kAuto) {
+              return options_.preemption == PreemptionMode::kSwap;
+            }
+            return executor_.SwapIsCheaper(sequence);
+          },
+          [this](int64_t tokens) { return executor_.PrefillTime(tokens); }) {}
 
 EngineCore::~EngineCore() {
   CHECK(sequences_.empty() && prefills_.empty(), "destroyed with work, before Shutdown()");
@@ -69,8 +72,11 @@ void EngineCore::OnSubmit(Submit submit, absl::Duration posted_at) {
   auto made = MakeSequence(std::move(submit.spec), posted_at);
   Sequence& sequence = *made;
   sequence.counted = submit.counted;
-  sequence.remote_prefill =
-      submit.remote_prefill && sequence.scores_wanted == 0 && sequence.sampling.generates();
+  if (submit.remote_prefill && sequence.scores_wanted == 0 && sequence.sampling.generates()) {
+    const bool at_once = submit.local_wait_max < absl::ZeroDuration();
+    sequence.remote_prefill = at_once;
+    if (!at_once) sequence.local_wait_max = submit.local_wait_max;
+  }
   CHECK(sequences_.emplace(sequence.spec.id, std::move(made)).second, "{}/{} submitted twice",
         sequence.spec.id.request.value(), sequence.spec.id.choice);
   if (submit.after && *submit.after != sequence.spec.id) {

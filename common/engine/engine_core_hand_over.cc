@@ -66,6 +66,7 @@ void EngineCore::OnKvFailed(const KvFailed& failed) {
   sequence->fenced = sequence->fenced || failed.fenced;
   GiveUpBlocks(*sequence);
   sequence->remote_prefill = false;
+  sequence->local_wait_max = absl::InfiniteDuration();  // nobody is asked again
   sequence->num_computed = 0;
   scheduler_.Enqueue(*sequence);
 }

@@ -43,7 +43,9 @@ class Simulation {
         prefill_model_(Model()),
         decode_(Options(), decode_model_, clock_),
         prefill_(Options(), prefill_model_, clock_),
-        transfer_(prefill_, decode_, seed + 1, workload.failures_percent) {}
+        transfer_(prefill_, decode_, seed + 1, workload.failures_percent) {
+    decode_model_.TakeTime(clock_, absl::Microseconds(100));
+  }
 
   // Empty, or what went wrong.
   std::string Run() {
@@ -150,6 +152,9 @@ class Simulation {
     spec.priority = Chance(70) ? 0 : Uniform(-2, 2);
     if (Chance(5)) spec.time_left = absl::Milliseconds(Uniform(1, 200));
     Submit submit{spec, Chance(workload_.remote_percent)};
+    if (workload_.remote_percent > 0 && Chance(30)) {
+      submit.local_wait_max = absl::Milliseconds(Uniform(0, 5));
+    }
     if (submitted_ > 0 && Chance(20)) submit.after = sent_[Uniform(0, submitted_ - 1)].spec.id;
     const absl::Status status = decode_.Post(submit);
     EXPECT_TRUE(status.ok()) << status;

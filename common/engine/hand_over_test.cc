@@ -194,6 +194,29 @@ TEST_F(HandOverTest, AfterArrivalItIsAsIfItHadBeenPrefilledHere) {
   EXPECT_EQ(decode_.CheckIdle(), "");
 }
 
+// It was meant to be computed here, but what is ahead of it takes longer than it would be worth.
+TEST_F(HandOverTest, APromptIsPrefilledElsewhereWhenThoseAheadOfItTakeTooLongHere) {
+  model_.TakeTime(clock_, absl::Milliseconds(1));
+  CHECK_OK(decode_.Post(Submit{Spec("measured", 8, /*max_tokens=*/32)}));
+  StepUntilStill(decode_);
+  CHECK_OK(decode_.Post(Submit{Spec("ahead", 30)}));
+  const SequenceSpec patient = Spec("patient", 29);
+  CHECK_OK(decode_.Post(Submit{patient, true, /*local_wait_max=*/absl::Seconds(1)}));
+  const SequenceSpec hurried = Spec("hurried", 31);
+  CHECK_OK(decode_.Post(Submit{hurried, true, /*local_wait_max=*/absl::Milliseconds(20)}));
+  decode_.Step();
+  const PrefillNeeded needed = Needed();
+  EXPECT_EQ(needed.spec.id, hurried.id);
+  Deliver(needed);
+  CHECK_OK(decode_.Post(KvArrived{hurried.id, needed.epoch, FirstTokenOf(hurried)}));
+  StepUntilStill(decode_);
+  EXPECT_EQ(Ids(hurried.id), Expected(hurried));
+  EXPECT_TRUE(decode_.observer().told(hurried.id).times.remote_prefill);
+  EXPECT_EQ(Ids(patient.id), Expected(patient));
+  EXPECT_FALSE(decode_.observer().told(patient.id).times.remote_prefill);
+  EXPECT_EQ(decode_.CheckIdle(), "");
+}
+
 TEST_F(HandOverTest, AfterAFailureItIsComputedHereInFreshBlocks) {
   const SequenceSpec spec = Spec("a", 30);
   CHECK_OK(decode_.Post(Submit{spec, true}));
@@ -270,7 +293,7 @@ TEST_F(HandOverTest, ASiblingOfARemotePrefillFindsItsPromptHere) {
   sibling.id.choice = 1;
   sibling.sampling.seed = 4;
   CHECK_OK(decode_.Post(Submit{spec, true}));
-  CHECK_OK(decode_.Post(Submit{sibling, true, spec.id}));
+  CHECK_OK(decode_.Post(Submit{sibling, true, Submit().local_wait_max, spec.id}));
   decode_.Step();
   const PrefillNeeded needed = Needed();  // one only
   Deliver(needed);
@@ -285,7 +308,7 @@ TEST_F(HandOverTest, ASiblingOfACancelledOneGoesOnAlone) {
   SequenceSpec sibling = spec;
   sibling.id.choice = 1;
   CHECK_OK(decode_.Post(Submit{spec, true}));
-  CHECK_OK(decode_.Post(Submit{sibling, false, spec.id}));
+  CHECK_OK(decode_.Post(Submit{sibling, false, Submit().local_wait_max, spec.id}));
   CHECK_OK(decode_.Post(Cancel{spec.id}));
   StepUntilStill(decode_);
   EXPECT_EQ(Ids(sibling.id), Expected(sibling));

@@ -6,10 +6,26 @@
 #include "common/base/check.h"
 
 namespace baton::engine {
+namespace {
+
+// So many in the queue are looked past for one that is computed elsewhere.
+constexpr int32_t kPassedMax = 16;
+
+// Tokens of its prompt that are still to be computed.
+int64_t PromptTokensLeft(const Sequence& sequence) {
+  const bool decodes = sequence.pending_tokens() <= 1 && sequence.has_first_token();
+  return decodes ? 0 : sequence.pending_tokens();
+}
+
+}  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options, kv::BlockSpace& space,
-                     std::function<bool(const Sequence&)> prefer_swap)
-    : options_(options), space_(space), prefer_swap_(std::move(prefer_swap)) {
+                     std::function<bool(const Sequence&)> prefer_swap,
+                     std::function<absl::Duration(int64_t)> prefill_time)
+    : options_(options),
+      space_(space),
+      prefer_swap_(std::move(prefer_swap)),
+      prefill_time_(std::move(prefill_time)) {
   CHECK(
       options_.batch_sequences_max >= 1 && options_.step_tokens_max >= options_.batch_sequences_max,
       "{} sequences in {} tokens", options_.batch_sequences_max, options_.step_tokens_max);
@@ -64,14 +80,14 @@ void Scheduler::Commit(const StepPlan::Part& part) {
 }
 
 int64_t Scheduler::PendingPromptTokens() const {
+  int64_t tokens = RunningPromptTokens();
+  for (const Sequence* sequence : waiting_) tokens += PromptTokensLeft(*sequence);
+  return tokens;
+}
+
+int64_t Scheduler::RunningPromptTokens() const {
   int64_t tokens = 0;
-  const auto add = [&tokens](const Sequence& sequence) {
-    if (sequence.pending_tokens() > 1 || !sequence.has_first_token()) {
-      tokens += sequence.pending_tokens();
-    }
-  };
-  for (const Sequence* sequence : waiting_) add(*sequence);
-  for (const Sequence* sequence : running_) add(*sequence);
+  for (const Sequence* sequence : running_) tokens += PromptTokensLeft(*sequence);
   return tokens;
 }
 
@@ -97,15 +113,40 @@ void Scheduler::PlanChunks(StepPlan& plan) {
 }
 
 void Scheduler::PlanAdmissions(StepPlan& plan) {
-  while (!waiting_.empty()) {
-    Sequence& sequence = **waiting_.begin();
-    if (BatchFullFor(sequence) || BlocksMissing(sequence) > 0) break;
+  int64_t tokens_ahead = RunningPromptTokens();
+  int32_t passed = 0;
+  int32_t blocks_kept = 0;  // for those that are passed
+  for (auto next = waiting_.begin(); next != waiting_.end();) {
+    Sequence& sequence = **next++;
+    if (TurnsRemote(sequence, tokens_ahead)) sequence.remote_prefill = true;
+    if (MayBePassed(sequence, plan, passed)) {
+      ++passed;
+      blocks_kept += space_.BlocksFor(sequence.num_tokens());
+      tokens_ahead += PromptTokensLeft(sequence);
+      continue;
+    }
     if (!sequence.remote_prefill && TokensLeft(plan) == 0) break;
+    if (BatchFullFor(sequence) || BlocksMissing(sequence) + blocks_kept > 0) break;
     Admit(sequence, plan);
-    if (sequence.state == SequenceState::kRunning && TokensLeft(plan) > 0) {
+    if (sequence.state != SequenceState::kRunning) continue;
+    tokens_ahead += PromptTokensLeft(sequence);
+    if (TokensLeft(plan) > 0) {
       AddPart(plan, sequence, std::min(sequence.pending_tokens(), TokensLeft(plan)));
     }
   }
+}
+
+// It lacks nothing but tokens of a step, and will still have its place in the batch.
+bool Scheduler::MayBePassed(const Sequence& sequence, const StepPlan& plan, int32_t passed) const {
+  return !sequence.remote_prefill && TokensLeft(plan) == 0 && passed < kPassedMax &&
+         num_running() + num_awaiting_ + passed + 1 < options_.batch_sequences_max;
+}
+
+// Never once it has a token: what a prefill worker computes is the prompt.
+bool Scheduler::TurnsRemote(const Sequence& sequence, int64_t tokens_ahead) const {
+  return sequence.local_wait_max < absl::InfiniteDuration() && tokens_ahead > 0 &&
+         !sequence.remote_prefill && !sequence.has_first_token() && !sequence.swapped() &&
+         prefill_time_(tokens_ahead) > sequence.local_wait_max;
 }
 
 void Scheduler::PreemptForUrgent(StepPlan& plan) {

@@ -26,15 +26,17 @@ struct SchedulerOptions {
 //      itself, sits the step out
 //   2. chunks of admitted prompts, from what is left of the token budget
 //   3. admission from the queue, while blocks for the whole prompt (less its cached prefix) are
-//   there
+//   there;
+//      a prompt that is computed elsewhere goes past those that wait for a step's tokens here
 // A more urgent sequence in the queue preempts less urgent ones in the batch. The first in the
 // batch is never preempted, so it always gets on.
 class Scheduler {
  public:
   // `prefer_swap` says how a sequence that must go is better kept: in host memory, or computed
-  // again.
+  // again; `prefill_time` how long so many tokens of prompts take here.
   Scheduler(const SchedulerOptions& options, kv::BlockSpace& space,
-            std::function<bool(const Sequence&)> prefer_swap);
+            std::function<bool(const Sequence&)> prefer_swap,
+            std::function<absl::Duration(int64_t)> prefill_time);
 
   // Into the queue: new, or after a failed hand-over.
   void Enqueue(Sequence& sequence);
@@ -74,6 +76,10 @@ class Scheduler {
   int32_t BlocksMissing(Sequence& sequence) const;
   int32_t PrefixBlocksMax(const Sequence& sequence) const;
   bool BatchFullFor(const Sequence& sequence) const;
+  bool MayBePassed(const Sequence& sequence, const StepPlan& plan, int32_t passed) const;
+  // Prefilled elsewhere after all, with so many tokens of prompts ahead of it?
+  bool TurnsRemote(const Sequence& sequence, int64_t tokens_ahead) const;
+  int64_t RunningPromptTokens() const;
   void Admit(Sequence& sequence, StepPlan& plan);
   void SwapIn(Sequence& sequence, int32_t first_block, StepPlan& plan);
   bool MakeRoomForNextToken(Sequence& sequence, StepPlan& plan);
@@ -86,6 +92,7 @@ class Scheduler {
   const SchedulerOptions options_;
   kv::BlockSpace& space_;
   const std::function<bool(const Sequence&)> prefer_swap_;
+  const std::function<absl::Duration(int64_t)> prefill_time_;
   std::set<Sequence*, InOrder> waiting_;
   std::vector<Sequence*> running_;  // in order
   int32_t num_awaiting_ = 0;

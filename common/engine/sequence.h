@@ -70,8 +70,10 @@ struct Sequence {
 
   // Hand-over, either side.
   bool remote_prefill = false;  // decode side: wanted
-  bool prefill_only = false;    // prefill side
-  bool fenced = false;          // decode side: no write of `epoch` can land any more
+  // Decode side, not remote_prefill: becomes so when the prompts ahead of it take longer than this.
+  absl::Duration local_wait_max = absl::InfiniteDuration();
+  bool prefill_only = false;  // prefill side
+  bool fenced = false;        // decode side: no write of `epoch` can land any more
   uint64_t epoch = 0;
   int32_t first_block = 0;  // decode: first one others write; prefill: next one to hand over
   bool sending = false;     // prefill side: blocks were told as ready, KvSent has not come

@@ -113,4 +113,12 @@ bool StepExecutor::SwapIsCheaper(const Sequence& sequence) const {
   return swap_ms < recompute_ms;
 }
 
+absl::Duration StepExecutor::PrefillTime(int64_t tokens) const {
+  const StepFit fit = fitter_.Fit();
+  if (fit.samples < kSamplesToTrust) return absl::ZeroDuration();
+  const double steps = std::ceil(static_cast<double>(tokens) / step_tokens_max_);
+  return absl::Milliseconds(fit.base_ms * steps +
+                            fit.per_prefill_token_ms * static_cast<double>(tokens));
+}
+
 }  // namespace baton::engine

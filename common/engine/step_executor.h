@@ -33,6 +33,9 @@ class StepExecutor {
 
   // Whether bringing `sequence` back from host memory is estimated cheaper than computing it again.
   bool SwapIsCheaper(const Sequence& sequence) const;
+  // How long so many tokens of prompts take, by the fit; nothing as long as it is not to be
+  // trusted.
+  absl::Duration PrefillTime(int64_t tokens) const;
   StepFit fit() const { return fitter_.Fit(); }
   const StepWork& prefill_work() const { return prefill_work_; }
   const StepWork& decode_work() const { return decode_work_; }

@@ -61,6 +61,13 @@ std::string ComputedHereText(const Json& decision, const Json& measured) {
              : "computed on the decode worker: nobody delivered";
 }
 
+// The other way round: it was meant to be computed here.
+std::string TurnedText(const Json& decision) {
+  if (!decision.at("prefill").empty()) return "";
+  return fmt::format("; the prompts ahead here would have taken more than {} ms",
+                     Ms(decision.at("local_wait_max_ms")));
+}
+
 std::string FailuresText(const Json& failures) {
   std::string text;
   for (const Json& failure : failures) {
@@ -81,9 +88,9 @@ std::string ComparedText(const Json& placement) {
   const std::string how =
       prefill_worker.empty()
           ? ComputedHereText(placement.at("decision"), measured)
-          : fmt::format("computed on {}; {} of KV, {} ms of its way not hidden", prefill_worker,
+          : fmt::format("computed on {}; {} of KV, {} ms of its way not hidden{}", prefill_worker,
                         config::RoundedBytesText(measured.at("kv_bytes").get<int64_t>()),
-                        Ms(measured.at("kv_exposed_ms")));
+                        Ms(measured.at("kv_exposed_ms")), TurnedText(placement.at("decision")));
   const auto cached = measured.at("cached_tokens").get<int>();
   const auto preemptions = measured.at("preemptions").get<int>();
   return fmt::format("  {:<12} {:>12} {:>12}\n", "", "EXPECTED ms", "MEASURED ms") +

@@ -44,6 +44,19 @@ TEST(WhyReportTest, MarksTheChosenCandidateAndComparesIt) {
   EXPECT_THAT(*text, HasSubstr("21.5"));
 }
 
+TEST(WhyReportTest, TellsWhyAPromptMeantForTheDecodeWorkerWasComputedElsewhere) {
+  std::string request = Request(Candidate(""), R"({"queued_ms":2.5,"prefill_ms":25,
+      "prefill_worker":"p1","prompt_tokens":64,"cached_tokens":0,"kv_bytes":4096,
+      "kv_exposed_ms":0.5,"preemptions":0,"failures":[]})");
+  const std::string placed = R"("prefill":["p0"])";
+  request.replace(request.find(placed), placed.size(),
+                  R"("prefill":[],"spare_prefill":["p1"],"local_wait_max_ms":12.25)");
+  const auto text = WhyText(request);
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_THAT(*text, HasSubstr("computed on p1"));
+  EXPECT_THAT(*text, HasSubstr("the prompts ahead here would have taken more than 12.2 ms"));
+}
+
 // The decode worker knows more when the request's turn comes.
 TEST(WhyReportTest, TellsWhyAPromptMeantForAPrefillWorkerWasComputedElsewhere) {
   const auto measured = [](const std::string& failures) {

@@ -22,6 +22,9 @@ void DecodeWorker::Submit(RouterSession& session, const v1::SubmitSequences& sub
   const RequestId request(submit.sequences(0).request_id());
   receiver_.SetTargets(request, {submit.prefill().begin(), submit.prefill().end()});
   std::optional<SequenceId> first;
+  const absl::Duration local_wait_max = submit.has_local_wait_max_ms()
+                                            ? absl::Milliseconds(submit.local_wait_max_ms())
+                                            : -absl::InfiniteDuration();
   for (const v1::Sequence& sequence : submit.sequences()) {
     SequenceSpec spec = rpc::FromProto(sequence);
     const SequenceId id = spec.id;
@@ -29,7 +32,11 @@ void DecodeWorker::Submit(RouterSession& session, const v1::SubmitSequences& sub
     // own.
     const bool own = !first || sequence.resumed_tokens() > 0;
     const bool remote = own && !submit.prefill().empty();
-    if (absl::Status status = Admit(session, std::move(spec), remote, first); !status.ok()) {
+    absl::Status status = Admit(session, {.spec = std::move(spec),
+                                          .remote_prefill = remote,
+                                          .local_wait_max = local_wait_max,
+                                          .after = first});
+    if (!status.ok()) {
       session.Add(DeltaOf({.id = id, .finish = FinishReason::kError, .status = status}));
       session.Flush();
     } else if (!first) {
@@ -40,10 +47,9 @@ void DecodeWorker::Submit(RouterSession& session, const v1::SubmitSequences& sub
   if (!choices_left_.contains(request)) receiver_.ForgetRequest(request);
 }
 
-absl::Status DecodeWorker::Admit(RouterSession& session, SequenceSpec spec, bool remote_prefill,
-                                 const std::optional<SequenceId>& after) {
-  RETURN_IF_ERROR(Check(spec));
-  const SequenceId id = spec.id;
+absl::Status DecodeWorker::Admit(RouterSession& session, engine::Submit submit) {
+  RETURN_IF_ERROR(Check(submit.spec));
+  const SequenceId id = submit.spec.id;
   {
     absl::MutexLock lock(&mutex_);
     if (!sequences_.emplace(id, Told{.session = &session}).second) {
@@ -51,8 +57,7 @@ absl::Status DecodeWorker::Admit(RouterSession& session, SequenceSpec spec, bool
     }
     ++choices_left_[id.request];
   }
-  absl::Status status = footing_.post(
-      engine::Submit{.spec = std::move(spec), .remote_prefill = remote_prefill, .after = after});
+  absl::Status status = footing_.post(std::move(submit));
   if (!status.ok()) {
     absl::MutexLock lock(&mutex_);
     Forget(id);

@@ -66,8 +66,7 @@ class DecodeWorker : public engine::Observer {
   void OnLoad(const engine::LoadReport& load) override;
 
  private:
-  absl::Status Admit(RouterSession& session, SequenceSpec spec, bool remote_prefill,
-                     const std::optional<SequenceId>& after);
+  absl::Status Admit(RouterSession& session, engine::Submit submit);
   absl::Status Check(const SequenceSpec& spec) const;
   // What is never refused: it is about work that was accepted.
   void PostAboutWork(engine::Command command) const { CHECK_OK(footing_.post(std::move(command))); }

@@ -138,6 +138,7 @@ const kernels::KvView& ChainRunner::AllocateKv(int32_t num_blocks, int32_t block
 model::StepResult ChainRunner::Execute(const model::StepBatch& batch) {
   ++steps_;
   CHECK(!batch.tokens.empty() && kv_.base != nullptr, "an empty step, or no KV memory");
+  if (clock_ != nullptr) clock_->Advance(per_token_ * batch.tokens.size());
   std::vector<uint64_t> states(batch.tokens.size(), 0);  // per token, over all layers
   for (int32_t layer = 0; layer < kv_.num_layers; ++layer) {
     size_t begin = 0;

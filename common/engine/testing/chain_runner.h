@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/clock.h"
 #include "common/model/model_runner.h"
 #include "common/request/generated_token.h"
 #include "common/request/sequence_spec.h"
@@ -33,6 +34,11 @@ class ChainRunner : public model::ModelRunner {
   model::StepResult Execute(const model::StepBatch& batch) override;
   std::span<const float> last_logits() const override { return logits_; }
 
+  // From now on every token of a step takes so long on `clock`, which outlives the runner.
+  void TakeTime(ManualClock& clock, absl::Duration per_token) {
+    clock_ = &clock;
+    per_token_ = per_token;
+  }
   // Geometry and memory in one, bound to this runner and owned by it. The memory starts as noise.
   const kernels::KvView& AllocateKv(int32_t num_blocks, int32_t block_tokens);
 
@@ -49,6 +55,8 @@ class ChainRunner : public model::ModelRunner {
                  uint64_t link);
 
   model::ModelInfo info_;
+  ManualClock* clock_ = nullptr;  // null: steps take no time
+  absl::Duration per_token_;
   kernels::KvView kv_;
   std::vector<std::byte> memory_;
   std::vector<float> logits_;

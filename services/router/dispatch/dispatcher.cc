@@ -135,10 +135,9 @@ bool Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why,
     waiting_.Begin(flight->request(), (*found)->tokens_to_compute);
     if (!flight->PlaceOn(decision)) break;
     const WorkerId worker = decision.decode;
-    const std::vector<WorkerId> prefill = decision.prefill;
-    roster_.Expect(prefill.empty() ? worker : prefill.front(), (*found)->prompt);
-    decisions_.Add(std::move(decision));  // before anybody can have its first token
-    const absl::Status sent = Submit(sequences, worker, prefill);
+    roster_.Expect(decision.prefill.empty() ? worker : decision.prefill.front(), (*found)->prompt);
+    decisions_.Add(decision);  // before anybody can have its first token
+    const absl::Status sent = Submit(sequences, decision);
     if (sent.ok()) {
       // It may have been cancelled between PlaceOn and Submit, ahead of its own submission.
       if (flight->over()) CancelOnWorker(worker, sequences.front().id.request, std::nullopt);
@@ -178,15 +177,20 @@ void Dispatcher::RetryStranded() {
   }
 }
 
-absl::Status Dispatcher::Submit(const std::vector<SequenceSpec>& sequences, const WorkerId& decode,
-                                const std::vector<WorkerId>& prefill_workers) {
-  const std::shared_ptr<DecodeLink> link = links_.To(decode);
-  if (link == nullptr) return Unavailable("no link to {}", decode.value());
+absl::Status Dispatcher::Submit(const std::vector<SequenceSpec>& sequences,
+                                const Decision& decision) {
+  const std::shared_ptr<DecodeLink> link = links_.To(decision.decode);
+  if (link == nullptr) return Unavailable("no link to {}", decision.decode.value());
   v1::DecodeCommand command;
   for (const SequenceSpec& spec : sequences) {
     *command.mutable_submit()->add_sequences() = rpc::ToProto(spec);
   }
-  for (const WorkerId& prefill : prefill_workers) {
+  const bool local = decision.prefill.empty();
+  if (local && !decision.spare.empty()) {
+    const double wait_max_ms = absl::ToDoubleMilliseconds(decision.local_wait_max);
+    command.mutable_submit()->set_local_wait_max_ms(wait_max_ms);
+  }
+  for (const WorkerId& prefill : local ? decision.spare : decision.prefill) {
     const std::optional<WorkerProfile> profile = roster_.ProfileOf(prefill);
     if (!profile) continue;  // left a moment ago
     v1::PrefillTarget* target = command.mutable_submit()->add_prefill();
@@ -197,7 +201,7 @@ absl::Status Dispatcher::Submit(const std::vector<SequenceSpec>& sequences, cons
     target->mutable_transfer()->ParseFromString(profile->transfer);
   }
   if (link->Send(std::move(command))) return absl::OkStatus();
-  return Unavailable("the link to {} is broken", decode.value());
+  return Unavailable("the link to {} is broken", decision.decode.value());
 }
 
 // ---- links -------------------------------------------------------------------------------------

@@ -106,8 +106,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   // is no Where::kRoom, and nothing has changed.
   bool Place(const std::shared_ptr<Flight>& flight, absl::Status why,
              Placer::Where where = Placer::Where::kAnywhere);
-  absl::Status Submit(const std::vector<SequenceSpec>& sequences, const WorkerId& decode,
-                      const std::vector<WorkerId>& prefill_workers);
+  absl::Status Submit(const std::vector<SequenceSpec>& sequences, const Decision& decision);
   // Nobody can take it now: turned away, or, when it was running already, kept for a while.
   void FailOrStrand(const std::shared_ptr<Flight>& flight, absl::Status why);
   void RetryStranded();

@@ -349,7 +349,7 @@ void Flight::NoteTokenTime(Choice& choice, int tokens) {
   if (!ttft_) {
     ttft_ = now - request_.accepted_at;
     metrics_.FirstToken(*ttft_);
-    NotePredictionError();
+    NoteFirstPlacement();
   }
   if (choice.last_token) metrics_.TokenGap((now - *choice.last_token) / tokens);
   choice.last_token = now;
@@ -454,9 +454,10 @@ FlightReport Flight::ReportLocked() const {
 }
 
 // Of the first placement: what comes after a loss was not foreseen by anyone.
-void Flight::NotePredictionError() {
+void Flight::NoteFirstPlacement() {
   if (report_.placements_total != 1) return;
   const FlightReport::Placement& placement = report_.placements.front();
+  if (const std::string_view to = placement.turned_to(); !to.empty()) metrics_.Turned(to);
   const Candidate* chosen = ChosenOf(placement.decision);
   if (chosen == nullptr) return;
   metrics_.TtftPredicted(absl::Milliseconds(chosen->estimate.ttft_ms), *ttft_ - placement.after);

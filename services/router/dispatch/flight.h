@@ -131,7 +131,7 @@ class Flight {
   void Tell(std::vector<Event> events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Land(std::string_view state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   FlightReport ReportLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void NotePredictionError() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteFirstPlacement() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const AcceptedRequest request_;
   FlightCrew& crew_;

@@ -10,6 +10,12 @@ void FlightReport::AddPlacement(const Decision& decision, absl::Duration after) 
   placements.push_back({.decision = decision, .after = after});
 }
 
+std::string_view FlightReport::Placement::turned_to() const {
+  if (!measured || decision.prefill.empty() == measured->prefill_worker().empty()) return "";
+  if (decision.prefill.empty()) return "remote";
+  return measured->failures().empty() ? "local" : "";
+}
+
 bool IsNamed(const RequestId& request, std::string_view name) {
   const std::string_view id = request.value();
   return id.starts_with(name) && (id.size() == name.size() || id[name.size()] == '-');

@@ -22,6 +22,10 @@ struct FlightReport {
     absl::Duration after;                       // since the router took the request on
     std::optional<v1::SequenceTimes> measured;  // by the decode worker; once it has a token
     std::string left_because;                   // why it went on elsewhere; empty: it did not
+
+    // The decode worker had the prompt computed otherwise than it was placed, without anything
+    // having failed: "local" or "remote". Empty: it did not, or has not begun.
+    std::string_view turned_to() const;
   };
 
   RequestId request;

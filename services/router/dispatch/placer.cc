@@ -104,6 +104,7 @@ Decision Placer::Decide(const Flight& flight, const std::vector<SequenceSpec>& s
   const WorkerId source = flight.kv_source();
   if (why_local.empty() && !source.value().empty() && source != decision.decode) {
     decision.prefill.insert(decision.prefill.begin(), source);
+    decision.spare.clear();
     decision.reason = reason::kMigrated;
   }
   decision.at = clock_.Wall();

@@ -31,21 +31,28 @@ Json CandidateJson(const Candidate& candidate) {
 Json DecisionJson(const Decision& decision) {
   Json prefill = Json::array();
   for (const WorkerId& id : decision.prefill) prefill.push_back(id.value());
+  Json spare = Json::array();
+  for (const WorkerId& id : decision.spare) spare.push_back(id.value());
   Json candidates = Json::array();
   for (const Candidate& candidate : decision.candidates) {
     candidates.push_back(CandidateJson(candidate));
   }
-  return Json{{"request", decision.request.id.value()},
-              {"at", absl::FormatTime(absl::RFC3339_full, decision.at, absl::UTCTimeZone())},
-              {"policy", decision.policy},
-              {"reason", decision.reason},
-              {"decode", decision.decode.value()},
-              {"prefill", std::move(prefill)},
-              {"prompt_tokens", decision.request.prompt_tokens},
-              {"max_tokens", decision.request.max_tokens},
-              {"choices", decision.request.choices},
-              {"priority", decision.request.priority},
-              {"candidates", std::move(candidates)}};
+  return Json{
+      {"request", decision.request.id.value()},
+      {"at", absl::FormatTime(absl::RFC3339_full, decision.at, absl::UTCTimeZone())},
+      {"policy", decision.policy},
+      {"reason", decision.reason},
+      {"decode", decision.decode.value()},
+      {"prefill", std::move(prefill)},
+      {"spare_prefill", std::move(spare)},
+      {"local_wait_max_ms", decision.spare.empty()
+                                ? Json()
+                                : Json(Ms(absl::ToDoubleMilliseconds(decision.local_wait_max)))},
+      {"prompt_tokens", decision.request.prompt_tokens},
+      {"max_tokens", decision.request.max_tokens},
+      {"choices", decision.request.choices},
+      {"priority", decision.request.priority},
+      {"candidates", std::move(candidates)}};
 }
 
 }  // namespace baton::router

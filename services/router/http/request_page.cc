@@ -37,6 +37,7 @@ Json PlacementJson(const FlightReport::Placement& placement) {
               {"decision", DecisionJson(placement.decision)},
               {"expected_ttft_ms", chosen ? Json(router::Ms(chosen->estimate.ttft_ms)) : Json()},
               {"measured", placement.measured ? MeasuredJson(*placement.measured) : Json()},
+              {"turned_to", placement.turned_to()},
               {"left_because", placement.left_because}};
 }
 

@@ -145,16 +145,31 @@ Decision CostPolicy::Decide(const PlacementRequest& request, const PlacementSnap
     const bool last = i + 1 == kept;
     decision.candidates.push_back(CandidateOf(last && !listed ? best : options[i], request));
   }
-  if (best.partner == nullptr) return decision;
+  AddPartners(best, std::move(options), decision);
+  return decision;
+}
+
+void CostPolicy::AddPartners(const Option& best, std::vector<Option> options,
+                             Decision& decision) const {
   // The runner-up serves the same decode worker.
   std::erase_if(options, [&](const Option& option) {
     return option.decode != best.decode || option.partner == nullptr;
   });
-  std::sort(options.begin(), options.end(), by(&Option::drawn_ms));
+  if (options.empty()) return;
+  std::sort(options.begin(), options.end(), [](const Option& a, const Option& b) {
+    return std::tie(a.drawn_ms, a.partner) < std::tie(b.drawn_ms, b.partner);
+  });
+  const bool local = best.partner == nullptr;
+  std::vector<WorkerId>& partners = local ? decision.spare : decision.prefill;
   for (size_t i = 0; i < std::min(options.size(), kPrefillTargetsMax); ++i) {
-    decision.prefill.push_back(options[i].partner->worker->profile.id);
+    partners.push_back(options[i].partner->worker->profile.id);
   }
-  return decision;
+  if (!local) return;
+  // Having it computed elsewhere costs so much more that waiting so much longer costs the same.
+  const PlacementRequest& request = decision.request;
+  const Estimate here = model_.Local(*best.decode, request.prompt_tokens, request.choices);
+  decision.local_wait_max = absl::Milliseconds(
+      here.queue_ms + std::max(0.0, options.front().total_ms - best.total_ms) + turn_margin_ms_);
 }
 
 }  // namespace baton::router

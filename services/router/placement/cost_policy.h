@@ -20,6 +20,7 @@ class CostPolicy : public Policy {
         where_(where),
         model_(options),
         near_share_(options.near_share),
+        turn_margin_ms_(options.handover_ms),
         dice_(dice) {}
 
   std::string_view name() const override { return name_; }
@@ -49,6 +50,8 @@ class CostPolicy : public Policy {
   CostModel::PrefillHalf HalfFor(const Partner& partner, const WorkerState& decode,
                                  const PlacementRequest& request) const;
   Candidate CandidateOf(const Option& option, const PlacementRequest& request) const;
+  // Who else would compute the prompt for the chosen decode worker.
+  void AddPartners(const Option& best, std::vector<Option> options, Decision& decision) const;
   std::string_view ReasonOf(const Option& best, const PlacementRequest& request,
                             const std::vector<Pool>& pools) const;
 
@@ -56,6 +59,7 @@ class CostPolicy : public Policy {
   const Where where_;
   CostModel model_;
   const double near_share_;
+  const double turn_margin_ms_;  // a trip is to save more than it takes
   TieDice dice_;
 };
 

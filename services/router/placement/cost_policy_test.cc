@@ -89,6 +89,30 @@ TEST_F(CostPolicyChoiceTest, OfManyTooWhileNoDecodeWorkerHoldsAPartOfThePrompt) 
   }
 }
 
+// Waiting longer than the difference makes the other way the cheaper one.
+TEST_F(CostPolicyChoiceTest, ALocalPrefillNamesWhoTakesItOverAndFromWhichWaitOn) {
+  int local = 0;
+  for (int round = 0; round < 100; ++round) {
+    const PlacementSnapshot snapshot = Cluster(1, 2);
+    const PlacementRequest request{.prompt_tokens = 1000};
+    const Decision decision = policy_.Decide(request, snapshot);
+    if (!decision.prefill.empty()) {
+      EXPECT_TRUE(decision.spare.empty());
+      continue;
+    }
+    ++local;
+    ASSERT_EQ(decision.spare.size(), 2u);
+    const Candidate& here = decision.candidates.at(0);
+    const Candidate& there = decision.candidates.at(1);
+    EXPECT_EQ(decision.spare.front(), there.prefill);
+    EXPECT_NEAR(absl::ToDoubleMilliseconds(decision.local_wait_max),
+                here.estimate.queue_ms + there.estimate.total_ms - here.estimate.total_ms +
+                    CostOptions().handover_ms,
+                1e-5);
+  }
+  EXPECT_GT(local, 10);
+}
+
 TEST_F(CostPolicyChoiceTest, TheRunnerUpIsTheNextBestForTheSameDecodeWorker) {
   for (int round = 0; round < 100; ++round) {
     const PlacementSnapshot snapshot = Cluster(5, 6);

@@ -54,7 +54,11 @@ struct Decision {
   WorkerId decode;
   std::string fingerprint;        // of `decode`
   std::vector<WorkerId> prefill;  // best first, at most three; empty: local
-  std::string_view reason;        // one of reason::k…
+  // With an empty `prefill`: who computes the prompt, best first, if it turns out that what is
+  // ahead of it on `decode` takes longer than `local_wait_max`. Empty: nobody.
+  std::vector<WorkerId> spare;
+  absl::Duration local_wait_max;
+  std::string_view reason;  // one of reason::k…
   std::string policy;
   std::vector<Candidate> candidates;  // cheapest first, at most 32, what was chosen among them
   absl::Time at;

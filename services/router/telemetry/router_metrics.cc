@@ -66,6 +66,15 @@ void RouterMetrics::Placed(std::string_view reason) {
       .Increment();
 }
 
+void RouterMetrics::Turned(std::string_view to) {
+  metrics_
+      .AddCounter("baton_placement_turned_total",
+                  "Prefills that the decode worker had computed otherwise than they were placed, "
+                  "by where to",
+                  {{"to", std::string(to)}})
+      .Increment();
+}
+
 void RouterMetrics::HttpAnswered(std::string_view route, int status) {
   metrics_
       .AddCounter("baton_http_responses_total", "HTTP answers by route and status",

@@ -22,6 +22,8 @@ class RouterMetrics {
   void TokenGap(absl::Duration gap) { itl_.Observe(absl::ToDoubleSeconds(gap)); }
   void Tokens(int prompt, int cached, int completion);
   void Placed(std::string_view reason);
+  // The decode worker knew better: `to` is local or remote.
+  void Turned(std::string_view to);
   void Resubmitted() { resubmitted_.Increment(); }
   void Migrated() { migrated_.Increment(); }
   void Ejected() { ejected_.Increment(); }
