@@ -4,39 +4,20 @@
 #   bench/serving/checksums.sh [SHAPE-FOLDER] [OUT-FILE]
 #
 # One client, prompts of TOKENS (2048) tokens, every one computed by the prefill worker, ROUNDS (5) times each.
-# BUILD (build/release) has the programs. SHAPE-FOLDER (bench/serving/shapes/qwen2-0.5b) gets random weights.
+# SHAPE-FOLDER: bench/serving/shapes/qwen2-0.5b. See bench/cluster.sh for the rest.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-shape=${1:-bench/serving/shapes/qwen2-0.5b}
+. bench/cluster.sh
+serve_model "${1:-bench/serving/shapes/qwen2-0.5b}"
 out=${2:-bench/baselines/checksums.json}
-build=${BUILD:-build/release}/bin
 rounds=${ROUNDS:-5}
 tokens=${TOKENS:-2048}
-work=$(mktemp -d)
-python=.deps/venv/bin/python
-[[ -x $python ]] || python=python3
-
-stop_cluster() {
-  [[ -n ${up:-} ]] && kill -INT "$up" 2>/dev/null && wait "$up" || true
-  up=
-}
-trap 'stop_cluster; rm -rf "$work"' EXIT
-
-model=$work/$(basename "$shape")
-mkdir "$model"
-cp "$shape/config.json" models/baton-demo/tokenizer.json models/baton-demo/tokenizer_config.json "$model"
 
 run() {  # NAME true|false
-  "$build/baton" up --model "$model" --load-format random --dtype bf16 --threads-per-worker 1 --placement always-remote \
-    --http 127.0.0.1:0 --grpc 127.0.0.1:0 --set decode.checksums="$2" --set prefill.checksums="$2" >"$work/up" 2>&1 &
-  up=$!
-  until grep -q "Baton is ready" "$work/up"; do
-    kill -0 "$up" 2>/dev/null || { cat "$work/up" >&2; exit 1; }
-    sleep 0.2
-  done
-  "$build/baton" bench --grpc "$(sed -n 's/^ *gRPC  *//p' "$work/up")" --concurrency 1 --requests 12 --seed 7 \
-    --http "$(sed -n 's|^ *OpenAI API  *http://\(.*\)/v1$|\1|p' "$work/up")" \
+  start_cluster --threads-per-worker 1 --placement always-remote \
+    --set decode.checksums="$2" --set prefill.checksums="$2"
+  "$build/baton" bench --grpc "$grpc" --http "$http" --concurrency 1 --requests 12 --seed 7 \
     --prompt-tokens "$tokens" --output-tokens 2 --json "$work/$1.json" >/dev/null
   stop_cluster
 }
@@ -46,7 +27,7 @@ for round in $(seq "$rounds"); do
   run "on-$round" true
 done
 
-"$python" - "$work" "$out" "$rounds" "$tokens" "$(git describe --always --dirty 2>/dev/null || echo unknown)" <<'PY'
+"$python" - "$work" "$out" "$rounds" "$tokens" "$commit" <<'PY'
 import json, pathlib, statistics, sys
 work, out, rounds, tokens, commit = pathlib.Path(sys.argv[1]), *sys.argv[2:]
 ttft = {name: [json.loads((work / f"{name}-{i}.json").read_text())["ttft_ms"]["p50"] for i in range(1, int(rounds) + 1)]

@@ -4,23 +4,15 @@
 #   bench/serving/drain.sh [RUNNING] [OUT-FILE]
 #
 # Two decode workers share 2 * RUNNING (100) streams; then one of them is drained. In turn with a run in which
-# nobody is, ROUNDS (3) times. BUILD (build/release) has the programs; UP_FLAGS go to `baton up`.
+# nobody is, ROUNDS (3) times. See bench/cluster.sh for the rest.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. bench/cluster.sh
 running=${1:-100}
 out=${2:-bench/baselines/drain.json}
-build=${BUILD:-build/release}/bin
 rounds=${ROUNDS:-3}
-work=$(mktemp -d)
-python=.deps/venv/bin/python
-[[ -x $python ]] || python=python3
-
-stop_cluster() {
-  [[ -n ${up:-} ]] && kill -INT "$up" 2>/dev/null && wait "$up" || true
-  up=
-}
-trap 'stop_cluster; rm -rf "$work"' EXIT
+serve_model models/baton-demo
 
 # Of the decode workers that can be given work: how many there are, or the fewest sequences on one.
 decode_workers() {  # HTTP count|least
@@ -33,19 +25,8 @@ PY
 }
 
 run() {  # NAME drain|stay
-  # shellcheck disable=SC2086
-  "$build/baton" up --model models/baton-demo --decode 2 --threads-per-worker 1 --http 127.0.0.1:0 --grpc 127.0.0.1:0 \
-    --set decode.kv_memory=1GiB --set decode.batch_sequences_max=$((4 * running)) \
-    --set decode.step_tokens_max=$((4 * running + 512)) ${UP_FLAGS:-} >"$work/up" 2>&1 &
-  up=$!
-  local grpc='' http=''
-  until [[ -n $grpc && -n $http ]]; do
-    kill -0 "$up" 2>/dev/null || { cat "$work/up" >&2; exit 1; }
-    sleep 0.2
-    grpc=$(sed -n 's/^ *gRPC  *//p' "$work/up")
-    http=$(sed -n 's|^ *OpenAI API  *http://\(.*\)/v1$|\1|p' "$work/up")
-  done
-  until (($(decode_workers "$http" count) == 2)); do sleep 0.1; done
+  start_cluster --decode 2 --threads-per-worker 1 --set decode.kv_memory=1GiB \
+    --set decode.batch_sequences_max=$((4 * running)) --set decode.step_tokens_max=$((4 * running + 512))
   "$build/baton" bench --grpc "$grpc" --http "$http" --concurrency $((2 * running)) --requests $((2 * running)) \
     --prompt-tokens 400 --output-tokens 1200 --json "$work/$1.json" >/dev/null &
   local load=$!
@@ -66,7 +47,7 @@ for round in $(seq "$rounds"); do
   run "drain-$round" drain
 done
 
-"$python" - "$work" "$out" "$running" "$rounds" "$(git describe --always --dirty 2>/dev/null || echo unknown)" <<'PY'
+"$python" - "$work" "$out" "$running" "$rounds" "$commit" <<'PY'
 import json, pathlib, re, statistics, sys
 work, out, running, rounds, commit = pathlib.Path(sys.argv[1]), *sys.argv[2:]
 runs = []

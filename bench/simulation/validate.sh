@@ -9,36 +9,18 @@
 # figures, and before the trace is sent, comes the simulated cluster. A round during which others took more than QUIET (5)
 # percent of the CPU time is written down, does not count, and is done again, at most ATTEMPTS (9) in all, until there
 # are ROUNDS (3); if none was quiet, all count. RATE and REQUESTS of the trace, PROMPT and OUTPUT its median lengths;
-# PREFILL and DECODE workers; PLACEMENT; BUILD (build/release) has the programs; UP_FLAGS go to `baton up`; PRIORITY (0) is what the cluster and its
-# client are niced by. A folder with nothing but a config.json is served with random weights.
+# PREFILL and DECODE workers; PLACEMENT. See bench/cluster.sh for the rest.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-model=${1:-bench/serving/shapes/qwen2-0.5b}
+. bench/cluster.sh
+name=$(basename "${1:-bench/serving/shapes/qwen2-0.5b}")
+serve_model "${1:-bench/serving/shapes/qwen2-0.5b}"
 out=${2:-bench/baselines/simulation_validation.json}
-build=${BUILD:-build/release}/bin
 rounds=${ROUNDS:-3}
 policy=${PLACEMENT:-cost}
 attempts=${ATTEMPTS:-9}
 rate=${RATE:-0.4} requests=${REQUESTS:-40} prompt=${PROMPT:-160} output=${OUTPUT:-32}
-work=$(mktemp -d)
-python=.deps/venv/bin/python
-[[ -x $python ]] || python=python3
-
-stop_cluster() {
-  [[ -n ${up:-} ]] && kill -INT "$up" 2>/dev/null && wait "$up" || true
-  up=
-}
-trap 'stop_cluster; rm -rf "$work"' EXIT
-
-up_flags=${UP_FLAGS:-}
-name=$(basename "$model")
-if [[ ! -f $model/tokenizer.json ]]; then
-  mkdir "$work/$name"
-  cp "$model/config.json" models/baton-demo/tokenizer.json models/baton-demo/tokenizer_config.json "$work/$name"
-  model=$work/$name
-  up_flags="--load-format random --dtype bf16 $up_flags"
-fi
 
 # Poisson arrivals, lengths of a lognormal distribution, nothing shared.
 "$python" - "$rate" "$requests" "$prompt" "$output" >"$work/trace" <<'PY'
@@ -84,17 +66,7 @@ PY
 }
 
 run() {  # ROUND
-  # shellcheck disable=SC2086
-  : >"$work/up"
-  nice -n "${PRIORITY:-0}" "$build/baton" up --model "$model" --prefill "${PREFILL:-1}" --decode "${DECODE:-1}" \
-    --threads-per-worker 1 --http 127.0.0.1:0 --grpc 127.0.0.1:0 --placement "$policy" $up_flags >>"$work/up" 2>&1 &
-  up=$!
-  until grep -q "Baton is ready" "$work/up"; do
-    kill -0 "$up" 2>/dev/null || { cat "$work/up" >&2; exit 1; }
-    sleep 0.2
-  done
-  grpc=$(sed -n 's/^ *gRPC  *//p' "$work/up")
-  http=$(sed -n 's|^ *OpenAI API  *http://\(.*\)/v1$|\1|p' "$work/up")
+  start_cluster --prefill "${PREFILL:-1}" --decode "${DECODE:-1}" --threads-per-worker 1 --placement "$policy"
   load --rate "$rate" --requests 16 --prompt-tokens 1 --output-tokens 16 --seed 11 --each "$work/hop-$1"
   for where in local remote; do
     place "always-$where"
@@ -152,5 +124,5 @@ done
 [[ -z ${KEEP:-} ]] || cp -r "$work" "$KEEP"
 
 "$python" bench/simulation/validation_table.py "$work" "$out" "$name" "$done" "${QUIET:-5}" \
-  "$(git describe --always --dirty 2>/dev/null || echo unknown)" \
+  "$commit" \
   "RATE=$rate REQUESTS=$requests PROMPT=$prompt OUTPUT=$output ROUNDS=$rounds bench/simulation/validate.sh $name"
