@@ -99,6 +99,18 @@ TEST(ClusterFileTest, TenantsThatMakeNoSenseAreRefused) {
   EXPECT_THAT(error({.tenant_header = "x: y"}), HasSubstr("router.tenant_header"));
 }
 
+TEST(ClusterFileTest, APolicyThatDoesNotExistIsAnsweredWithThoseThatDo) {
+  RouterOptions router;
+  EXPECT_TRUE(router.Validate().ok());
+  router.model_placement = {{"qwen", "kv-awear"}};
+  EXPECT_THAT(MessageOf(router.Validate()),
+              HasSubstr("router.model_placement of qwen: there is no policy 'kv-awear' (did you "
+                        "mean 'kv-aware'?); there are cost, lowest-latency"));
+  router.model_placement.clear();
+  router.placement = "";
+  EXPECT_THAT(MessageOf(router.Validate()), HasSubstr("router.placement: there is no policy ''"));
+}
+
 TEST(ClusterFileTest, MistakesAreNamedWithTheirLine) {
   EXPECT_EQ(ErrorOf("decode:\n  batch_sequences_max: 0\n"),
             "cluster.yaml:2: decode.batch_sequences_max must be between 1 and 4096, got 0");

@@ -53,6 +53,8 @@ struct RouterOptions {
   LogOptions log;
 
   void AddTo(OptionSet& set);
+  // What no single option can see: INVALID_ARGUMENT names it.
+  absl::Status Validate() const;
 };
 
 }  // namespace baton::config

@@ -6,6 +6,7 @@
 
 #include "common/base/check.h"
 #include "common/config/cluster_options.h"
+#include "common/config/placement_policies.h"
 
 namespace baton::config {
 
@@ -55,6 +56,15 @@ std::string ModelOptions::served_name() const {
     last = std::filesystem::canonical(folder, error).filename().string();
   }
   return last;
+}
+
+absl::Status RouterOptions::Validate() const {
+  RETURN_IF_ERROR(CheckPlacementPolicy("router.placement", placement));
+  for (const auto& [model, policy] : model_placement) {
+    RETURN_IF_ERROR(
+        CheckPlacementPolicy(fmt::format("router.model_placement of {}", model), policy));
+  }
+  return queue.Validate();
 }
 
 void RouterOptions::AddTo(OptionSet& set) {

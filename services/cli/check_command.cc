@@ -70,7 +70,7 @@ absl::StatusOr<std::string> WorkerText(const std::string& section,
 }
 
 absl::StatusOr<std::string> Implications(const config::ClusterOptions& options) {
-  RETURN_IF_ERROR(options.router.queue.Validate());
+  RETURN_IF_ERROR(options.router.Validate());
   RETURN_IF_ERROR(options.prefill.Validate("prefill"));
   RETURN_IF_ERROR(options.decode.Validate("decode"));
   std::string text;

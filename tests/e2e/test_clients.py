@@ -129,6 +129,12 @@ def test_bench_reports_every_figure(cluster, tmp_path):
     assert figures["good_share"] == 1.0
 
 
+def test_check_knows_the_policies():
+    done = run(BIN / "baton", "check", "--set", "router.placement=quickest")
+    assert done.returncode != 0
+    assert "router.placement: there is no policy 'quickest'; there are cost" in done.stderr
+
+
 def test_check_knows_the_model():
     done = run(BIN / "baton", "check", "--model", SOURCE / "models/baton-demo", "--set", "decode.kv_blocks=100")
     assert done.returncode == 0, done.stderr

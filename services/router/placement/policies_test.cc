@@ -1,11 +1,13 @@
 // What holds for every policy, whatever its rule.
 #include "services/router/placement/policies.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <random>
 #include <set>
 
+#include "common/config/placement_policies.h"
 #include "services/router/placement/testing/workers.h"
 
 namespace baton::router {
@@ -149,6 +151,11 @@ TEST(PolicyKindsTest, EachHasANameOfItsOwnAndALineAboutItself) {
     EXPECT_EQ(kind.summary.find('\n'), std::string_view::npos);
     EXPECT_EQ((*MakePolicy(kind.name, {}))->name(), kind.name);
   }
+}
+
+// Those who check a cluster file without a router at hand go by the list.
+TEST(PolicyKindsTest, AreThoseThatTheConfigurationKnows) {
+  EXPECT_THAT(PolicyNames(), ::testing::ElementsAreArray(config::kPlacementPolicies));
 }
 
 TEST(FullTest, AWorkerIsFullBeyondItsBatchAndItsQueue) {

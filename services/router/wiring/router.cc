@@ -149,7 +149,7 @@ WiredRouter::~WiredRouter() {
 absl::StatusOr<std::unique_ptr<Router>> Router::Start(const config::RouterOptions& options,
                                                       std::unique_ptr<ServedModel> model,
                                                       const Clock& clock) {
-  RETURN_IF_ERROR(options.queue.Validate());
+  RETURN_IF_ERROR(options.Validate());
   PolicyOptions policy{.seed = std::random_device()()};
   policy.cost.itl_target_ms = absl::ToDoubleMilliseconds(options.itl_target);
   auto policies = PolicyTable::Make(options.placement, options.model_placement, policy);
