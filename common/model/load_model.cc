@@ -8,6 +8,7 @@
 #include "common/model/checkpoint.h"
 #include "common/model/digest.h"
 #include "common/model/random_weights.h"
+#include "common/model/tensor_parallel_runner.h"
 #include "common/model/transformer.h"
 
 namespace baton::model {
@@ -34,39 +35,69 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenSource(const LoadOptions& opti
   return std::make_unique<Checkpoint>(std::move(checkpoint));
 }
 
-absl::Status CheckShape(const HfConfig& config, const kernels::Backend& backend) {
-  const std::string why_not = backend.WhyNot(
-      {.hidden = config.hidden, .intermediate = config.intermediate, .head_dim = config.head_dim});
+absl::Status CheckShape(const HfConfig& config, const Shard& shard,
+                        const kernels::Backend& backend) {
+  const std::string why_not = backend.WhyNot({.hidden = config.hidden,
+                                              .intermediate = shard.intermediate.count,
+                                              .head_dim = config.head_dim});
   if (why_not.empty()) return absl::OkStatus();
-  return Unimplemented("config.json: {}", why_not);
+  if (shard.size == 1) return Unimplemented("config.json: {}", why_not);
+  return Unimplemented("config.json: a rank's part of it, with tensor_parallel_size {}: {}",
+                       shard.size, why_not);
 }
 
 // Refuses at once what would otherwise end in the kernel's out-of-memory killer minutes later, or
 // half-way through a load to a device.
-absl::Status CheckMemory(const HfConfig& config, const TransformerOptions& runner,
-                         const kernels::Backend& backend) {
+absl::Status CheckDeviceMemory(const HfConfig& config, const Shard& shard,
+                               const TransformerOptions& runner, const kernels::Backend& backend,
+                               const kernels::DeviceMemory& memory) {
   const DType dtype = runner.kv_dtype;  // the weights' too
-  const double need = double(config.num_parameters()) * double(BytesOf(dtype));
-  if (const auto memory = backend.memory()) {
-    const double scratch = double(ScratchBytes(config, runner, backend.activation_dtype(dtype)));
-    if (need + scratch <= double(memory->bytes_free)) return absl::OkStatus();
-    return ResourceExhausted(
-        "config.json describes {} parameters, {:.2f} GB in {}, and a step of {} tokens with {} "
-        "rows "
-        "of logits takes {:.2f} GB; the device has {:.2f} of {:.2f} GB of memory free{}",
-        config.num_parameters(), need / 1e9, NameOf(dtype), runner.step_tokens_max,
-        runner.logits_rows_max, scratch / 1e9, double(memory->bytes_free) / 1e9,
-        double(memory->bytes) / 1e9,
-        need < double(memory->bytes_free)
-            ? "; a smaller step_tokens_max and batch_sequences_max would fit"
-            : "");
-  }
+  const double need = double(NumParameters(config, shard)) * double(BytesOf(dtype));
+  const double scratch =
+      double(ScratchBytes(config, shard, runner, backend.activation_dtype(dtype)));
+  if (need + scratch <= double(memory.bytes_free)) return absl::OkStatus();
+  return ResourceExhausted(
+      "config.json describes {} parameters, {:.2f} GB in {}{}, and a step of {} tokens with {} "
+      "rows "
+      "of logits takes {:.2f} GB; the device has {:.2f} of {:.2f} GB of memory free{}",
+      config.num_parameters(), need / 1e9, NameOf(dtype),
+      shard.size == 1 ? "" : fmt::format(" on each of {} devices", shard.size),
+      runner.step_tokens_max, runner.logits_rows_max, scratch / 1e9,
+      double(memory.bytes_free) / 1e9, double(memory.bytes) / 1e9,
+      need < double(memory.bytes_free)
+          ? "; a smaller step_tokens_max and batch_sequences_max would fit"
+          : "");
+}
+
+absl::Status CheckHostMemory(const HfConfig& config, int64_t parameters, DType dtype) {
+  const double need = double(parameters) * double(BytesOf(dtype));
   const double have = double(::sysconf(_SC_PHYS_PAGES)) * double(::sysconf(_SC_PAGESIZE));
   if (need <= have) return absl::OkStatus();
   return ResourceExhausted(
       "config.json describes {} parameters, {:.1f} GB in {}; this machine has "
       "{:.1f} GB of memory",
       config.num_parameters(), need / 1e9, NameOf(dtype), have / 1e9);
+}
+
+absl::Status CheckMemory(const HfConfig& config, const TransformerOptions& runner,
+                         std::span<const RankDevice> ranks) {
+  int64_t on_host = 0;
+  for (size_t r = 0; r < ranks.size(); ++r) {
+    const Shard shard = ShardOf(config, int32_t(r), int32_t(ranks.size()));
+    const kernels::Backend& backend = *ranks[r].backend;
+    if (const auto memory = backend.memory()) {
+      RETURN_IF_ERROR(CheckDeviceMemory(config, shard, runner, backend, *memory));
+    } else {
+      on_host += NumParameters(config, shard);
+    }
+  }
+  return CheckHostMemory(config, on_host, runner.kv_dtype);
+}
+
+// Of all ranks together, where each loads in its turn.
+LoadProgress ProgressOf(const LoadProgress& whole, int64_t rank, int64_t size) {
+  if (whole == nullptr || size == 1) return whole;
+  return [=](int64_t done, int64_t total) { whole(rank * total + done, size * total); };
 }
 
 std::string Fingerprint(const HfConfig& config, const WeightSource& source, DType dtype,
@@ -104,22 +135,45 @@ absl::Status LoadOptions::Validate() const {
 }
 
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& options,
-                                                       kernels::Backend& backend) {
+                                                       std::span<const RankDevice> ranks) {
   RETURN_IF_ERROR(options.Validate());
-  ASSIGN_OR_RETURN(HfConfig config, ReadHfConfig(options.model_dir));
+  const int32_t size = int32_t(ranks.size());
+  ASSIGN_OR_RETURN(const HfConfig config, ReadHfConfig(options.model_dir));
+  RETURN_IF_ERROR(CheckTensorParallel(config, size));
   ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source, OpenSource(options, config));
   const DType dtype = Resolve(options.dtype, source->dtype());
-  RETURN_IF_ERROR(CheckShape(config, backend));
+  for (int32_t r = 0; r < size; ++r) {
+    RETURN_IF_ERROR(CheckShape(config, ShardOf(config, r, size), *ranks[r].backend));
+  }
   TransformerOptions runner;
   runner.name = options.name.empty() ? ServedName(options.model_dir) : options.name;
   runner.kv_dtype = dtype;
   runner.step_tokens_max = options.step_tokens_max;
   runner.logits_rows_max = options.logits_rows_max;
   runner.context_tokens_max = options.context_tokens_max;
-  RETURN_IF_ERROR(CheckMemory(config, runner, backend));
-  ASSIGN_OR_RETURN(Weights weights, LoadWeights(config, *source, dtype, backend, options.progress));
-  runner.fingerprint = Fingerprint(config, *source, dtype, backend);
-  return std::make_unique<Transformer>(std::move(config), std::move(weights), backend, runner);
+  RETURN_IF_ERROR(CheckMemory(config, runner, ranks));
+  std::vector<Weights> weights;
+  for (int32_t r = 0; r < size; ++r) {
+    ASSIGN_OR_RETURN(Weights of_rank,
+                     LoadWeights(config, ShardOf(config, r, size), *source, dtype,
+                                 *ranks[r].backend, ProgressOf(options.progress, r, size)));
+    weights.push_back(std::move(of_rank));
+  }
+  runner.fingerprint = Fingerprint(config, *source, dtype, *ranks[0].backend);
+  std::vector<std::unique_ptr<Transformer>> transformers;
+  for (int32_t r = 0; r < size; ++r) {
+    transformers.push_back(std::make_unique<Transformer>(
+        config, std::move(weights[r]), *ranks[r].backend, runner,
+        RankOptions{ShardOf(config, r, size), ranks[r].collective, options.on_failure}));
+  }
+  if (size == 1) return std::move(transformers[0]);
+  return std::make_unique<TensorParallelRunner>(std::move(transformers));
+}
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& options,
+                                                       kernels::Backend& backend) {
+  const RankDevice device{&backend};
+  return LoadModel(options, std::span(&device, 1));
 }
 
 absl::StatusOr<ModelInfo> ReadModelInfo(const std::filesystem::path& model_dir,

@@ -1,13 +1,16 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "common/base/status.h"
 #include "common/model/model_runner.h"
 #include "common/model/weights.h"
 #include "kernels/backend.h"
+#include "kernels/collective.h"
 
 namespace baton::model {
 
@@ -37,16 +40,29 @@ struct LoadOptions {
   int32_t step_tokens_max = 512;   // largest T that a step will have
   int32_t logits_rows_max = 256;   // largest R that a step will have
   LoadProgress progress;           // may be null
+  // With several ranks: one of them is lost. Called on a rank's thread; does not return. Empty: a
+  // CHECK fails.
+  std::function<void(const std::string& what)> on_failure;
 
   absl::Status Validate() const;
 };
 
-// Reads, checks and packs a model. The KV cache is kept in the weights' precision. `backend`
-// outlives the runner. Errors name the file, the tensor or the field.
+// What one tensor-parallel rank computes on. Both outlive the runner.
+struct RankDevice {
+  kernels::Backend* backend = nullptr;
+  kernels::Collective* collective = nullptr;  // null: there is one rank only
+};
+
+// Reads, checks and packs a model, divided among `ranks`. The KV cache is kept in the weights'
+// precision. Errors name the file, the tensor or the field.
 //
 // ModelInfo::fingerprint covers the config's arithmetic, the weights (see each WeightSource's
 // ContentHash), their precision, the KV precision and layout, and the backend's name; not the
-// number of tokens in a block, which is the engine's choice.
+// number of tokens in a block, which is the engine's choice, and not the number of ranks: they may
+// differ between workers that hand KV to each other.
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& options,
+                                                       std::span<const RankDevice> ranks);
+// On one device.
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& options,
                                                        kernels::Backend& backend);
 

@@ -26,17 +26,22 @@ struct ModelInfo {
   std::string fingerprint;
 };
 
-// Runs steps of one model on one device. Single-threaded: the engine thread alone calls it.
+// Runs steps of one model on one device, or on several that it is divided among (ranks of tensor
+// parallelism). Single-threaded: the engine thread alone calls it.
 // The engine sees only this interface, so that scheduling is tested with a model made up in a few
 // lines.
 class ModelRunner {
  public:
   virtual ~ModelRunner() = default;
   virtual const ModelInfo& info() const = 0;
-  // The KV pool's geometry for blocks of `block_tokens`; `base` is null until BindKv().
+  virtual int32_t num_ranks() const { return 1; }
+  // The geometry of the KV pool for blocks of `block_tokens`; `base` is null. Each rank has a pool
+  // of this geometry with its own heads' K and V (kernels::KvHeadsOf).
   virtual kernels::KvView KvGeometry(int32_t num_blocks, int32_t block_tokens) const = 0;
-  // The pool is owned by the caller and outlives the runner's use of it.
-  virtual void BindKv(const kernels::KvView& kv) = 0;
+  // One rank's pool, in memory that its device reads; every rank's before the first step. It is
+  // owned by the caller and outlives the runner's use of it.
+  virtual void BindRankKv(int32_t rank, const kernels::KvView& kv) = 0;
+  void BindKv(const kernels::KvView& kv) { BindRankKv(0, kv); }  // of a runner of one rank
   // Runs the batch, writes its K and V, samples. T >= 1. Batch limits were told at creation.
   virtual StepResult Execute(const StepBatch& batch) = 0;
   // As Execute, but hands out raw logits [R, V] of the last call (for tests,

@@ -21,10 +21,11 @@ std::unique_ptr<kernels::Buffer> Upload(kernels::Backend& backend,
 
 // Bytes of each piece of scratch memory.
 struct Scratch {
-  Scratch(const HfConfig& config, const TransformerOptions& options, kernels::DType activation) {
+  Scratch(const HfConfig& config, const Shard& shard, const TransformerOptions& options,
+          kernels::DType activation) {
     const size_t t = options.step_tokens_max, r = options.logits_rows_max;
-    const size_t q_row = size_t(config.num_q_heads) * config.head_dim;
-    const size_t kv_row = size_t(config.num_kv_heads) * config.head_dim;
+    const size_t q_row = size_t(shard.q_heads.count) * config.head_dim;
+    const size_t kv_row = size_t(shard.kv_heads.count) * config.head_dim;
     const size_t f32 = sizeof(float), act = BytesOf(activation);
     const size_t rows = std::max(t, r);  // a row may be asked for twice
     residual = t * config.hidden * f32;
@@ -32,16 +33,20 @@ struct Scratch {
     qkv = t * (q_row + 2 * kv_row) * f32;
     q = t * q_row * f32;
     attended = rows * q_row * act;
-    gate_up = rows * 2 * config.intermediate * f32;
-    mlp = rows * config.intermediate * act;
+    gate_up = rows * 2 * shard.intermediate.count * f32;
+    mlp = rows * shard.intermediate.count * act;
     last_residual = r * config.hidden * f32;
     last_q = r * q_row * f32;
     logits = r * config.vocab * f32;
+    own_logits = shard.vocab_parallel ? r * shard.vocab.count * f32 : 0;
+    all_logits = own_logits * shard.size;
   }
   size_t sum() const {
-    return residual + normed + qkv + q + attended + gate_up + mlp + last_residual + last_q + logits;
+    return residual + normed + qkv + q + attended + gate_up + mlp + last_residual + last_q +
+           logits + own_logits + all_logits;
   }
   size_t residual, normed, qkv, q, attended, gate_up, mlp, last_residual, last_q, logits;
+  size_t own_logits, all_logits;
 };
 
 const float* DataOf(const kernels::Vector& vector) {
@@ -65,21 +70,24 @@ ModelInfo InfoOf(const HfConfig& config, std::string name, int32_t context_token
   return info;
 }
 
-size_t ScratchBytes(const HfConfig& config, const TransformerOptions& options,
+size_t ScratchBytes(const HfConfig& config, const Shard& shard, const TransformerOptions& options,
                     kernels::DType activation) {
   const int32_t positions = InfoOf(config, "", options.context_tokens_max).context_tokens_max;
   const size_t rope = sizeof(float) * size_t(positions) * size_t(config.head_dim);
-  return rope + Scratch(config, options, activation).sum();
+  return rope + Scratch(config, shard, options, activation).sum();
 }
 
 Transformer::Transformer(HfConfig config, Weights weights, kernels::Backend& backend,
-                         const TransformerOptions& options)
+                         const TransformerOptions& options, RankOptions rank)
     : config_(std::move(config)),
+      rank_(std::move(rank)),
       weights_(std::move(weights)),
       backend_(backend),
       options_(options),
       info_(InfoOf(config_, options.name, options.context_tokens_max)),
       activation_(backend.activation_dtype(weights_.dtype)) {
+  CHECK((rank_.shard.size == 1) == (rank_.collective == nullptr), "rank {} of {}", rank_.shard.rank,
+        rank_.shard.size);
   info_.kv_dtype = options.kv_dtype;
   info_.fingerprint = options.fingerprint;
   const RopeTables tables =
@@ -87,7 +95,7 @@ Transformer::Transformer(HfConfig config, Weights weights, kernels::Backend& bac
   rope_cos_ = Upload(backend_, tables.cos);
   rope_sin_ = Upload(backend_, tables.sin);
 
-  const Scratch scratch(config_, options, activation_);
+  const Scratch scratch(config_, rank_.shard, options, activation_);
   residual_ = backend_.Allocate(scratch.residual);
   normed_ = backend_.Allocate(scratch.normed);
   qkv_ = backend_.Allocate(scratch.qkv);
@@ -98,6 +106,11 @@ Transformer::Transformer(HfConfig config, Weights weights, kernels::Backend& bac
   last_residual_ = backend_.Allocate(scratch.last_residual);
   last_q_ = backend_.Allocate(scratch.last_q);
   logits_ = backend_.Allocate(scratch.logits);
+  if (rank_.shard.vocab_parallel) {
+    own_logits_ = backend_.Allocate(scratch.own_logits);
+    all_logits_ = backend_.Allocate(scratch.all_logits);
+    logits_parts_.reserve(size_t(options.logits_rows_max) * rank_.shard.size);
+  }
   const size_t t = static_cast<size_t>(options.step_tokens_max);
   positions_.reserve(t);
   slots_.reserve(t);
@@ -110,12 +123,13 @@ kernels::KvView Transformer::KvGeometry(int32_t num_blocks, int32_t block_tokens
   kv.num_layers = config_.num_layers;
   kv.num_blocks = num_blocks;
   kv.block_tokens = block_tokens;
-  kv.num_kv_heads = config_.num_kv_heads;
+  kv.num_kv_heads = rank_.shard.kv_heads.count;
   kv.head_dim = config_.head_dim;
   return kv;
 }
 
-void Transformer::BindKv(const kernels::KvView& kv) {
+void Transformer::BindRankKv(int32_t rank, const kernels::KvView& kv) {
+  CHECK(rank == rank_.shard.rank, "the KV pool of rank {} for rank {}", rank, rank_.shard.rank);
   const kernels::KvView own = KvGeometry(kv.num_blocks, kv.block_tokens);
   CHECK(kv.base != nullptr && kv.num_blocks > 0 && kv.block_tokens > 0);
   CHECK(kv.dtype == own.dtype && kv.pool_bytes() == own.pool_bytes() &&
@@ -124,7 +138,8 @@ void Transformer::BindKv(const kernels::KvView& kv) {
   kv_ = kv;
 }
 
-StepResult Transformer::Execute(const StepBatch& batch) {
+StepResult Transformer::Run(const StepBatch& batch,
+                            const std::function<void(int32_t layer)>& on_layer) {
   CheckBatch(batch);
   PlanRows(batch);
   const int32_t num_tokens = int32_t(batch.tokens.size());
@@ -134,16 +149,16 @@ StepResult Transformer::Execute(const StepBatch& batch) {
   backend_.Embed(*weights_.embedding, batch.tokens.data(), num_tokens, all.residual);
   for (int32_t layer = 0; layer < config_.num_layers; ++layer) {
     WriteKv(layer, num_tokens);
-    if (batch.on_layer) {
+    if (on_layer) {
       backend_.Synchronize();
-      batch.on_layer(layer);
+      on_layer(layer);
     }
     if (layer + 1 < config_.num_layers) AttendAndMix(layer, all);
   }
   StepResult result;
   result.scored = Score(batch.scores);
   ComputeLogits(batch.logits_rows);  // last: these are last_logits()
-  if (num_logits_rows_ > 0) {
+  if (num_logits_rows_ > 0 && rank_.shard.rank == 0) {
     result.sampled.resize(batch.samples.size());
     backend_.Sample(logits_->as<float>(), config_.vocab, batch.samples, result.sampled);
   }
@@ -235,7 +250,7 @@ void Transformer::WriteKv(int32_t layer, int32_t num_tokens) {
   kernels::QkvArgs args;
   args.qkv = qkv_->as<float>();
   args.num_tokens = num_tokens;
-  args.num_q_heads = config_.num_q_heads;
+  args.num_q_heads = rank_.shard.q_heads.count;
   args.q_norm = DataOf(w.q_norm);
   args.k_norm = DataOf(w.k_norm);
   args.norm_epsilon = config_.rms_norm_epsilon;
@@ -248,22 +263,39 @@ void Transformer::WriteKv(int32_t layer, int32_t num_tokens) {
 void Transformer::AttendAndMix(int32_t layer, const Rows& rows) {
   const LayerWeights& w = weights_.layers[layer];
   const float scale = float(1 / std::sqrt(double(config_.head_dim)));
-  backend_.Attention(rows.q, kv_, layer, config_.num_q_heads, rows.sequences, scale,
+  backend_.Attention(rows.q, kv_, layer, rank_.shard.q_heads.count, rows.sequences, scale,
                      config_.layer_windows[layer], activation_, attended_->data());
-  backend_.Gemm(attended_->data(), *w.o, DataOf(w.o_bias), rows.count, GemmOutput::kAdd,
-                rows.residual);
+  AddProjected(attended_->data(), *w.o, w.o_bias, rows);
   backend_.RmsNorm(rows.residual, w.mlp_norm->as<float>(), config_.rms_norm_epsilon, rows.count,
                    config_.hidden, activation_, normed_->data());
   backend_.Gemm(normed_->data(), *w.gate_up, DataOf(w.gate_up_bias), rows.count, GemmOutput::kStore,
                 gate_up_->as<float>());
-  backend_.SiluMul(gate_up_->as<float>(), rows.count, config_.intermediate, activation_,
+  backend_.SiluMul(gate_up_->as<float>(), rows.count, rank_.shard.intermediate.count, activation_,
                    mlp_->data());
-  backend_.Gemm(mlp_->data(), *w.down, DataOf(w.down_bias), rows.count, GemmOutput::kAdd,
-                rows.residual);
+  AddProjected(mlp_->data(), *w.down, w.down_bias, rows);
+}
+
+// residual += x w^T + bias, where w has this rank's inputs only.
+void Transformer::AddProjected(const void* x, const kernels::Matrix& w, const kernels::Vector& bias,
+                               const Rows& rows) {
+  const GemmOutput output = rank_.shard.rank == 0 ? GemmOutput::kAdd : GemmOutput::kStore;
+  backend_.Gemm(x, w, DataOf(bias), rows.count, output, rows.residual);
+  if (rank_.collective == nullptr) return;
+  Expect(rank_.collective->AllReduceSum(rows.residual, size_t(rows.count) * config_.hidden));
+}
+
+// A lost rank leaves a step that cannot be finished: nothing on the device can be trusted to be
+// what the others have.
+void Transformer::Expect(bool done) {
+  if (done) return;
+  const std::string what = fmt::format("tensor-parallel rank {} of {}: {}", rank_.shard.rank,
+                                       rank_.shard.size, rank_.collective->failure());
+  if (rank_.on_failure) rank_.on_failure(what);
+  CHECK(false, "{}", what);
 }
 
 Transformer::Rows Transformer::GatherLogitsRows(std::span<const int32_t> rows) {
-  const size_t q_bytes = size_t(config_.num_q_heads) * config_.head_dim * sizeof(float);
+  const size_t q_bytes = size_t(rank_.shard.q_heads.count) * config_.head_dim * sizeof(float);
   backend_.GatherRows(residual_->data(), rows, config_.hidden * sizeof(float),
                       last_residual_->data());
   backend_.GatherRows(q_->data(), rows, q_bytes, last_q_->data());
@@ -280,8 +312,24 @@ void Transformer::ComputeLogits(std::span<const int32_t> wanted) {
   AttendAndMix(config_.num_layers - 1, rows);
   backend_.RmsNorm(rows.residual, weights_.final_norm->as<float>(), config_.rms_norm_epsilon,
                    rows.count, config_.hidden, activation_, normed_->data());
+  kernels::Buffer& logits = rank_.shard.vocab_parallel ? *own_logits_ : *logits_;
   backend_.Gemm(normed_->data(), weights_.head(), nullptr, rows.count, GemmOutput::kStore,
-                logits_->as<float>());
+                logits.as<float>());
+  if (rank_.shard.vocab_parallel) GatherVocabulary();
+}
+
+// logits = every rank's part of each row side by side; they come rank by rank.
+void Transformer::GatherVocabulary() {
+  const int32_t rows = num_logits_rows_, size = rank_.shard.size;
+  const size_t part_bytes = size_t(rank_.shard.vocab.count) * sizeof(float);
+  Expect(rank_.collective->AllGather(own_logits_->data(), size_t(rows) * part_bytes,
+                                     all_logits_->data()));
+  if (rank_.shard.rank != 0) return;
+  logits_parts_.clear();
+  for (int32_t row = 0; row < rows; ++row) {
+    for (int32_t r = 0; r < size; ++r) logits_parts_.push_back(r * rows + row);
+  }
+  backend_.GatherRows(all_logits_->data(), logits_parts_, part_bytes, logits_->data());
 }
 
 // How the scores are sliced does not show in the bits: every row is computed by itself.
@@ -299,6 +347,7 @@ std::vector<kernels::SampledToken> Transformer::Score(std::span<const StepScore>
       score_rows_.push_back(score.row);
     }
     ComputeLogits(score_rows_);
+    if (rank_.shard.rank != 0) continue;
     backend_.Sample(logits_->as<float>(), config_.vocab, score_args_,
                     std::span(scored).subspan(begin, count));
   }

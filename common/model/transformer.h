@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -7,8 +8,10 @@
 
 #include "common/model/hf_config.h"
 #include "common/model/model_runner.h"
+#include "common/model/shard.h"
 #include "common/model/weights.h"
 #include "kernels/backend.h"
+#include "kernels/collective.h"
 
 namespace baton::model {
 
@@ -21,8 +24,16 @@ struct TransformerOptions {
   int32_t context_tokens_max = 0;  // 0, or fewer than the model's own
 };
 
+// A rank's part of a transformer, and its way to the others.
+struct RankOptions {
+  Shard shard;
+  kernels::Collective* collective = nullptr;  // outlives the transformer; null where size is 1
+  // The group is lost. Called on the rank's thread; does not return. Empty: a CHECK fails.
+  std::function<void(const std::string& what)> on_failure;
+};
+
 // What a transformer allocates besides weights and KV: scratch for a step, and the rope tables.
-size_t ScratchBytes(const HfConfig& config, const TransformerOptions& options,
+size_t ScratchBytes(const HfConfig& config, const Shard& shard, const TransformerOptions& options,
                     kernels::DType activation);
 
 // A decoder-only transformer (Llama, Mistral, Qwen2, Qwen3) written once against Backend:
@@ -33,22 +44,30 @@ size_t ScratchBytes(const HfConfig& config, const TransformerOptions& options,
 // The residual stream is f32. In the last layer only the rows whose logits are wanted go on after
 // their K and V are written; batch invariance makes that invisible in the bits. All scratch memory
 // is allocated at construction. One owner thread; the backend outlives it.
+//
+// One rank of a divided model (RankOptions) does the same over its share, and all ranks run the
+// same batches at the same time. The residual stream is equal on all of them. o and down give a
+// rank's part of a sum, which rank 0 adds to the stream and the others put in its place, so that
+// summing the streams over the ranks is all there is to do. Rank 0 has the logits and samples.
 class Transformer : public ModelRunner {
  public:
   Transformer(HfConfig config, Weights weights, kernels::Backend& backend,
-              const TransformerOptions& options);
+              const TransformerOptions& options, RankOptions rank);
 
   const ModelInfo& info() const override { return info_; }
   kernels::KvView KvGeometry(int32_t num_blocks, int32_t block_tokens) const override;
-  void BindKv(const kernels::KvView& kv) override;
-  StepResult Execute(const StepBatch& batch) override;
+  void BindRankKv(int32_t rank, const kernels::KvView& kv) override;
+  StepResult Execute(const StepBatch& batch) override { return Run(batch, batch.on_layer); }
   std::span<const float> last_logits() const override;
+
+  // Execute() with this rank's own `on_layer`. What is sampled and scored is rank 0's to tell.
+  StepResult Run(const StepBatch& batch, const std::function<void(int32_t layer)>& on_layer);
 
  private:
   // Rows of the residual stream on their way through a layer, and the sequences they belong to.
   struct Rows {
     float* residual = nullptr;  // [count, H]
-    float* q = nullptr;         // [count, Hq D]
+    float* q = nullptr;         // [count, Hq D]: the rank's own Hq, as everywhere below
     int32_t count = 0;
     std::span<const kernels::AttentionSequence> sequences;
   };
@@ -58,11 +77,16 @@ class Transformer : public ModelRunner {
   void PlanLogitsRows(std::span<const int32_t> rows);
   void WriteKv(int32_t layer, int32_t num_tokens);
   void AttendAndMix(int32_t layer, const Rows& rows);
+  void AddProjected(const void* x, const kernels::Matrix& w, const kernels::Vector& bias,
+                    const Rows& rows);
+  void GatherVocabulary();
+  void Expect(bool done);
   Rows GatherLogitsRows(std::span<const int32_t> rows);
   void ComputeLogits(std::span<const int32_t> rows);
   std::vector<kernels::SampledToken> Score(std::span<const StepScore> scores);
 
   HfConfig config_;
+  RankOptions rank_;
   Weights weights_;
   kernels::Backend& backend_;
   TransformerOptions options_;
@@ -81,6 +105,9 @@ class Transformer : public ModelRunner {
   std::unique_ptr<kernels::Buffer> last_residual_;        // [R, H] f32
   std::unique_ptr<kernels::Buffer> last_q_;               // [R, Hq D] f32
   std::unique_ptr<kernels::Buffer> logits_;               // [R, V] f32
+  // Where the vocabulary is divided: this rank's rows of it, and everybody's.
+  std::unique_ptr<kernels::Buffer> own_logits_;  // [R, V / size] f32
+  std::unique_ptr<kernels::Buffer> all_logits_;  // [size, R, V / size] f32
 
   // This step's plan, on the host.
   std::vector<int32_t> positions_;                          // [T]
@@ -93,6 +120,7 @@ class Transformer : public ModelRunner {
   std::vector<int32_t> score_rows_;
   std::vector<kernels::SampleArgs> score_args_;
 
+  std::vector<int32_t> logits_parts_;  // [R size] rows of all_logits_ in the order of logits_'
   int32_t num_logits_rows_ = 0;
   mutable std::vector<float> host_logits_;  // filled when last_logits() asks
   mutable bool host_logits_valid_ = false;

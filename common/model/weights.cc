@@ -1,6 +1,7 @@
 #include "common/model/weights.h"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <utility>
@@ -8,54 +9,111 @@
 namespace baton::model {
 namespace {
 
+// A tensor, and which of its rows (elements, of a vector) are packed.
 struct Part {
+  Part(std::string tensor, int64_t whole) : name(std::move(tensor)), rows(whole), count(whole) {}
+  // `taken` of `heads` that the rows are made of, `each` rows a head.
+  Part(std::string tensor, int64_t heads, Slice taken, int64_t each = 1)
+      : name(std::move(tensor)),
+        rows(heads * each),
+        first(taken.first * each),
+        count(taken.count * each) {}
+
   std::string name;
-  int64_t rows = 0;  // of a matrix; length of a vector
+  int64_t rows = 0;  // of the whole tensor
+  int64_t first = 0;
+  int64_t count = 0;
 };
+
+// The columns of a matrix that are packed.
+struct Columns {
+  explicit Columns(int64_t all) : whole(all), count(all) {}
+  Columns(int64_t heads, Slice taken, int64_t each = 1)
+      : whole(heads * each), first(taken.first * each), count(taken.count * each) {}
+
+  int64_t whole = 0;
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
+kernels::HostMatrix TakeRows(kernels::HostMatrix matrix, int64_t first, int64_t count) {
+  matrix.data += first * matrix.cols * int64_t(BytesOf(matrix.dtype));
+  matrix.rows = count;
+  return matrix;
+}
 
 // Reads, packs and releases one group of tensors after another; remembers the first error, after
 // which everything it returns is null, so that the list of weights below reads as a list.
 class Packer {
  public:
-  Packer(const HfConfig& config, WeightSource& source, kernels::DType dtype,
+  Packer(const HfConfig& config, const Shard& shard, WeightSource& source, kernels::DType dtype,
          kernels::Backend& backend, const LoadProgress& progress)
       : source_(source),
         dtype_(dtype),
         backend_(backend),
         progress_(progress),
-        total_bytes_(config.num_parameters() * int64_t(BytesOf(source.dtype()))) {}
+        total_bytes_(NumParameters(config, shard) * int64_t(BytesOf(source.dtype()))) {}
 
-  MatrixPtr Matrix(const std::vector<Part>& parts, int64_t cols) {
-    const auto host = Fetch(parts, cols, /*vector=*/false);
-    if (!status_.ok()) return nullptr;
+  MatrixPtr Matrix(const std::vector<Part>& parts, const Columns& columns) {
+    std::vector<kernels::HostMatrix> host;
+    std::vector<std::vector<std::byte>> copies;  // of columns, which do not lie together
+    for (const Part& part : parts) {
+      const auto whole = Get(part, columns.whole, /*vector=*/false);
+      if (!whole) return nullptr;
+      host.push_back(TakeRows(*whole, part.first, part.count));
+      if (columns.count < columns.whole) copies.push_back(CopyColumns(columns, host.back()));
+    }
     MatrixPtr packed = backend_.LoadMatrix(host, dtype_);
     Finish(parts, host);
     return packed;
   }
+  MatrixPtr Matrix(const std::vector<Part>& parts, int64_t cols) {
+    return Matrix(parts, Columns(cols));
+  }
 
   kernels::Vector Vector(bool present, const std::vector<Part>& parts) {
     if (!present) return nullptr;
-    const auto host = Fetch(parts, 0, /*vector=*/true);
-    if (!status_.ok()) return nullptr;
+    std::vector<kernels::HostMatrix> host;
+    for (const Part& part : parts) {
+      auto whole = Get(part, part.rows, /*vector=*/true);
+      if (!whole) return nullptr;
+      whole->data += part.first * int64_t(BytesOf(whole->dtype));
+      whole->cols = part.count;
+      host.push_back(*whole);
+    }
     kernels::Vector packed = backend_.LoadVector(host);
     Finish(parts, host);
     return packed;
   }
 
+  // Tells the source that a tensor which this rank has no use for is none too many.
+  void Skip(bool present, const std::string& name, int64_t length) {
+    if (present && Get({name, length}, length, /*vector=*/true)) source_.Release(name);
+  }
+
   const absl::Status& status() const { return status_; }
 
  private:
-  std::vector<kernels::HostMatrix> Fetch(const std::vector<Part>& parts, int64_t cols,
-                                         bool vector) {
-    std::vector<kernels::HostMatrix> host;
-    for (const Part& part : parts) {
-      if (!status_.ok()) break;
-      const auto matrix = vector ? source_.Get(part.name, 1, part.rows, true)
-                                 : source_.Get(part.name, part.rows, cols, false);
-      status_ = matrix.status();
-      if (matrix.ok()) host.push_back(*matrix);
+  std::optional<kernels::HostMatrix> Get(const Part& part, int64_t cols, bool vector) {
+    if (!status_.ok()) return std::nullopt;
+    const auto matrix = source_.Get(part.name, vector ? 1 : part.rows, cols, vector);
+    status_ = matrix.status();
+    if (!matrix.ok()) return std::nullopt;
+    return *matrix;
+  }
+
+  // Has `matrix` become the columns, in memory of their own.
+  static std::vector<std::byte> CopyColumns(const Columns& columns, kernels::HostMatrix& matrix) {
+    const size_t element = BytesOf(matrix.dtype);
+    const size_t from_row = size_t(matrix.cols) * element, to_row = size_t(columns.count) * element;
+    std::vector<std::byte> copy(size_t(matrix.rows) * to_row);
+    const std::byte* from = matrix.data + size_t(columns.first) * element;
+    for (int64_t row = 0; row < matrix.rows; ++row) {
+      std::memcpy(copy.data() + size_t(row) * to_row, from + size_t(row) * from_row, to_row);
     }
-    return host;
+    matrix.data = copy.data();
+    matrix.cols = columns.count;
+    return copy;
   }
 
   void Finish(const std::vector<Part>& parts, const std::vector<kernels::HostMatrix>& host) {
@@ -73,32 +131,38 @@ class Packer {
   absl::Status status_;
 };
 
-LayerWeights PackLayer(const HfConfig& c, int32_t layer, Packer& pack) {
+LayerWeights PackLayer(const HfConfig& c, const Shard& shard, int32_t layer, Packer& pack) {
   const std::string at = fmt::format("model.layers.{}.", layer);
   const std::string attn = at + "self_attn.", mlp = at + "mlp.";
-  const int64_t q = int64_t{c.num_q_heads} * c.head_dim, kv = int64_t{c.num_kv_heads} * c.head_dim;
+  const int64_t hq = c.num_q_heads, hkv = c.num_kv_heads, d = c.head_dim, f = c.intermediate;
   const auto qkv = [&](std::string_view leaf) {
-    return std::vector<Part>{{fmt::format("{}q_proj.{}", attn, leaf), q},
-                             {fmt::format("{}k_proj.{}", attn, leaf), kv},
-                             {fmt::format("{}v_proj.{}", attn, leaf), kv}};
+    return std::vector<Part>{{fmt::format("{}q_proj.{}", attn, leaf), hq, shard.q_heads, d},
+                             {fmt::format("{}k_proj.{}", attn, leaf), hkv, shard.kv_heads, d},
+                             {fmt::format("{}v_proj.{}", attn, leaf), hkv, shard.kv_heads, d}};
   };
   const auto gate_up = [&](std::string_view leaf) {
-    return std::vector<Part>{{fmt::format("{}gate_proj.{}", mlp, leaf), c.intermediate},
-                             {fmt::format("{}up_proj.{}", mlp, leaf), c.intermediate}};
+    return std::vector<Part>{{fmt::format("{}gate_proj.{}", mlp, leaf), f, shard.intermediate},
+                             {fmt::format("{}up_proj.{}", mlp, leaf), f, shard.intermediate}};
+  };
+  // The ranks' results are summed: the bias is in one of them.
+  const auto summed_bias = [&](bool present, const std::string& name) -> kernels::Vector {
+    if (shard.rank == 0) return pack.Vector(present, {{name, c.hidden}});
+    pack.Skip(present, name, c.hidden);
+    return nullptr;
   };
   LayerWeights w;
   w.input_norm = pack.Vector(true, {{at + "input_layernorm.weight", c.hidden}});
   w.qkv = pack.Matrix(qkv("weight"), c.hidden);
   w.qkv_bias = pack.Vector(c.qkv_bias, qkv("bias"));
-  w.q_norm = pack.Vector(c.qk_norm, {{attn + "q_norm.weight", c.head_dim}});
-  w.k_norm = pack.Vector(c.qk_norm, {{attn + "k_norm.weight", c.head_dim}});
-  w.o = pack.Matrix({{attn + "o_proj.weight", c.hidden}}, q);
-  w.o_bias = pack.Vector(c.o_bias, {{attn + "o_proj.bias", c.hidden}});
+  w.q_norm = pack.Vector(c.qk_norm, {{attn + "q_norm.weight", d}});
+  w.k_norm = pack.Vector(c.qk_norm, {{attn + "k_norm.weight", d}});
+  w.o = pack.Matrix({{attn + "o_proj.weight", c.hidden}}, Columns(hq, shard.q_heads, d));
+  w.o_bias = summed_bias(c.o_bias, attn + "o_proj.bias");
   w.mlp_norm = pack.Vector(true, {{at + "post_attention_layernorm.weight", c.hidden}});
   w.gate_up = pack.Matrix(gate_up("weight"), c.hidden);
   w.gate_up_bias = pack.Vector(c.mlp_bias, gate_up("bias"));
-  w.down = pack.Matrix({{mlp + "down_proj.weight", c.hidden}}, c.intermediate);
-  w.down_bias = pack.Vector(c.mlp_bias, {{mlp + "down_proj.bias", c.hidden}});
+  w.down = pack.Matrix({{mlp + "down_proj.weight", c.hidden}}, Columns(f, shard.intermediate));
+  w.down_bias = summed_bias(c.mlp_bias, mlp + "down_proj.bias");
   return w;
 }
 
@@ -134,19 +198,20 @@ absl::Status CheckLeftovers(const HfConfig& config, const WeightSource& source) 
 
 }  // namespace
 
-absl::StatusOr<Weights> LoadWeights(const HfConfig& config, WeightSource& source,
-                                    kernels::DType dtype, kernels::Backend& backend,
-                                    const LoadProgress& progress) {
-  Packer pack(config, source, dtype, backend, progress);
+absl::StatusOr<Weights> LoadWeights(const HfConfig& config, const Shard& shard,
+                                    WeightSource& source, kernels::DType dtype,
+                                    kernels::Backend& backend, const LoadProgress& progress) {
+  Packer pack(config, shard, source, dtype, backend, progress);
   Weights weights;
   weights.dtype = dtype;
   weights.embedding = pack.Matrix({{"model.embed_tokens.weight", config.vocab}}, config.hidden);
   for (int32_t layer = 0; layer < config.num_layers && pack.status().ok(); ++layer) {
-    weights.layers.push_back(PackLayer(config, layer, pack));
+    weights.layers.push_back(PackLayer(config, shard, layer, pack));
   }
   weights.final_norm = pack.Vector(true, {{"model.norm.weight", config.hidden}});
-  if (!config.tied_embeddings) {
-    weights.lm_head = pack.Matrix({{"lm_head.weight", config.vocab}}, config.hidden);
+  if (shard.has_own_head(config)) {
+    const char* head = config.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
+    weights.lm_head = pack.Matrix({{head, config.vocab, shard.vocab}}, config.hidden);
   }
   RETURN_IF_ERROR(pack.status());
   RETURN_IF_ERROR(CheckLeftovers(config, source));

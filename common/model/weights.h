@@ -7,6 +7,7 @@
 
 #include "common/base/status.h"
 #include "common/model/hf_config.h"
+#include "common/model/shard.h"
 #include "common/model/weight_source.h"
 #include "kernels/backend.h"
 
@@ -14,7 +15,8 @@ namespace baton::model {
 
 using MatrixPtr = std::unique_ptr<kernels::Matrix>;
 
-// Weights of one layer, packed by the backend. Vectors that a model lacks are null.
+// Weights of one layer, packed by the backend. Vectors that a model lacks are null. Where a model
+// is divided, Hq, Hkv and F are the rank's own.
 struct LayerWeights {
   kernels::Vector input_norm;    // [H]
   MatrixPtr qkv;                 // [(Hq + 2 Hkv) D, H]: q, then k, then v
@@ -34,8 +36,8 @@ struct LayerWeights {
 struct Weights {
   kernels::DType dtype = kernels::DType::kF32;  // what the matrices are kept in
   MatrixPtr embedding;                          // [V, H]
-  MatrixPtr lm_head;                            // [V, H]; null when tied: the embedding serves
-  kernels::Vector final_norm;                   // [H]
+  MatrixPtr lm_head;  // [V, H], or this rank's rows of it; null when tied: the embedding serves
+  kernels::Vector final_norm;  // [H]
   std::vector<LayerWeights> layers;
 
   const kernels::Matrix& head() const { return lm_head != nullptr ? *lm_head : *embedding; }
@@ -45,9 +47,10 @@ struct Weights {
 // Called on the loading thread after each tensor, with bytes of the source.
 using LoadProgress = std::function<void(int64_t done_bytes, int64_t total_bytes)>;
 
-// Packs every tensor that `config` calls for. `dtype` is kF32 or kBF16. `progress` may be null.
-absl::StatusOr<Weights> LoadWeights(const HfConfig& config, WeightSource& source,
-                                    kernels::DType dtype, kernels::Backend& backend,
-                                    const LoadProgress& progress);
+// Packs `shard`'s share of every tensor that `config` calls for. `dtype` is kF32 or kBF16.
+// `progress` may be null.
+absl::StatusOr<Weights> LoadWeights(const HfConfig& config, const Shard& shard,
+                                    WeightSource& source, kernels::DType dtype,
+                                    kernels::Backend& backend, const LoadProgress& progress);
 
 }  // namespace baton::model

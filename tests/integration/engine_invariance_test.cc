@@ -39,7 +39,7 @@ class LogitsKeeper : public model::ModelRunner {
   kernels::KvView KvGeometry(int32_t num_blocks, int32_t block_tokens) const override {
     return runner_.KvGeometry(num_blocks, block_tokens);
   }
-  void BindKv(const kernels::KvView& kv) override { kv_ = kv; }
+  void BindRankKv(int32_t /*rank*/, const kernels::KvView& kv) override { kv_ = kv; }
   std::span<const float> last_logits() const override { return runner_.last_logits(); }
 
   model::StepResult Execute(const model::StepBatch& batch) override {

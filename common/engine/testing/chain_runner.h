@@ -30,7 +30,7 @@ class ChainRunner : public model::ModelRunner {
 
   const model::ModelInfo& info() const override { return info_; }
   kernels::KvView KvGeometry(int32_t num_blocks, int32_t block_tokens) const override;
-  void BindKv(const kernels::KvView& kv) override { kv_ = kv; }
+  void BindRankKv(int32_t /*rank*/, const kernels::KvView& kv) override { kv_ = kv; }
   model::StepResult Execute(const model::StepBatch& batch) override;
   std::span<const float> last_logits() const override { return logits_; }
 
