@@ -127,6 +127,11 @@ Estimate CostModel::Remote(const WorkerState& decode, const WorkerState& prefill
               PrefillHalfOf(prefill, decode, prompt_tokens));
 }
 
+absl::Duration CostModel::LocalWaitMax(const Estimate& local, double remote_total_ms) const {
+  return absl::Milliseconds(local.queue_ms + std::max(0.0, remote_total_ms - local.total_ms) +
+                            options_.handover_ms);
+}
+
 CostModel::PrefillHalf CostModel::PrefillHalfOf(const WorkerState& prefill,
                                                 const WorkerState& decode,
                                                 int32_t prompt_tokens) const {

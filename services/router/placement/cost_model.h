@@ -72,6 +72,10 @@ class CostModel {
   Estimate Remote(const WorkerState& decode, const WorkerState& prefill, int32_t prompt_tokens,
                   int32_t choices) const;
 
+  // Having the prompt computed elsewhere costs so much more that waiting so long for it here costs
+  // the same; a little longer, since a trip is to save more than it takes.
+  absl::Duration LocalWaitMax(const Estimate& local, double remote_total_ms) const;
+
   // Remote() in two halves, for many pairs of the same workers: what it costs `prefill`, whoever
   // it is for, and what it costs `decode`, whoever computes.
   struct PrefillHalf {

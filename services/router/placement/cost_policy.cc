@@ -165,11 +165,9 @@ void CostPolicy::AddPartners(const Option& best, std::vector<Option> options,
     partners.push_back(options[i].partner->worker->profile.id);
   }
   if (!local) return;
-  // Having it computed elsewhere costs so much more that waiting so much longer costs the same.
   const PlacementRequest& request = decision.request;
   const Estimate here = model_.Local(*best.decode, request.prompt_tokens, request.choices);
-  decision.local_wait_max = absl::Milliseconds(
-      here.queue_ms + std::max(0.0, options.front().total_ms - best.total_ms) + turn_margin_ms_);
+  decision.local_wait_max = model_.LocalWaitMax(here, options.front().total_ms);
 }
 
 }  // namespace baton::router

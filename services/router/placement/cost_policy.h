@@ -20,7 +20,6 @@ class CostPolicy : public Policy {
         where_(where),
         model_(options),
         near_share_(options.near_share),
-        turn_margin_ms_(options.handover_ms),
         dice_(dice) {}
 
   std::string_view name() const override { return name_; }
@@ -59,7 +58,6 @@ class CostPolicy : public Policy {
   const Where where_;
   CostModel model_;
   const double near_share_;
-  const double turn_margin_ms_;  // a trip is to save more than it takes
   TieDice dice_;
 };
 

@@ -99,6 +99,7 @@ TEST_P(EveryPolicyTest, SaysWhyAndWhatItChoseAmong) {
         decision.candidates.begin(), decision.candidates.end(), [&](const Candidate& candidate) {
           return candidate.decode == decision.decode && candidate.prefill == prefill;
         }));
+    ASSERT_EQ(!decision.spare.empty(), decision.reason == reason::kLocalCheaper);
     for (size_t i = 1; i < decision.candidates.size(); ++i) {
       ASSERT_LE(decision.candidates[i - 1].estimate.total_ms,
                 decision.candidates[i].estimate.total_ms);

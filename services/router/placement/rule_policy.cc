@@ -40,6 +40,9 @@ Decision RulePolicy::Decide(const PlacementRequest& request, const PlacementSnap
   decision.candidates.push_back(RemoteOn(decode, *prefill, request));
   if (decision.candidates[0].estimate.total_ms <= decision.candidates[1].estimate.total_ms) {
     decision.reason = reason::kLocalCheaper;
+    decision.spare.push_back(prefill->profile.id);
+    decision.local_wait_max = model_.LocalWaitMax(decision.candidates[0].estimate,
+                                                  decision.candidates[1].estimate.total_ms);
     return decision;
   }
   std::swap(decision.candidates[0], decision.candidates[1]);  // cheapest first
