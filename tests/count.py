@@ -2,7 +2,7 @@
 """Counts the tests that tests/run.sh has run, from their JUnit files.
 
 count.py RESULTS [stage ...]          prints what failed and, last, "N passed, N failed"
-count.py --record FILE NAME STATE     writes a file with one test that passed or failed
+count.py --record FILE NAME STATE     writes a file with one test that passed, failed or was skipped
 """
 import pathlib
 import sys
@@ -62,7 +62,7 @@ def summarize(results, stages):
         print(f"{folder.name:<8} {counts['passed']} passed, {counts['failed']} failed{skips}")
     for failure in failures:
         print(f"FAILED   {failure}")
-    if total["passed"] + total["failed"] == 0:
+    if sum(total.values()) == 0:
         total["failed"] = 1
         print("FAILED   no test has run")
     print(f"{total['passed']} passed, {total['failed']} failed")
@@ -74,6 +74,8 @@ def record(path, name, state):
     case = xml.SubElement(suite, "testcase", classname="", name=name)
     if state == "failed":
         xml.SubElement(case, "failure", message="failed; see the output above")
+    elif state == "skipped":
+        xml.SubElement(case, "skipped", message="skipped; see the output above")
     xml.ElementTree(suite).write(path)
     return 0
 

@@ -6,6 +6,8 @@
 #
 #   unit     builds everything (preset release) and runs every ctest
 #   python   end-to-end tests, the Python client's and a minute of chaos, over the binaries of `unit`
+#   cuda     all of CUDA, compiled and linked for every GPU that Baton knows, and what the compiler made of
+#            it; skipped where there is no CUDA toolkit (deploy/deps/install.sh --cuda)
 #   lint     formatting and clang-tidy, over what `unit` has configured
 #   asan     address and undefined-behaviour sanitizers over the ctests
 #   tsan     thread sanitizer over the ctests that have threads
@@ -67,8 +69,9 @@ build() {
   local stage=$1 preset=$2
   shift 2
   # Said outright: the demo may have configured the same folder without tests.
+  # With CUDA where there is a toolkit: the programs that are tested are those that a GPU machine gets.
   must "$stage" "configure-$preset" cmake --preset "$preset" --log-level=WARNING \
-    -DBATON_BUILD_TESTS=ON "-DBATON_BUILD_BENCH=$([[ $preset == release ]] && echo ON || echo OFF)" &&
+    "-DBATON_CUDA=$([[ $preset == release ]] && echo AUTO || echo OFF)" -DBATON_BUILD_TESTS=ON "-DBATON_BUILD_BENCH=$([[ $preset == release ]] && echo ON || echo OFF)" &&
     must "$stage" "build-$preset" cmake --build "build/$preset" -j "$jobs" ${1:+--target "$@"} -- --quiet
 }
 
@@ -91,6 +94,22 @@ stage_python() {
     "$python" -m pytest -q -p no:cacheprovider --junitxml="$results/python/pytest.xml" \
     -c "$root/tests/e2e/pytest.ini" --rootdir="$root" tests/e2e sdk/python/tests tests/chaos
   [[ -s $results/python/pytest.xml ]] || must python pytest false
+}
+
+# Has something left to build only when `unit` did not run before.
+cuda_targets=(kernels_cuda kernels_cuda_gpu_test cuda_oracle_gpu_test cuda_bench model_device_test
+  baton-prefill-worker baton-decode-worker)
+
+stage_cuda() {
+  must cuda configure-release cmake --preset release --log-level=WARNING -DBATON_CUDA=AUTO \
+    -DBATON_BUILD_TESTS=ON -DBATON_BUILD_BENCH=ON || return
+  if ! grep -q '^BATON_CUDA_FOUND:INTERNAL=ON' build/release/CMakeCache.txt; then
+    echo "cuda: skipped, no CUDA toolkit here; deploy/deps/install.sh --cuda brings one (no driver needed)"
+    "$python" "$root/tests/count.py" --record "$results/cuda/toolkit.xml" toolkit skipped
+    return
+  fi
+  build cuda release "${cuda_targets[@]}" &&
+    run_ctest cuda release -R '^(kernels_cuda_code_test|model_device_test)$'
 }
 
 stage_lint() {
