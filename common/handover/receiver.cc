@@ -1,5 +1,6 @@
 #include "common/handover/receiver.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/base/check.h"
@@ -12,6 +13,7 @@
 //   OnPrefillNeeded -> asking target 0 -> Finished, verified ------------------> KvArrived
 //                        |  Finished, wrong bytes: asking target 0 again, once
 //                        |  ended, fenced -> asking target 1 … none left ------> KvFailed{fenced}
+//                        |  Leave(): Cancel() to the attempt, as ended, fenced
 //                        |  silent for longer than its lease: ended, not fenced
 //                        |  ended, not fenced ---------------------------------> KvFailed, then
 //                        |                          Fencer: dead or answered --> KvFenced
@@ -88,7 +90,8 @@ void Receiver::StartNext(uint64_t epoch) {
       request = RequestFor(pending, pending.wire_epoch);
       request.set_worker_id(target.worker_id());
       pending.heard = clock_.Monotonic();
-      pending.silent = false;
+      pending.silent = pending.aborted = false;
+      pending.left.reset();
       attempt = peers_.Open(target, {.epoch = epoch, .wire_epoch = pending.wire_epoch}, *this);
       pending.attempt = attempt;
     }
@@ -118,6 +121,24 @@ void Receiver::OnSequenceEnded(const SequenceId& id) {
     if (pending.needed.spec.id != id) continue;
     pending.ended = true;
     if (pending.attempt) pending.attempt->Cancel();
+  }
+}
+
+void Receiver::Leave(const std::string& prefill_worker, const std::string& why) {
+  const auto is_it = [&](const v1::PrefillTarget& target) {
+    return target.worker_id() == prefill_worker;
+  };
+  absl::MutexLock lock(&mutex_);
+  for (auto& [request, targets] : targets_) std::erase_if(targets, is_it);
+  for (auto& [epoch, pending] : pending_) {
+    const auto next = pending.targets.begin() + static_cast<ptrdiff_t>(pending.next_target);
+    pending.targets.erase(std::remove_if(next, pending.targets.end(), is_it),
+                          pending.targets.end());
+    if (!pending.attempt || pending.finished || pending.left) continue;
+    if (!is_it(pending.targets[pending.next_target - 1])) continue;
+    pending.left = absl::CancelledError(why);
+    pending.left_at = clock_.Monotonic();
+    pending.attempt->Cancel();
   }
 }
 
@@ -152,16 +173,17 @@ void Receiver::OnAttemptEvent(const AttemptId& id, v1::PrefillEvent event) {
 }
 
 void Receiver::Tick(absl::Duration now) {
-  std::vector<std::shared_ptr<Attempt>> silent;
+  std::vector<std::shared_ptr<Attempt>> late;
   {
     absl::MutexLock lock(&mutex_);
     for (auto& [epoch, pending] : pending_) {
-      if (!pending.attempt || pending.silent || now - pending.heard <= options_.lease) continue;
-      pending.silent = true;
-      silent.push_back(pending.attempt);
+      if (!pending.attempt || pending.aborted) continue;
+      pending.silent = now - pending.heard > options_.lease;
+      pending.aborted = pending.silent || (pending.left && now - pending.left_at > options_.lease);
+      if (pending.aborted) late.push_back(pending.attempt);
     }
   }
-  for (const auto& attempt : silent) attempt->Abort();
+  for (const auto& attempt : late) attempt->Abort();
   fencer_.Tick(now);
 }
 
@@ -181,6 +203,7 @@ void Receiver::Settle(const AttemptId& id, absl::Status status, bool fenced) {
   std::unique_ptr<v1::PrefillFinished> finished;
   bool ended = false;
   bool silent = false;
+  std::optional<absl::Status> left;
   {
     absl::MutexLock lock(&mutex_);
     Pending& pending = pending_.at(id.epoch);  // nobody else erases it
@@ -191,13 +214,16 @@ void Receiver::Settle(const AttemptId& id, absl::Status status, bool fenced) {
     finished = std::move(pending.finished);
     ended = pending.ended;
     silent = pending.silent;
+    left = pending.left;
     needed = &pending.needed;
   }
   if (status.ok() && finished == nullptr) status = Internal("the call ended without a result");
   if (status.ok() && !ended) status = Verify(*needed, *finished);
   if (status.ok()) return Deliver(id.epoch, *finished);
 
-  if (silent) {
+  if (left) {
+    status = *left;
+  } else if (silent) {
     status = Unavailable("it said nothing for longer than the lease of {}",
                          absl::FormatDuration(options_.lease));
   }

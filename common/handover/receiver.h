@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -69,6 +70,10 @@ class Receiver : private AttemptListener {
   // The request has ended: its targets are forgotten.
   void ForgetRequest(const RequestId& request);
 
+  // This worker is not to be waited for any more: what it has not delivered is stopped, by it, or
+  // by force when it has not answered after a lease, and others are asked.
+  void Leave(const std::string& prefill_worker, const std::string& why);
+
   // Prefill workers that were asked for this sequence's prompt and did not deliver, in order, with
   // the reason; each is told once.
   struct Failure {
@@ -99,8 +104,11 @@ class Receiver : private AttemptListener {
     std::shared_ptr<Attempt> attempt;  // null between two
     std::unique_ptr<v1::PrefillFinished> finished;
     absl::Duration began;
-    absl::Duration heard;    // of the attempt: when it was started, or said something
-    bool silent = false;     // for longer than its lease: it has been aborted
+    absl::Duration heard;  // of the attempt: when it was started, or said something
+    bool silent = false;   // for longer than its lease: it has been aborted
+    bool aborted = false;
+    std::optional<absl::Status> left;  // we do not wait for it any more, and why
+    absl::Duration left_at;
     bool refetched = false;  // wrong bytes came, and were asked for once more
     bool ended = false;      // the sequence is gone: only fencing matters
   };

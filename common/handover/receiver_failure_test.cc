@@ -56,6 +56,67 @@ TEST_F(ReceiverFailureTest, AWorkerThatSaysThatItGetsOnKeepsItsLease) {
   ExpectQuiet();
 }
 
+TEST_F(ReceiverFailureTest, AWorkerThatIsLeftIsStoppedAndTheNextOneAsked) {
+  Ask("r", 900, {5, 3}, {&a_, &b_});
+  Ask("s", 901, {6}, {&a_, &a_});
+  auto first = a_.NextCall();
+  auto second = a_.NextCall();
+  ASSERT_TRUE(first && second);
+  receiver_->Leave("nobody", "it is not here");
+  receiver_->Leave(a_.target().worker_id(), "it has become slow");
+  for (const auto& call : {first, second}) {
+    ASSERT_TRUE(call->AwaitCancel());
+    call->End(absl::CancelledError("as you wish"), true);
+  }
+  ExpectFailed("s", 901, true);  // there was nobody else
+  auto next = b_.NextCall();
+  ASSERT_NE(next, nullptr);
+  Serve(b_, *next, 9);
+  ExpectArrived(900);
+  const auto failures = receiver_->TakeFailures({RequestId("r"), 0});
+  ASSERT_EQ(failures.size(), 1u);
+  EXPECT_EQ(failures[0].status, absl::CancelledError("it has become slow"));
+  EXPECT_EQ(a_.calls(), 2);
+  ExpectQuiet();
+}
+
+TEST_F(ReceiverFailureTest, AWorkerThatIsLeftAndDoesNotStopIsCutOffAfterALease) {
+  ticker_.reset();
+  clock_.Stop();
+  a_.SetFences(FakePrefillPeer::Fences::kHold);
+  Ask("r", 900, {5}, {&a_});
+  auto call = a_.NextCall();
+  ASSERT_NE(call, nullptr);
+  receiver_->Leave(a_.target().worker_id(), "it has become slow");
+  v1::PrefillEvent alive;
+  alive.mutable_alive();
+  clock_.Advance(kLease);
+  call->Send(alive);
+  while (receiver_->counters().events == 0) std::this_thread::yield();
+  receiver_->Tick(clock_.Monotonic());
+  EXPECT_EQ(receiver_->active(), 1);
+  clock_.Advance(absl::Milliseconds(1));
+  receiver_->Tick(clock_.Monotonic());
+  EXPECT_TRUE(call->AwaitHangUp());
+  ExpectFailed("r", 900, /*fenced=*/false);
+  a_.SetFences(FakePrefillPeer::Fences::kAnswer);
+  receiver_->Tick(clock_.Monotonic());
+  ExpectFenced(900);
+  ExpectQuiet();
+}
+
+TEST_F(ReceiverFailureTest, AWorkerThatIsLeftBeforeItsTurnIsNotAsked) {
+  receiver_->SetTargets(RequestId("r"), {a_.target(), b_.target()});
+  receiver_->Leave(a_.target().worker_id(), "it has become slow");
+  receiver_->OnPrefillNeeded(Needed("r", 900, {5}));
+  auto call = b_.NextCall();
+  ASSERT_NE(call, nullptr);
+  Serve(b_, *call, 9);
+  ExpectArrived(900);
+  EXPECT_EQ(a_.calls(), 0);
+  ExpectQuiet();
+}
+
 TEST_F(ReceiverFailureTest, WithNobodyToAskTheEngineIsToldAtOnce) {
   Ask("r", 900, {5}, {});
   EXPECT_EQ(posts_.untaken(), 1u);

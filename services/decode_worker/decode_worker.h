@@ -35,6 +35,10 @@ class DecodeWorker : public engine::Observer {
   // with the reason. Any thread.
   void Submit(RouterSession& session, const v1::SubmitSequences& submit);
   void Cancel(RouterSession& session, const v1::CancelSequence& cancel);
+  // No hand-over waits for this prefill worker any more, whoever asked for it.
+  void Leave(const v1::LeavePrefillWorker& leave) {
+    receiver_.Leave(leave.worker_id(), leave.why());
+  }
   // A router has come.
   void Attach(RouterSession& session) { ++sessions_; }
   // The session is going: its sequences are cancelled and it hears no more. Once for each Attach().

@@ -51,6 +51,7 @@ void GrpcRouterSession::OnReadDone(bool ok) {
   if (!ok) return Close(absl::OkStatus());  // the router has hung up
   if (command_.has_submit()) worker_.Submit(*this, command_.submit());
   if (command_.has_cancel()) worker_.Cancel(*this, command_.cancel());
+  if (command_.has_leave()) worker_.Leave(command_.leave());
   StartRead(&command_);
 }
 

@@ -56,7 +56,8 @@ void Dispatcher::NoteOutcome(const WorkerId& decode, const v1::SequenceDelta& de
     const bool full =
         failure.status_code() == static_cast<int>(absl::StatusCode::kResourceExhausted) ||
         failure.status_code() == static_cast<int>(absl::StatusCode::kFailedPrecondition);
-    if (full) continue;  // a refusal is no fault
+    const bool left = failure.status_code() == static_cast<int>(absl::StatusCode::kCancelled);
+    if (full || left) continue;  // a refusal is no fault, and what we did not wait for none anew
     NoteFailure(WorkerId(failure.prefill_worker()), wrong ? kWrongBytesWeight : 1,
                 failure.message());
   }
@@ -120,6 +121,11 @@ void Dispatcher::OnSlow(const WorkerProfile& profile, double factor) {
   telemetry::LogWarning("dispatch", "worker ejected: it has become slow",
                         {{"worker", profile.id.value()},
                          {"times_slower_than_its_equals", fmt::format("{:.1f}", factor)}});
+  if (profile.role != WorkerRole::kPrefill) return;  // a decode worker's requests: LeaveAiling()
+  v1::DecodeCommand command;
+  command.mutable_leave()->set_worker_id(profile.id.value());
+  command.mutable_leave()->set_why("it has become slow");
+  for (const std::shared_ptr<DecodeLink>& link : links_.All()) (void)link->Send(command);
 }
 
 void Dispatcher::OnFastAgain(const WorkerProfile& profile) {

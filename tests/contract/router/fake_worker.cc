@@ -137,6 +137,7 @@ grpc::Status FakeDecodeWorker::Serve(
       submitted = command.has_submit();
       if (command.has_submit()) seen_.submits.push_back(command.submit());
       if (command.has_cancel()) seen_.cancels.push_back(command.cancel());
+      if (command.has_leave()) seen_.leaves.push_back(command.leave());
     }
     if (submitted) Answer(command.submit());
   }

@@ -27,6 +27,7 @@ class FakeDecodeWorker : public v1::DecodeWorker::Service {
   struct Seen {
     std::vector<v1::SubmitSequences> submits;
     std::vector<v1::CancelSequence> cancels;
+    std::vector<v1::LeavePrefillWorker> leaves;
     int streams = 0;  // open
   };
   Seen seen() ABSL_LOCKS_EXCLUDED(mutex_);

@@ -91,6 +91,34 @@ TEST(WorkerEjectTest, AWorkerThatHasBecomeSlowIsLeftAndComesBackWhenItIsFastAgai
   EXPECT_TRUE(cluster.WaitFor([&](const auto&) { return !IsEjected(cluster, "decode-0"); }));
 }
 
+TEST(WorkerEjectTest, NoHandOverWaitsForAPrefillWorkerThatHasBecomeSlow) {
+  RouterCluster cluster(Placed("always-remote"));
+  auto decode = cluster.AddDecode();
+  v1::Registration registration = cluster.RegistrationOf("prefill-0", "127.0.0.1:4242");
+  registration.set_role(v1::WORKER_ROLE_PREFILL);
+  FakeAttachment slow(cluster.grpc(), registration);
+  registration.set_worker_id("prefill-1");
+  FakeAttachment well(cluster.grpc(), registration);
+  ASSERT_TRUE(slow.WaitForWelcome() && well.WaitForWelcome());
+  v1::Load load;
+  load.mutable_fit()->set_base_ms(10);
+  load.mutable_fit()->set_samples(1000);
+  well.ReportLoad(load);
+  ASSERT_TRUE(cluster.WaitFor([](const auto& debug) {
+    return debug["workers"][2]["load"]["fit"]["samples"] == 1000;
+  })) << "there is somebody to compare with";
+  const auto work = [&](int steps, double ms) {
+    load.mutable_prefill_work()->set_steps(load.prefill_work().steps() + steps);
+    load.mutable_prefill_work()->set_ms(load.prefill_work().ms() + steps * ms);
+    slow.ReportLoad(load);
+  };
+  work(100, 10);
+  for (int i = 0; i < 3; ++i) work(10, 100);
+  ASSERT_TRUE(decode.worker->WaitFor([](const auto& seen) { return !seen.leaves.empty(); }));
+  EXPECT_EQ(decode.worker->seen().leaves[0].worker_id(), "prefill-0");
+  EXPECT_TRUE(IsEjected(cluster, "prefill-0"));
+}
+
 // Better one that has failed than none.
 TEST(WorkerEjectTest, TheOnlyDecodeWorkerIsAskedWhateverItHasDone) {
   RouterCluster cluster;
