@@ -3,6 +3,8 @@
 #   - no kernel spills registers or keeps arrays in local memory
 #   - decode attention copies 16 bytes at a time to shared memory, as prefill attention
 #     does, which multiplies on tensor cores
+#   - the kernels on warpgroups multiply by HGMMA, copy by the copy engine, and wait for several products
+#     at once: the compiler waits after each where it cannot prove that nothing else touches their registers
 #   - every architecture asked for is there
 #
 #   check_code.sh libkernels_cuda.a FOLDER-OF-CUOBJDUMP [ARCHITECTURE …]
@@ -39,9 +41,8 @@ for arch in "$@"; do
   grep -q "^sm_$arch " "$folder/usage" || { echo "no code for sm_$arch"; wrong=1; }
 done
 
-# must_have PATTERN-OF-KERNELS INSTRUCTION WHY, in every kernel of the first architecture.
-first=${1:-80}
-cuobjdump --dump-sass --gpu-architecture "sm_$first" "$library" > "$folder/sass" 2>/dev/null
+sass_of() { cuobjdump --dump-sass --gpu-architecture "sm_$1" "$library" > "$folder/sass" 2>/dev/null; }
+# must_have PATTERN-OF-KERNELS INSTRUCTION WHY, in every kernel of that name.
 must_have() {
   awk -v kernels="$1" -v instruction="$2" '
     /Function : / { if (name != "" && !found) print name; name = $3 ~ kernels ? $3 : ""; found = 0 }
@@ -50,6 +51,17 @@ must_have() {
   grep -q "Function : .*$1" "$folder/sass" || { echo "no kernel is called $1"; wrong=1; }
   [ ! -s "$folder/without" ] || { echo "without $2 ($3):"; cat "$folder/without"; wrong=1; }
 }
+# more_than PATTERN-OF-KERNELS INSTRUCTION OTHER WHY: more of the one than twice as many of the other.
+more_than() {
+  awk -v kernels="$1" -v one="$2" -v other="$3" '
+    function tell() { if (name != "" && ones <= 2 * others) print name ": " ones " and " others }
+    /Function : / { tell(); name = $3 ~ kernels ? $3 : ""; ones = others = 0 }
+    index($0, one) { ++ones }
+    index($0, other) { ++others }
+    END { tell() }' "$folder/sass" | c++filt > "$folder/without"
+  [ ! -s "$folder/without" ] || { echo "$2 against $3 ($4):"; cat "$folder/without"; wrong=1; }
+}
+sass_of "${1:-80}"
 must_have DecodeSplitKernel LDGSTS.E.BYPASS.128 "16-byte copies to shared memory"
 must_have DecodeSplitKernel LDS.128 "16-byte loads from shared memory"
 must_have PrefillKernel HMMA.16816.F32.BF16 "products on tensor cores"
@@ -60,6 +72,13 @@ must_have GemmWideKernel HMMA.16816.F32.BF16 "products on tensor cores"
 must_have GemmMiddleKernel HMMA.16816.F32.BF16 "products on tensor cores"
 must_have GemmNarrowKernel HMMA.16816.F32.BF16 "products on tensor cores"
 must_have BlockCopyKernel LDG.E.128 "16-byte loads"
+
+sass_of 90a
+for kernels in WarpgroupKernel; do
+  must_have $kernels HGMMA "products of warpgroups"
+  must_have $kernels UTMALDG "copies by the copy engine"
+  more_than $kernels HGMMA WARPGROUP.DEPBAR "products under way together"
+done
 
 awk '{ kernels[$4]; archs[$1] } END { printf "%d kernels, %d architectures", length(kernels), length(archs) }' "$folder/usage"
 [ $wrong = 0 ] && echo ": no spills, wide loads" || { echo; exit 1; }

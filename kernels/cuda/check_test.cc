@@ -144,7 +144,7 @@ TEST_F(CudaCheckTest, EveryPrefillShapeFitsTheSmallestDeviceAndHasAllRows) {
       PagedPrefillArgs args = Prefill();
       args.kv.head_dim = head_dim;
       args.num_q_heads = 2 * group;
-      const LaunchShape shape = Choose(args, kSmallestDevice);
+      const LaunchShape shape = Choose(args, kSmallestDevice).shape;
       EXPECT_LE(shape.shared_bytes, kSmallestDevice.shared_bytes_per_block);
       EXPECT_GE(int32_t(shape.grid_x) * 64, 64 * group);
       EXPECT_EQ(shape.grid_y, 2u);

@@ -92,13 +92,25 @@ size_t PagedDecodeWorkspaceBytes(const PagedDecodeArgs& args) {
          size_t(args.kv.head_dim + 2) * sizeof(float);
 }
 
-LaunchShape Choose(const PagedPrefillArgs& args, const DeviceTraits&) {
+PagedPrefillPlan Choose(const PagedPrefillArgs& args, const DeviceTraits& device) {
   const int64_t rows = int64_t{args.query_tokens_max} * (args.num_q_heads / args.kv.num_kv_heads);
-  return {.grid_x = uint32_t(CeilDivide<int64_t>(rows, PagedPrefillShape::kRows)),
-          .grid_y = uint32_t(args.kv.num_kv_heads),
-          .grid_z = uint32_t(args.batch),
-          .threads = PagedPrefillShape::kThreads,
-          .shared_bytes = PagedPrefillShape{args.kv.head_dim}.SharedBytes()};
+  // The copy engine counts a layer's rows in 31 bits.
+  const int64_t pool_rows =
+      int64_t{args.kv.num_blocks} * 2 * args.kv.num_kv_heads * args.kv.block_tokens;
+  const bool on_warpgroups = device.has_warpgroups && pool_rows <= INT32_MAX;
+  const auto grid = [&](int64_t rows_per_block, int threads, size_t shared_bytes) -> LaunchShape {
+    return {.grid_x = uint32_t(CeilDivide(rows, rows_per_block)),
+            .grid_y = uint32_t(args.kv.num_kv_heads),
+            .grid_z = uint32_t(args.batch),
+            .threads = uint32_t(threads),
+            .shared_bytes = shared_bytes};
+  };
+  if (on_warpgroups) {
+    using Shape = PagedPrefillGroupShape;
+    return {true, grid(Shape::kRows, Shape::kThreads, Shape{args.kv.head_dim}.SharedBytes())};
+  }
+  using Shape = PagedPrefillShape;
+  return {false, grid(Shape::kRows, Shape::kThreads, Shape{args.kv.head_dim}.SharedBytes())};
 }
 
 LaunchShape Choose(const PagedPlainArgs& args, const DeviceTraits&) {
@@ -109,7 +121,7 @@ LaunchShape Choose(const PagedPlainArgs& args, const DeviceTraits&) {
           .threads = kWarps * kWarp};
 }
 
-GemmPlan Choose(const GemmArgs& args, const DeviceTraits&) {
+GemmPlan Choose(const GemmArgs& args, const DeviceTraits& device) {
   const auto grid = [&](uint32_t tokens, uint32_t outputs) -> LaunchShape {
     return {.grid_x = CeilDivide(uint32_t(args.num_tokens), tokens),
             .grid_y = CeilDivide(uint32_t(args.num_outputs), outputs)};
@@ -119,6 +131,12 @@ GemmPlan Choose(const GemmArgs& args, const DeviceTraits&) {
     plan = {GemmTile::kF32, grid(GemmF32Shape::kTokens, GemmF32Shape::kOutputs)};
     plan.shape.threads = GemmF32Shape::kThreads;
     plan.shape.shared_bytes = GemmF32Shape::kSharedBytes;
+    return plan;
+  }
+  if (device.has_warpgroups && args.num_tokens > 64) {
+    plan = {GemmTile::kWarpgroup, grid(GemmWarpgroupShape::kTokens, GemmWarpgroupShape::kOutputs)};
+    plan.shape.threads = GemmWarpgroupShape::kThreads;
+    plan.shape.shared_bytes = GemmWarpgroupShape::kSharedBytes;
     return plan;
   }
   GemmShape tile = kGemmWide;

@@ -28,11 +28,14 @@ constexpr double kRelL2Max = 1e-4;  // float32, at every position
 constexpr size_t kPromptTokensMax = 33;
 constexpr size_t kGreedyTokens = 8;
 
-std::unique_ptr<kernels::Backend> MakeCuda(bool deterministic = false) {
+std::unique_ptr<kernels::Backend> MakeCuda(bool deterministic = false, int device = 0) {
   std::unique_ptr<kernels::Backend> backend;
-  const kernels::cuda::Error error = kernels::cuda::CudaBackend::Create(
-      {.deterministic = deterministic, .staging_bytes = 1 << 20, .workspace_bytes = 4 << 20},
-      &backend);
+  const kernels::cuda::Error error =
+      kernels::cuda::CudaBackend::Create({.device = device,
+                                          .deterministic = deterministic,
+                                          .staging_bytes = 1 << 20,
+                                          .workspace_bytes = 4 << 20},
+                                         &backend);
   EXPECT_EQ(error.value_or(""), "");
   return backend;
 }
@@ -55,8 +58,8 @@ class Model {
     model::LoadOptions options;
     options.model_dir = folder;
     options.dtype = dtype;
-    options.step_tokens_max = 64;
-    options.logits_rows_max = 64;
+    options.step_tokens_max = 80;
+    options.logits_rows_max = 80;
     options.context_tokens_max = 256;
     auto runner = model::LoadModel(options, *backend_);
     EXPECT_TRUE(runner.ok()) << runner.status();
@@ -224,6 +227,26 @@ TEST_F(CudaDemoTest, LogitsAndGreedyTokensAreTheReferences) {
   const std::vector<std::vector<int32_t>> prompts = {
       prompt_, {1, 500, 700}, {prompt_.begin(), prompt_.begin() + 18}};
   EXPECT_EQ(cuda.Continue(prompts, 5), reference.Continue(prompts, 5));
+}
+
+// More tokens at once than the kernels of every GPU are chosen for.
+TEST_F(CudaDemoTest, OnWarpgroupsLogitsAreTheReferences) {
+  int devices = 0;
+  EXPECT_EQ(kernels::cuda::CountDevices(&devices).value_or(""), "");
+  for (int device = 0; device < devices; ++device) {
+    kernels::cuda::DeviceInfo info;
+    EXPECT_EQ(kernels::cuda::Describe(device, &info).value_or(""), "");
+    if (!info.traits.has_warpgroups) continue;
+    while (prompt_.size() < 70) prompt_.push_back(prompt_[prompt_.size() - 37] + 1);
+    Model reference(kernels::MakeReferenceBackend(), Folder(), model::WeightDType::kBF16);
+    Model cuda(MakeCuda(false, device), Folder(), model::WeightDType::kBF16);
+    const Logits want = reference.Feed(prompt_, 70), got = cuda.Feed(prompt_, 70);
+    for (size_t i = 0; i < want.size(); ++i) {
+      ASSERT_LE(RelativeDistance(got[i], want[i]), 0.02) << "position " << i;
+    }
+    return;
+  }
+  GTEST_SKIP() << "no GPU here has warpgroups";
 }
 
 TEST_F(CudaDemoTest, DeterministicLogitsHaveTheSameBitsHoweverThePromptWasCut) {

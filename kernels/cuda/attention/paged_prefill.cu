@@ -214,19 +214,9 @@ class PrefillBlock {
       const size_t at = rows_.At(RowOf(i)) + LaneIndex() % 4 * 2;
       BATON_UNROLL
       for (uint32_t n = 0; n < kOutTiles; ++n) {
-        StorePair(at + 8 * n, Divide(results_[n][2 * i], sum), Divide(results_[n][2 * i + 1], sum));
+        StorePair(args_, at + 8 * n, Divide(results_[n][2 * i], sum),
+                  Divide(results_[n][2 * i + 1], sum));
       }
-    }
-  }
-
-  BATON_DEVICE void StorePair(size_t at, float low, float high) const {
-    if (args_.out_is_bf16) {
-      const Global<uint32_t> out(static_cast<uint32_t*>(args_.out));
-      out[at / 2] = PackBf16(low, high);
-    } else {
-      const Global<float> out(static_cast<float*>(args_.out));
-      out[at] = low;
-      out[at + 1] = high;
     }
   }
 
@@ -252,30 +242,19 @@ void PrefillKernel(PrefillKernelArgs args) {
 
 }  // namespace
 
-Error Launch(const PagedPrefillArgs& args, const LaunchShape& shape, Stream stream) {
-  const PrefillKernelArgs kernel_args = {.q = args.q,
-                                         .kv = LayerOf<const Bf16>(args.kv, args.layer),
-                                         .query_begin = args.query_begin,
-                                         .query_tokens = args.query_tokens,
-                                         .context_tokens = args.context_tokens,
-                                         .block_tables = args.block_tables,
-                                         .blocks_max = uint32_t(args.blocks_max),
-                                         .num_q_heads = uint32_t(args.num_q_heads),
-                                         .group = uint32_t(args.num_q_heads / args.kv.num_kv_heads),
-                                         .scale = args.scale * kLog2E,
-                                         .window = args.window,
-                                         .out_is_bf16 = args.out_dtype == DType::kBF16,
-                                         .out = args.out};
+Error Launch(const PagedPrefillArgs& args, const PagedPrefillPlan& plan, Stream stream) {
+  if (plan.on_warpgroups) return LaunchOnWarpgroups(args, plan.shape, stream);
+  const PrefillKernelArgs kernel_args = KernelArgsOf(args);
   constexpr const char* kName = "paged_prefill";
   switch (args.kv.head_dim) {
     case 64:
-      return LaunchKernel(kName, PrefillKernel<64>, shape, stream, kernel_args);
+      return LaunchKernel(kName, PrefillKernel<64>, plan.shape, stream, kernel_args);
     case 96:
-      return LaunchKernel(kName, PrefillKernel<96>, shape, stream, kernel_args);
+      return LaunchKernel(kName, PrefillKernel<96>, plan.shape, stream, kernel_args);
     case 128:
-      return LaunchKernel(kName, PrefillKernel<128>, shape, stream, kernel_args);
+      return LaunchKernel(kName, PrefillKernel<128>, plan.shape, stream, kernel_args);
     default:
-      return LaunchKernel(kName, PrefillKernel<256>, shape, stream, kernel_args);
+      return LaunchKernel(kName, PrefillKernel<256>, plan.shape, stream, kernel_args);
   }
 }
 

@@ -30,8 +30,15 @@ struct PagedPrefillArgs {
   void* out = nullptr;  // [T, Hq, D] of out_dtype, f32 or bf16
 };
 
+struct PagedPrefillPlan {
+  bool on_warpgroups = false;
+  LaunchShape shape;
+};
+
 Error Check(const PagedPrefillArgs& args);
-LaunchShape Choose(const PagedPrefillArgs& args, const DeviceTraits& device);
-Error Launch(const PagedPrefillArgs& args, const LaunchShape& shape, Stream stream);
+PagedPrefillPlan Choose(const PagedPrefillArgs& args, const DeviceTraits& device);
+Error Launch(const PagedPrefillArgs& args, const PagedPrefillPlan& plan, Stream stream);
+// paged_prefill_warpgroup.cu's part of it.
+Error LaunchOnWarpgroups(const PagedPrefillArgs& args, const LaunchShape& shape, Stream stream);
 
 }  // namespace baton::kernels::cuda

@@ -21,4 +21,21 @@ struct PagedPrefillShape {
   }
 };
 
+// The same for paged_prefill_warpgroup.cu.
+struct PagedPrefillGroupShape {
+  static constexpr int kConsumers = 2;  // warpgroups with 64 query rows each
+  static constexpr int kRows = 64 * kConsumers;
+  static constexpr int kThreads = 128 * (kConsumers + 1);
+
+  int head_dim;
+
+  constexpr int tile_tokens() const { return head_dim <= 128 ? 128 : 64; }
+  // Elements of head_dim in one swizzled row of 128 or 64 bytes.
+  constexpr int panel() const { return head_dim % 64 == 0 ? 64 : 32; }
+  // What aligns the rest, q, twice K and V, nine barriers.
+  constexpr size_t SharedBytes() const {
+    return 1024 + size_t(kRows + 4 * tile_tokens()) * size_t(head_dim) * 2 + 80;
+  }
+};
+
 }  // namespace baton::kernels::cuda

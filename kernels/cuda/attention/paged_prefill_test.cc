@@ -12,16 +12,34 @@ using testing::InEveryOrder;
 using testing::PrefillChunk;
 using testing::PrefillWorld;
 
-std::vector<float> Got(PrefillWorld& world, const std::vector<PrefillChunk>& chunks) {
-  ExpectRuns(world.Args(chunks));
-  return world.Result();
-}
+// On mma.sync, which every GPU has, and on warpgroups.
+class CudaPagedPrefillTest : public ::testing::TestWithParam<bool> {
+ protected:
+  void SetUp() override {
+    const auto device = GetParam() ? testing::WarpgroupDevice() : testing::TestDevice();
+    if (!device) GTEST_SKIP() << "this GPU has no warpgroups";
+    device_ = *device;
+    device_.has_warpgroups = GetParam();
+  }
+  std::vector<float> Got(PrefillWorld& world, const std::vector<PrefillChunk>& chunks) {
+    const PagedPrefillArgs args = world.Args(chunks);
+    EXPECT_EQ(Choose(args, device_).on_warpgroups, GetParam());
+    ExpectRuns(args, device_);
+    return world.Result();
+  }
+
+ private:
+  DeviceTraits device_;
+};
+INSTANTIATE_TEST_SUITE_P(On, CudaPagedPrefillTest, ::testing::Bool(), [](const auto& info) {
+  return std::string(info.param ? "Warpgroups" : "Warps");
+});
 
 // Weights are rounded to bf16 before they meet the values.
 constexpr double kTolerance = 4e-3;
 
-TEST(CudaPagedPrefillTest, EqualsTheReferenceForEveryHeadDim) {
-  InEveryOrder([] {
+TEST_P(CudaPagedPrefillTest, EqualsTheReferenceForEveryHeadDim) {
+  InEveryOrder([this] {
     for (const int32_t head_dim : {64, 96, 128, 256}) {
       for (const DType out : {DType::kF32, DType::kBF16}) {
         PrefillWorld world(
@@ -35,8 +53,8 @@ TEST(CudaPagedPrefillTest, EqualsTheReferenceForEveryHeadDim) {
   });
 }
 
-TEST(CudaPagedPrefillTest, EqualsTheReferenceForEveryGroupAndBlockSize) {
-  InEveryOrder([] {
+TEST_P(CudaPagedPrefillTest, EqualsTheReferenceForEveryGroupAndBlockSize) {
+  InEveryOrder([this] {
     for (const auto& [q, kv, block] : {std::tuple{1, 1, 16}, {3, 1, 32}, {14, 2, 64}, {2, 2, 16}}) {
       PrefillWorld world({.num_q_heads = q, .num_kv_heads = kv, .block_tokens = block}, {70, 130},
                          2);
@@ -47,8 +65,8 @@ TEST(CudaPagedPrefillTest, EqualsTheReferenceForEveryGroupAndBlockSize) {
   });
 }
 
-TEST(CudaPagedPrefillTest, EqualsTheReferenceOverManyTilesOfEveryHeadDim) {
-  InEveryOrder([] {
+TEST_P(CudaPagedPrefillTest, EqualsTheReferenceOverManyTilesOfEveryHeadDim) {
+  InEveryOrder([this] {
     for (const int32_t head_dim : {96, 128, 256}) {
       PrefillWorld world({.num_kv_heads = 1, .head_dim = head_dim, .block_tokens = 32}, {200}, 5);
       const std::vector<PrefillChunk> chunks = {{0, 170, 200}};
@@ -57,20 +75,20 @@ TEST(CudaPagedPrefillTest, EqualsTheReferenceOverManyTilesOfEveryHeadDim) {
   });
 }
 
-TEST(CudaPagedPrefillTest, ALargerScoreInALaterTileRescalesWhatCameBefore) {
+TEST_P(CudaPagedPrefillTest, ALargerScoreInALaterTileRescalesWhatCameBefore) {
   // Scores of some hundreds: each row's weights lie on one token or a few, anywhere.
   PrefillWorld world({.num_q_heads = 2, .num_kv_heads = 1, .query_size = 300}, {300}, 6);
   const std::vector<PrefillChunk> chunks = {{0, 240, 300}};
   EXPECT_LT(RelativeError(Got(world, chunks), world.Want(chunks)), kTolerance);
 }
 
-TEST(CudaPagedPrefillTest, ASequenceWithoutQueriesWritesNothing) {
+TEST_P(CudaPagedPrefillTest, ASequenceWithoutQueriesWritesNothing) {
   PrefillWorld world({.num_q_heads = 2, .num_kv_heads = 1}, {70, 30}, 7);
   const std::vector<PrefillChunk> chunks = {{1, 20, 30}, {0, 70, 70}, {0, 0, 70}};
   EXPECT_LT(RelativeError(Got(world, chunks), world.Want(chunks)), kTolerance);
 }
 
-TEST(CudaPagedPrefillTest, EqualsTheReferenceForRaggedBatches) {
+TEST_P(CudaPagedPrefillTest, EqualsTheReferenceForRaggedBatches) {
   kernels::testing::Random random(8);
   for (int round = 0; round < 6; ++round) {
     const int32_t kv_heads = random.Int(1, 2);
@@ -89,8 +107,8 @@ TEST(CudaPagedPrefillTest, EqualsTheReferenceForRaggedBatches) {
   }
 }
 
-TEST(CudaPagedPrefillTest, AWindowHidesWhatLiesBeforeIt) {
-  InEveryOrder([] {
+TEST_P(CudaPagedPrefillTest, AWindowHidesWhatLiesBeforeIt) {
+  InEveryOrder([this] {
     for (const int32_t window : {1, 20, 64, 100}) {
       PrefillWorld world({.num_q_heads = 2, .num_kv_heads = 1, .window = window}, {210}, 3);
       const std::vector<PrefillChunk> chunks = {{0, 150, 210}};
@@ -99,7 +117,7 @@ TEST(CudaPagedPrefillTest, AWindowHidesWhatLiesBeforeIt) {
   });
 }
 
-TEST(CudaPagedPrefillTest, ARowHasTheSameBitsHoweverThePromptWasCut) {
+TEST_P(CudaPagedPrefillTest, ARowHasTheSameBitsHoweverThePromptWasCut) {
   PrefillWorld world({.num_q_heads = 3, .num_kv_heads = 1, .window = 90}, {150, 20}, 4);
   const auto whole = Got(world, {{0, 0, 150}});
   for (const std::vector<int32_t>& cuts :

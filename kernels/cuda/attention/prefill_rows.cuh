@@ -1,7 +1,9 @@
 #pragma once
 
+#include "kernels/cuda/attention/paged_prefill.h"
 #include "kernels/cuda/kv/kv_layer.cuh"
 #include "kernels/cuda/primitives/bf16.cuh"
+#include "kernels/cuda/primitives/math.cuh"
 #include "kernels/cuda/primitives/memory.cuh"
 
 namespace baton::kernels::cuda {
@@ -22,6 +24,34 @@ struct PrefillKernelArgs {
   bool out_is_bf16;
   void* out;
 };
+
+inline PrefillKernelArgs KernelArgsOf(const PagedPrefillArgs& args) {
+  return {.q = args.q,
+          .kv = LayerOf<const Bf16>(args.kv, args.layer),
+          .query_begin = args.query_begin,
+          .query_tokens = args.query_tokens,
+          .context_tokens = args.context_tokens,
+          .block_tables = args.block_tables,
+          .blocks_max = uint32_t(args.blocks_max),
+          .num_q_heads = uint32_t(args.num_q_heads),
+          .group = uint32_t(args.num_q_heads / args.kv.num_kv_heads),
+          .scale = args.scale * kLog2E,
+          .window = args.window,
+          .out_is_bf16 = args.out_dtype == DType::kBF16,
+          .out = args.out};
+}
+
+// Two elements of the result, the first an even one.
+BATON_DEVICE void StorePair(const PrefillKernelArgs& args, size_t at, float low, float high) {
+  if (args.out_is_bf16) {
+    const Global<uint32_t> out(static_cast<uint32_t*>(args.out));
+    out[at / 2] = PackBf16(low, high);
+  } else {
+    const Global<float> out(static_cast<float*>(args.out));
+    out[at] = low;
+    out[at + 1] = high;
+  }
+}
 
 // The query rows of one sequence and one KV head, of which a block of threads takes kRows: row r is
 // query head r % group of query token r / group, so that the heads that share K and V share their

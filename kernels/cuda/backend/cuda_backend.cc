@@ -30,6 +30,7 @@ Error CudaBackend::Create(const CudaOptions& options, std::unique_ptr<Backend>* 
     return info.name + " has compute capability " + std::to_string(info.traits.compute_capability) +
            "; " + std::to_string(kSmallestDevice.compute_capability) + " (Ampere) is the least";
   }
+  if (options.deterministic || !options.warpgroups) info.traits.has_warpgroups = false;
   std::unique_ptr<CudaBackend> made(new CudaBackend(options, std::move(info)));
   if (Error error = made->Prepare()) return error;
   *backend = std::move(made);
@@ -60,6 +61,7 @@ CudaBackend::~CudaBackend() {
 
 std::string CudaBackend::name() const {
   return "cuda:sm" + std::to_string(info_.traits.compute_capability) +
+         (info_.traits.has_warpgroups ? ":warpgroups" : "") +
          (options_.deterministic ? ":deterministic" : "");
 }
 

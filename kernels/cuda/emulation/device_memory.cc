@@ -65,6 +65,12 @@ void Allocation::CheckRead(size_t offset, size_t bytes) {
   }
 }
 
+void Allocation::CheckBulkRead(size_t offset, size_t bytes) {
+  for (size_t i = offset / kGranule; i * kGranule < offset + bytes; ++i) {
+    if (shadow_[i].written) return CheckRead(i * kGranule, offset + bytes - i * kGranule);
+  }
+}
+
 void Allocation::CheckWrite(size_t offset, size_t bytes) {
   for (size_t i = offset / kGranule; i * kGranule < offset + bytes; ++i) {
     Shadow& shadow = shadow_[i];

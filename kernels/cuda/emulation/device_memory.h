@@ -24,6 +24,8 @@ class Allocation {
 
   // One access of a kernel, already known to lie inside.
   void CheckRead(size_t offset, size_t bytes);
+  // By a copy of whole boxes, which takes what nothing was written to along: as NaN.
+  void CheckBulkRead(size_t offset, size_t bytes);
   void CheckWrite(size_t offset, size_t bytes);
   void CheckAtomic(size_t offset, size_t bytes);
 

@@ -9,7 +9,9 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/emulation/fiber.h"
+#include "kernels/cuda/emulation/phase_barriers.h"
 #include "kernels/cuda/emulation/violations.h"
+#include "kernels/cuda/emulation/warpgroups.h"
 
 namespace baton::kernels::emulation {
 namespace {
@@ -26,6 +28,7 @@ struct Thread {
   std::vector<PendingCopy> copies;              // not committed
   std::deque<std::vector<PendingCopy>> groups;  // committed
   const char* waits_for = nullptr;              // null: ready
+  const void* waits_on = nullptr;               // what WaitOn() was given
 };
 
 struct Warp {
@@ -43,6 +46,11 @@ class Block {
   Thread& self() { return threads_[current_]; }
   Warp& warp() { return warps_[current_ / 32]; }
   SharedMemory& shared() { return shared_; }
+  Clocks& clocks() { return clocks_; }
+  PhaseBarriers& barriers() { return barriers_; }
+  Warpgroups& warpgroups() { return warpgroups_; }
+  Thread& thread(uint32_t index) { return threads_[index]; }
+  void Wake(const void* object);
   bool running() const { return running_; }
   const char* kernel() const { return kernel_; }
 
@@ -64,6 +72,9 @@ class Block {
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Warp> warps_;
   SharedMemory shared_;
+  Clocks clocks_;
+  PhaseBarriers barriers_;
+  Warpgroups warpgroups_;
   std::mt19937_64* random_ = nullptr;
   uint64_t order_ = 0;
   uint32_t current_ = 0;
@@ -75,6 +86,7 @@ Block block;
 uint64_t order = 0;
 uint32_t launches = 0;
 uint32_t block_index = 0;
+std::vector<RecordedLaunch>* recording = nullptr;
 
 void Block::Begin(const cuda::LaunchShape& shape, const Coordinates& at,
                   const std::function<void()>& body) {
@@ -90,6 +102,9 @@ void Block::Begin(const cuda::LaunchShape& shape, const Coordinates& at,
   }
   at_barrier_ = 0;
   shared_.Reset(shape.shared_bytes);
+  clocks_.Reset();
+  barriers_.Reset();
+  warpgroups_.Reset(shape.threads);
 }
 
 void Block::Run(const char* kernel, const cuda::LaunchShape& shape, const Coordinates& at,
@@ -127,6 +142,12 @@ void Block::WaitFor(const char* what) {
   Thread& thread = self();
   thread.waits_for = what;
   while (thread.waits_for != nullptr) Fiber::Pause();
+}
+
+void Block::Wake(const void* object) {
+  for (Thread& thread : threads_) {
+    if (thread.waits_on == object) thread.waits_for = nullptr, thread.waits_on = nullptr;
+  }
 }
 
 void Block::Barrier() {
@@ -178,6 +199,8 @@ void Block::ReportStuck() const {
 void Block::ReportLeftovers() {
   current_ = 0;
   ReportStuck();
+  barriers_.ReportLeftovers();
+  warpgroups_.ReportLeftovers();
   for (current_ = 0; current_ < threads_.size(); ++current_) {
     if (self().copies.empty() && self().groups.empty()) continue;
     Report(ViolationKind::kResources, "ended with copies never waited for, " + WhereNow());
@@ -185,8 +208,16 @@ void Block::ReportLeftovers() {
   }
 }
 
-// A barrier of the warp is a meeting at which nothing is exchanged.
-void NothingToCombine(WarpSlots&) {}
+// A barrier of the warp is a meeting at which nothing is exchanged but what is known.
+void JoinClocksOfWarp(WarpSlots&) {
+  if (!block.clocks().running()) return;
+  const uint32_t first = Here().thread / 32 * 32;
+  Clock joined;
+  for (uint32_t t = first; t < first + 32; ++t) {
+    block.clocks().Release(block.thread(t).moment, &joined);
+  }
+  for (uint32_t t = first; t < first + 32; ++t) block.clocks().Acquire(t, joined);
+}
 
 void Land(const std::vector<PendingCopy>& group) {
   for (const PendingCopy& copy : group) {
@@ -198,12 +229,14 @@ void Land(const std::vector<PendingCopy>& group) {
 }  // namespace
 
 void SetOrder(uint64_t seed) { order = seed; }
+void RecordLaunches(std::vector<RecordedLaunch>* launches) { recording = launches; }
 
 void RunGrid(const char* kernel, const cuda::LaunchShape& shape,
              const std::function<void()>& body) {
   KERNELS_CHECK(shape.threads > 0 && shape.threads <= 1024 && shape.threads % 32 == 0);
   KERNELS_CHECK(shape.grid_x > 0 && shape.grid_y > 0 && shape.grid_z > 0);
   KERNELS_CHECK(shape.grid_y <= 65535 && shape.grid_z <= 65535);
+  if (recording != nullptr) return recording->push_back({kernel, shape, body});
   ++launches;
   std::mt19937_64 random(order);
   const uint32_t blocks = shape.grid_x * shape.grid_y * shape.grid_z;
@@ -222,6 +255,18 @@ void RunGrid(const char* kernel, const cuda::LaunchShape& shape,
 
 const Coordinates& Here() { return block.self().at; }
 Moment Now() { return block.self().moment; }
+Moment MomentOf(uint32_t thread) { return block.thread(thread).moment; }
+Clocks& BlockClocks() { return block.clocks(); }
+PhaseBarriers& BlockBarriers() { return block.barriers(); }
+Warpgroups& BlockWarpgroups() { return block.warpgroups(); }
+void ReleaseTo(Clock* clock) { block.clocks().Release(block.self().moment, clock); }
+void FenceForEngines() { ++block.self().moment.fences; }
+
+void WaitOn(const char* what, const void* object) {
+  block.self().waits_on = object;
+  block.WaitFor(what);
+}
+void Wake(const void* object) { block.Wake(object); }
 SharedMemory& BlockShared() { return block.shared(); }
 uint32_t LaunchNow() { return block.running() ? launches : 0; }
 uint32_t BlockNow() { return block_index; }
@@ -240,7 +285,7 @@ void BlockBarrier() { block.Barrier(); }
 void WarpBarrier() {
   const char nothing = 0;
   char out;
-  block.MeetWarp("the warp's barrier", &nothing, 1, &out, 1, NothingToCombine);
+  block.MeetWarp("the warp's barrier", &nothing, 1, &out, 1, JoinClocksOfWarp);
   ++block.self().moment.warp_barriers;
 }
 

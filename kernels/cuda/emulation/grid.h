@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "kernels/cuda/emulation/shared_memory.h"
 #include "kernels/cuda/launch/shape.h"
@@ -19,6 +20,15 @@ void SetOrder(uint64_t seed);
 // Runs `body` once for every thread of the grid. What the kernel did wrong is in TakeViolations().
 void RunGrid(const char* kernel, const cuda::LaunchShape& shape, const std::function<void()>& body);
 
+// A launch as RunGrid was given it.
+struct RecordedLaunch {
+  const char* kernel;
+  cuda::LaunchShape shape;
+  std::function<void()> body;
+};
+// Until the next call: launches are added to the list instead of run. Null: they are run again.
+void RecordLaunches(std::vector<RecordedLaunch>* launches);
+
 // ---- What the primitives' emulated bodies use, from inside a kernel.
 
 struct Coordinates {
@@ -28,6 +38,11 @@ struct Coordinates {
 };
 const Coordinates& Here();
 Moment Now();
+Moment MomentOf(uint32_t thread);  // now
+Clocks& BlockClocks();
+// The calling thread has told others what it did (Clocks::Release); has fenced its writes.
+void ReleaseTo(Clock* clock);
+void FenceForEngines();
 SharedMemory& BlockShared();
 // "kernel k, block (1, 0, 0), thread 7", or "the host".
 std::string WhereNow();
@@ -40,6 +55,10 @@ void MayYield();
 
 void BlockBarrier();
 void WarpBarrier();
+
+// Lets others take turns until somebody wakes those that wait on `object`.
+void WaitOn(const char* what, const void* object);
+void Wake(const void* object);
 
 // What the 32 lanes of a warp bring to something they do together, and what each takes away.
 struct WarpSlots {

@@ -2,11 +2,15 @@
 # emulation must catch.
 #   kernels_cuda_mutant(LaunchWithoutBarrier SOURCE attention/paged_decode.cu
 #                       REPLACE "SyncBlock();" WITH "" )
-# gives a library source whose launcher, Launch() of the source's header, is called as the mutant is.
+# gives a library source whose launcher, Launch() of the source's header or another that is named
+# LAUNCHER, is called as the mutant is.
 # The first place that reads REPLACE is changed; that there is none stops the build of the mutants.
 set(BATON_MUTANTS "")
 function(kernels_cuda_mutant name)
-  cmake_parse_arguments(PARSE_ARGV 1 A "" "SOURCE;REPLACE;WITH" "")
+  cmake_parse_arguments(PARSE_ARGV 1 A "" "SOURCE;LAUNCHER;REPLACE;WITH" "")
+  if(NOT A_LAUNCHER)
+    set(A_LAUNCHER Launch)
+  endif()
   set(source ${CMAKE_CURRENT_SOURCE_DIR}/../${A_SOURCE})
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
   file(READ ${source} text)
@@ -23,6 +27,6 @@ function(kernels_cuda_mutant name)
   set(mutant ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}.cu)
   file(GENERATE OUTPUT ${mutant} CONTENT "${text}")
   set_source_files_properties(${mutant} PROPERTIES
-    GENERATED ON LANGUAGE CXX COMPILE_DEFINITIONS Launch=${name} COMPILE_OPTIONS -O0)
+    GENERATED ON LANGUAGE CXX COMPILE_DEFINITIONS ${A_LAUNCHER}=${name} COMPILE_OPTIONS -O0)
   set(BATON_MUTANTS ${BATON_MUTANTS} ${mutant} PARENT_SCOPE)
 endfunction()

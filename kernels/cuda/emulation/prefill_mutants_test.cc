@@ -8,7 +8,7 @@ namespace baton::kernels::cuda {
 
 // What mutants.cmake makes of Launch(): one mistake each.
 #define BATON_PREFILL_MUTANT(name) \
-  Error name(const PagedPrefillArgs& args, const LaunchShape& shape, Stream stream)
+  Error name(const PagedPrefillArgs& args, const PagedPrefillPlan& plan, Stream stream)
 BATON_PREFILL_MUTANT(PrefillWithoutBarrierBeforeTile);
 BATON_PREFILL_MUTANT(PrefillWithoutBarrierAfterTile);
 BATON_PREFILL_MUTANT(PrefillWithoutWaiting);
@@ -29,7 +29,7 @@ using kernels::testing::RelativeError;
 using testing::Outcome;
 using testing::PrefillWorld;
 
-using PrefillLauncher = Error (*)(const PagedPrefillArgs&, const LaunchShape&, Stream);
+using PrefillLauncher = Error (*)(const PagedPrefillArgs&, const PagedPrefillPlan&, Stream);
 
 // Rows that see four tiles, and rows that see part of the first.
 Outcome Prefill(PrefillLauncher launch, uint64_t order, int32_t window = 0) {

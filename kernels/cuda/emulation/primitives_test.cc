@@ -11,9 +11,12 @@
 #include "kernels/cuda/primitives/bf16.cuh"
 #include "kernels/cuda/primitives/block_reduce.cuh"
 #include "kernels/cuda/primitives/mma.cuh"
+#include "kernels/cuda/primitives/phase_barrier.cuh"
 #include "kernels/cuda/primitives/swizzle.cuh"
+#include "kernels/cuda/primitives/warpgroup.cuh"
 #include "kernels/cuda/sampling/mass.cuh"
 #include "kernels/cuda/sampling/philox.cuh"
+#include "kernels/cuda/testing/device_array.h"
 #include "kernels/sampling.h"
 #include "kernels/sampling/mass.h"
 
@@ -165,6 +168,101 @@ TEST(CudaSamplingArithmeticTest, MassesSharesAndDrawsHaveTheHostsBits) {
     ASSERT_EQ(share, kernels::UniformAt(seed, draw));
     ASSERT_EQ(ShareOf(seed >> 7, share), kernels::ShareOf(seed >> 7, share));
   }
+}
+
+// As the engines' manuals draw it: the 16-byte chunks of row r of eight change places by r.
+TEST(CudaPrimitivesTest, ABoxArrivesInSwizzledRowsWithZerosPastTheEnd) {
+  constexpr uint32_t kRows = 11, kColumns = 72;
+  testing::DeviceArray<uint16_t> matrix([] {
+    std::vector<uint16_t> elements(kRows * kColumns);
+    for (size_t i = 0; i < elements.size(); ++i) elements[i] = uint16_t(i + 1);
+    return elements;
+  }());
+  const BoxSource from = {.base = matrix.data(),
+                          .rows = kRows,
+                          .columns = kColumns,
+                          .row_bytes = kColumns * 2,
+                          .box_rows = 8,
+                          .box_columns = 64};
+  RunClean({.threads = 32, .shared_bytes = 3200}, [&] {
+    SharedArena arena;
+    arena.AlignForSwizzle();
+    const Shared<Bf16> box = arena.Take<Bf16>(8 * 64);
+    const Shared<uint64_t> barrier = arena.Take<uint64_t>(1);
+    if (ThreadIndex() == 0) {
+      MakeBarrier(barrier, 0, 1);
+      PublishBarriers();
+    }
+    SyncBlock();
+    if (ThreadIndex() == 0) {
+      ArriveExpecting(barrier, 0, 8 * 128);
+      CopyBoxAsync(from, 16, 4, box, 0, barrier, 0);
+    }
+    WaitPhase(barrier, 0, 0);
+    for (uint32_t i = ThreadIndex(); i < 8 * 64; i += 32) {
+      const uint32_t row = i / 64, column = i % 64;
+      const bool is_there = 4 + row < kRows && 16 + column < kColumns;
+      const uint32_t place = row * 64 + ((column / 8) ^ row) * 8 + column % 8;
+      const Bf16 element = box[place];
+      EXPECT_EQ(element.bits, is_there ? (4 + row) * kColumns + 16 + column + 1 : 0);
+    }
+  });
+}
+
+// B both ways round, against plain loops: rows of 64 bytes along K, and rows of 128 bytes along N
+// whose second panel is elsewhere.
+TEST(CudaPrimitivesTest, AWarpgroupMultiplies) {
+  std::mt19937 random(5);
+  const auto element = [&] { return float(int(random() % 17) - 8); };  // exact in bf16
+  static float a[64][16], b[16][128], d[64][128];
+  for (auto& row : a)
+    for (float& x : row) x = element();
+  for (auto& row : b)
+    for (float& x : row) x = element();
+  for (auto& row : d)
+    for (float& x : row) x = element();
+  RunClean({.threads = 128, .shared_bytes = 24 << 10}, [] {
+    SharedArena arena;
+    arena.AlignForSwizzle();
+    const Shared<Bf16> a_rows = arena.Take<Bf16>(64 * 32);   // 64 bytes each, the upper half unused
+    const Shared<Bf16> b_rows = arena.Take<Bf16>(128 * 32);  // the same
+    const Shared<Bf16> b_columns = arena.Take<Bf16>(2 * 16 * 64);
+    for (uint32_t i = ThreadIndex(); i < 128 * 16; i += 128) {
+      const uint32_t n = i / 16, k = i % 16,
+                     in_row = n % 8 * 32 + (((k / 8) ^ (n / 2 % 4)) * 8) + k % 8;
+      if (n < 64) a_rows[n / 8 * 256 + in_row] = ToBf16(a[n][k]);
+      b_rows[n / 8 * 256 + in_row] = ToBf16(b[k][n]);
+      b_columns[n / 64 * 1024 + k * 64 + ((n % 64 / 8) ^ (k % 8)) * 8 + n % 8] = ToBf16(b[k][n]);
+    }
+    FenceForEngines();
+    SyncBlock();
+    const uint32_t row = WarpIndex() * 16 + LaneIndex() / 4, column = LaneIndex() % 4 * 2;
+    float stored[16][4], added[16][4];
+    uint32_t in_registers[4];
+    for (uint32_t n = 0; n < 16; ++n) {
+      for (uint32_t i = 0; i < 4; ++i) added[n][i] = d[row + i / 2 * 8][8 * n + column + i % 2];
+    }
+    for (uint32_t i = 0; i < 4; ++i) {
+      const float* at = &a[row + i % 2 * 8][column + i / 2 * 8];
+      in_registers[i] = PackBf16(at[0], at[1]);
+    }
+    BeginProducts(stored);
+    MultiplyGroup(stored, SharedRows{AddressOf(a_rows, 0), 64}.AlongInputs(0),
+                  SharedRows{AddressOf(b_rows, 0), 64}.AlongInputs(0), false);
+    MultiplyGroupByRows(added, in_registers,
+                        SharedRows{AddressOf(b_columns, 0), 128}.AlongOutputs(0, 2048), true);
+    CommitProducts();
+    WaitProducts<0>(stored);
+    for (uint32_t n = 0; n < 16; ++n) {
+      for (uint32_t i = 0; i < 4; ++i) {
+        const uint32_t r = row + i / 2 * 8, c = 8 * n + column + i % 2;
+        float want = 0;
+        for (uint32_t k = 0; k < 16; ++k) want += a[r][k] * b[k][c];
+        EXPECT_EQ(stored[n][i], want);
+        EXPECT_EQ(added[n][i], d[r][c] + want);
+      }
+    }
+  });
 }
 
 }  // namespace

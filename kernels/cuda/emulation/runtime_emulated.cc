@@ -1,12 +1,16 @@
 #include <cstdlib>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "kernels/check.h"
 #include "kernels/cuda/emulation/device_memory.h"
+#include "kernels/cuda/emulation/grid.h"
 #include "kernels/cuda/emulation/violations.h"
 #include "kernels/cuda/runtime/runtime.h"
 
-// A device made of host memory. Whatever is ordered is done when the call returns.
+// Two devices made of the same host memory: the smallest, and one that has warpgroups. Whatever is
+// ordered is done when the call returns.
 namespace baton::kernels::cuda {
 namespace {
 
@@ -36,13 +40,17 @@ void Write(void* device, const void* bytes, size_t count) {
 }  // namespace
 
 Error CountDevices(int* count) {
-  *count = 1;
+  *count = 2;
   return std::nullopt;
 }
 Error Describe(int device, DeviceInfo* info) {
-  KERNELS_CHECK(device == 0);
+  KERNELS_CHECK(device == 0 || device == 1);
+  constexpr DeviceTraits kWithWarpgroups = {.compute_capability = 90,
+                                            .multiprocessors = 16,
+                                            .shared_bytes_per_block = 227 << 10,
+                                            .has_warpgroups = true};
   *info = {.name = "emulation",
-           .traits = kSmallestDevice,
+           .traits = device == 0 ? kSmallestDevice : kWithWarpgroups,
            .memory_bytes = kMemoryBytes,
            .memory_bytes_free = kMemoryBytes};
   return std::nullopt;
@@ -71,23 +79,52 @@ Error CreateStream(Stream* stream) {
 void DestroyStream(Stream) {}
 Error Wait(Stream) { return std::nullopt; }
 
+namespace {
+using Launches = std::vector<emulation::RecordedLaunch>;
+Launches* recording = nullptr;
+}  // namespace
+
+Error BeginRecording(Stream) {
+  KERNELS_CHECK(recording == nullptr);
+  recording = new Launches;
+  emulation::RecordLaunches(recording);
+  return std::nullopt;
+}
+Error EndRecording(Stream, Graph* graph) {
+  KERNELS_CHECK(recording != nullptr);
+  graph->handle = std::exchange(recording, nullptr);
+  emulation::RecordLaunches(nullptr);
+  return std::nullopt;
+}
+Error LaunchGraph(Graph graph, Stream) {
+  for (const auto& launch : *static_cast<const Launches*>(graph.handle)) {
+    emulation::RunGrid(launch.kernel, launch.shape, launch.body);
+  }
+  return std::nullopt;
+}
+void DestroyGraph(Graph graph) { delete static_cast<Launches*>(graph.handle); }
+
 Error CopyIn(const void* host, void* device, size_t bytes, Stream) {
+  KERNELS_CHECK(recording == nullptr);
   if (bytes > 0) Write(device, host, bytes);
   return std::nullopt;
 }
 Error CopyOut(const void* device, void* host, size_t bytes, Stream) {
+  KERNELS_CHECK(recording == nullptr);
   if (bytes == 0) return std::nullopt;
   Holding(device, bytes);
   std::memcpy(host, device, bytes);
   return std::nullopt;
 }
 Error CopyWithin(const void* from, void* to, size_t bytes, Stream) {
+  KERNELS_CHECK(recording == nullptr);
   if (bytes == 0) return std::nullopt;
   Holding(from, bytes);
   Write(to, from, bytes);
   return std::nullopt;
 }
 Error FillZero(void* device, size_t bytes, Stream) {
+  KERNELS_CHECK(recording == nullptr);
   Allocation& allocation = Holding(device, bytes);
   std::memset(device, 0, bytes);
   allocation.MarkWritten(OffsetIn(allocation, device), bytes);

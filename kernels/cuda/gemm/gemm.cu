@@ -1,5 +1,6 @@
 #include "kernels/cuda/gemm/gemm.h"
 
+#include "kernels/cuda/gemm/gemm_result.cuh"
 #include "kernels/cuda/gemm/gemm_shape.h"
 #include "kernels/cuda/launch/launch.cuh"
 #include "kernels/cuda/primitives/async_copy.cuh"
@@ -18,14 +19,6 @@
 // over K in steps of 16, rising, whatever the tile.
 namespace baton::kernels::cuda {
 namespace {
-
-BATON_DEVICE void StoreResult(const GemmArgs& args, uint32_t token, uint32_t output, float value) {
-  if (token >= uint32_t(args.num_tokens) || output >= uint32_t(args.num_outputs)) return;
-  if (args.bias != nullptr) value += float(Global<const float>(args.bias)[output]);
-  const Global<float> out(args.out);
-  const size_t at = size_t{token} * size_t(args.num_outputs) + output;
-  out[at] = args.is_added ? float(out[at]) + value : value;
-}
 
 template <GemmShape kShape>
 class GemmBlock {
@@ -210,6 +203,8 @@ Error Launch(const GemmArgs& args, const GemmPlan& plan, Stream stream) {
       return LaunchKernel("gemm_bf16_middle", GemmMiddleKernel, plan.shape, stream, args);
     case GemmTile::kWide:
       return LaunchKernel("gemm_bf16_wide", GemmWideKernel, plan.shape, stream, args);
+    case GemmTile::kWarpgroup:
+      return LaunchOnWarpgroups(args, plan.shape, stream);
     default:
       return LaunchKernel("gemm_f32", GemmF32Kernel, plan.shape, stream, args);
   }

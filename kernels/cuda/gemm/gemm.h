@@ -22,8 +22,9 @@ struct GemmArgs {
 };
 
 // Whatever the tile, an output is summed in the same order: in steps of 16 along K, rising. So the
-// choice may depend on T, and a row's bits do not.
-enum class GemmTile : uint8_t { kNarrow, kMiddle, kWide, kF32 };
+// choice may depend on T, and a row's bits do not. kWarpgroup is an exception: hardware may add
+// inside a step in another order there.
+enum class GemmTile : uint8_t { kNarrow, kMiddle, kWide, kF32, kWarpgroup };
 
 struct GemmPlan {
   GemmTile tile = GemmTile::kNarrow;
@@ -33,5 +34,7 @@ struct GemmPlan {
 Error Check(const GemmArgs& args);
 GemmPlan Choose(const GemmArgs& args, const DeviceTraits& device);
 Error Launch(const GemmArgs& args, const GemmPlan& plan, Stream stream);
+// gemm_warpgroup.cu's part of it.
+Error LaunchOnWarpgroups(const GemmArgs& args, const LaunchShape& shape, Stream stream);
 
 }  // namespace baton::kernels::cuda

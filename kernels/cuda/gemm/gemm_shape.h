@@ -28,6 +28,19 @@ constexpr GemmShape kGemmNarrow = {16, 32, 128, 4, 16, 16};
 constexpr GemmShape kGemmMiddle = {64, 64, 64, 4, 32, 32};
 constexpr GemmShape kGemmWide = {128, 128, 64, 3, 32, 64};
 
+// The one on warpgroups: two of them have 64 tokens each, a third copies.
+struct GemmWarpgroupShape {
+  static constexpr uint32_t kTokens = 128;
+  static constexpr uint32_t kOutputs = 128;
+  static constexpr uint32_t kInputs = 64;  // of K, per stage: one swizzled row
+  static constexpr uint32_t kStages = 4;
+  static constexpr uint32_t kConsumers = 2;
+  static constexpr uint32_t kThreads = 128 * (kConsumers + 1);
+  static constexpr uint32_t kStageElements = (kTokens + kOutputs) * kInputs;
+  // What aligns the ring, the ring, and two barriers per stage.
+  static constexpr size_t kSharedBytes = 1024 + size_t{kStages} * (kStageElements * 2 + 16);
+};
+
 // The f32 kernel's: four outputs of one token per thread.
 struct GemmF32Shape {
   static constexpr uint32_t kThreads = 128;

@@ -50,5 +50,24 @@ TEST(CudaGemmTest, ARowHasTheSameBitsInAnyBatch) {
   }
 }
 
+TEST(CudaGemmTest, OnWarpgroupsEqualsTheReference) {
+  const auto device = testing::WarpgroupDevice();
+  if (!device) GTEST_SKIP() << "this GPU has no warpgroups";
+  InEveryOrder([&] {
+    // More stages than the ring has places; ends inside a tile, and inside a stage.
+    for (const GemmProblem& problem :
+         {GemmProblem{65, 8, 328, DType::kBF16, true}, GemmProblem{130, 137, 64, DType::kBF16},
+          GemmProblem{128, 128, 72, DType::kBF16, true, true}}) {
+      GemmWorld world(problem, 1);
+      const auto got = world.Got(0, problem.tokens, [&](const GemmArgs& args) {
+        EXPECT_EQ(Choose(args, *device).tile, GemmTile::kWarpgroup);
+        ExpectRuns(args, *device);
+      });
+      EXPECT_LT(RelativeError(got, world.Want()), ToleranceOf(DType::kBF16))
+          << problem.tokens << " x " << problem.outputs << " x " << problem.inputs;
+    }
+  });
+}
+
 }  // namespace
 }  // namespace baton::kernels::cuda

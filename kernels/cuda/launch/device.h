@@ -19,6 +19,8 @@ struct DeviceTraits {
   int compute_capability = 0;  // 90 for sm_90
   int multiprocessors = 0;
   size_t shared_bytes_per_block = 0;  // what one block may ask for
+  // Kernels on warpgroups (wgmma, TMA: sm_90 alone) may be chosen.
+  bool has_warpgroups = false;
 };
 
 // The smallest device the kernels are compiled for: plans that fit it fit all.

@@ -11,7 +11,7 @@
 namespace baton::kernels::cuda {
 
 // Enqueues one launch; `args` travel by value. An error is the CUDA runtime's, with the kernel's
-// name. The emulation has run the whole grid when this returns.
+// name. The emulation has run the whole grid when this returns, if it records no graph.
 #if BATON_ON_DEVICE
 template <typename Args>
 Error LaunchKernel(const char* name, void (*kernel)(Args), const LaunchShape& shape, Stream stream,
@@ -35,7 +35,7 @@ Error LaunchKernel(const char* name, void (*kernel)(Args), const LaunchShape& sh
 template <typename Args>
 Error LaunchKernel(const char* name, void (*kernel)(Args), const LaunchShape& shape, Stream,
                    const Args& args) {
-  emulation::RunGrid(name, shape, [&] { kernel(args); });
+  emulation::RunGrid(name, shape, [kernel, args] { kernel(args); });
   return std::nullopt;
 }
 #endif

@@ -42,6 +42,9 @@ BATON_DEVICE uint64_t HighProduct(uint64_t a, uint64_t b) {
 }
 #endif
 
+BATON_DEVICE int32_t Larger(int32_t a, int32_t b) { return a > b ? a : b; }
+BATON_DEVICE int32_t Smaller(int32_t a, int32_t b) { return a < b ? a : b; }
+
 BATON_DEVICE float Exp(float x) { return Exp2(x * kLog2E); }
 
 }  // namespace baton::kernels::cuda

@@ -15,6 +15,9 @@
 // and whether something orders it after other threads' accesses.
 namespace baton::kernels::cuda {
 
+// Where memory lies in which rows of 128 bytes are swizzled: eight of them.
+constexpr size_t kSwizzleAlignment = 1024;
+
 #if BATON_ON_DEVICE
 
 // Elements in device memory. A `const T` view reads through the read-only path: nothing may write
@@ -77,6 +80,12 @@ class SharedArena {
     T* data = reinterpret_cast<T*>(next_);
     next_ += (count * sizeof(T) + 15) / 16 * 16;
     return Shared<T>(data, count);
+  }
+  // The next piece begins at a multiple of kSwizzleAlignment of shared memory's addresses. The plan
+  // counts that much for it.
+  BATON_DEVICE void AlignForSwizzle() {
+    const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(next_));
+    next_ += (kSwizzleAlignment - address % kSwizzleAlignment) % kSwizzleAlignment;
   }
 
  private:
@@ -226,6 +235,8 @@ class SharedArena {
     }
     return Shared<T>(offset, count);
   }
+  // As on a device whose shared memory does not begin at such a multiple.
+  void AlignForSwizzle() { next_ += kSwizzleAlignment - next_ % kSwizzleAlignment; }
 
  private:
   size_t next_ = 0;

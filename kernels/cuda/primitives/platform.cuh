@@ -12,12 +12,16 @@
 // One block at a time is enough: asked for nothing, the compiler saves registers for a second or
 // third one and spills a few bytes for it.
 #define BATON_KERNEL(max_threads) __global__ __launch_bounds__(max_threads, 1)
+// A kernel's argument that stays where the launch put it, so that the copy engine may read it
+// there.
+#define BATON_CONSTANT_ARGUMENT const __grid_constant__
 #define BATON_UNROLL _Pragma("unroll")
 #define BATON_UNROLL_BY_8 _Pragma("unroll 8")
 #else
 #define BATON_ON_DEVICE 0
 #define BATON_DEVICE inline
 #define BATON_KERNEL(max_threads)
+#define BATON_CONSTANT_ARGUMENT const
 #define BATON_UNROLL
 #define BATON_UNROLL_BY_8
 #include "kernels/cuda/emulation/grid.h"

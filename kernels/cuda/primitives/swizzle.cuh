@@ -15,4 +15,11 @@ BATON_DEVICE constexpr uint32_t Swizzled(uint32_t row, uint32_t chunk) {
   return row * kChunks + (chunk ^ turn);
 }
 
+// Where the byte at this address of shared memory lies when rows of row_bytes (128, 64 or 32) are
+// swizzled as the copy engine and the warpgroups' products do it: a pattern of addresses, not of
+// rows.
+BATON_DEVICE constexpr uint32_t SwizzledAddress(uint32_t address, uint32_t row_bytes) {
+  return address ^ ((address >> 7 & (row_bytes / 16 - 1)) << 4);
+}
+
 }  // namespace baton::kernels::cuda

@@ -38,6 +38,16 @@ void DestroyStream(Stream stream);
 // Until all that was ordered on the stream is done.
 Error Wait(Stream stream);
 
+// Launches that were recorded once and are enqueued together again and again, arguments and all.
+// Between BeginRecording and EndRecording nothing but launches goes to the stream, and none is run.
+struct Graph {
+  void* handle = nullptr;
+};
+Error BeginRecording(Stream stream);
+Error EndRecording(Stream stream, Graph* graph);
+Error LaunchGraph(Graph graph, Stream stream);
+void DestroyGraph(Graph graph);
+
 Error CopyIn(const void* host, void* device, size_t bytes, Stream stream);
 Error CopyOut(const void* device, void* host, size_t bytes, Stream stream);
 Error CopyWithin(const void* from, void* to, size_t bytes, Stream stream);

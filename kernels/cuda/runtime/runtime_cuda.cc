@@ -1,5 +1,7 @@
+#include <cuda.h>
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/launch/tensor_map.h"
 #include "kernels/cuda/runtime/runtime.h"
 
 namespace baton::kernels::cuda {
@@ -49,7 +51,8 @@ Error Describe(int device, DeviceInfo* info) {
   info->name = properties.name;
   info->traits = {.compute_capability = properties.major * 10 + properties.minor,
                   .multiprocessors = properties.multiProcessorCount,
-                  .shared_bytes_per_block = properties.sharedMemPerBlockOptin};
+                  .shared_bytes_per_block = properties.sharedMemPerBlockOptin,
+                  .has_warpgroups = properties.major == 9};
   return ErrorOf("cudaMemGetInfo", cudaMemGetInfo(&info->memory_bytes_free, &info->memory_bytes));
 }
 
@@ -87,6 +90,28 @@ Error Wait(Stream stream) {
   return ErrorOf("cudaStreamSynchronize", cudaStreamSynchronize(HandleOf(stream)));
 }
 
+Error BeginRecording(Stream stream) {
+  return ErrorOf("cudaStreamBeginCapture",
+                 cudaStreamBeginCapture(HandleOf(stream), cudaStreamCaptureModeThreadLocal));
+}
+Error EndRecording(Stream stream, Graph* graph) {
+  cudaGraph_t recorded = nullptr;
+  if (Error error =
+          ErrorOf("cudaStreamEndCapture", cudaStreamEndCapture(HandleOf(stream), &recorded))) {
+    return error;
+  }
+  cudaGraphExec_t made = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&made, recorded, 0);
+  cudaGraphDestroy(recorded);
+  graph->handle = made;
+  return ErrorOf("cudaGraphInstantiate", status);
+}
+Error LaunchGraph(Graph graph, Stream stream) {
+  return ErrorOf("cudaGraphLaunch",
+                 cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph.handle), HandleOf(stream)));
+}
+void DestroyGraph(Graph graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph.handle)); }
+
 Error CopyIn(const void* host, void* device, size_t bytes, Stream stream) {
   return ErrorOf("copy to the device",
                  cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, HandleOf(stream)));
@@ -101,6 +126,30 @@ Error CopyWithin(const void* from, void* to, size_t bytes, Stream stream) {
 }
 Error FillZero(void* device, size_t bytes, Stream stream) {
   return ErrorOf("cudaMemsetAsync", cudaMemsetAsync(device, 0, bytes, HandleOf(stream)));
+}
+
+// The driver's function, which the runtime finds: nothing is linked with the driver's library.
+Error Encode(const MatrixBoxes& matrix, TensorMap* map) {
+  static_assert(sizeof(TensorMap) == sizeof(CUtensorMap));
+  static const auto encode = [] {
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult result;
+    cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault,
+                                     &result);
+    return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(found);
+  }();
+  if (encode == nullptr) return "the NVIDIA driver has no cuTensorMapEncodeTiled: update it";
+  const cuuint64_t sizes[2] = {matrix.columns, matrix.rows}, strides[1] = {matrix.row_bytes};
+  const cuuint32_t box[2] = {matrix.box_columns, matrix.box_rows}, steps[2] = {1, 1};
+  const CUtensorMapSwizzle swizzle = matrix.box_columns == 64   ? CU_TENSOR_MAP_SWIZZLE_128B
+                                     : matrix.box_columns == 32 ? CU_TENSOR_MAP_SWIZZLE_64B
+                                                                : CU_TENSOR_MAP_SWIZZLE_32B;
+  const CUresult status = encode(
+      reinterpret_cast<CUtensorMap*>(map), CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2,
+      const_cast<void*>(matrix.base), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+      swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (status == CUDA_SUCCESS) return std::nullopt;
+  return "cuTensorMapEncodeTiled: error " + std::to_string(int(status));
 }
 
 }  // namespace baton::kernels::cuda

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@
 namespace baton::kernels::cuda::testing {
 
 DeviceTraits TestDevice();
+// One whose kernels on warpgroups may be chosen; none on a GPU that has none.
+std::optional<DeviceTraits> WarpgroupDevice();
 
 // In how many orders the threads of a kernel are run (1 on a GPU, which has its own).
 std::vector<uint64_t> Orders();
@@ -24,8 +27,8 @@ std::string Complaints();
 
 // Checks, chooses, launches and waits, and expects that nothing was wrong with any of it.
 template <typename Args>
-void ExpectRuns(const Args& args) {
-  const Error error = Run(args, TestDevice());
+void ExpectRuns(const Args& args, const DeviceTraits& device = TestDevice()) {
+  const Error error = Run(args, device);
   EXPECT_EQ(error.value_or(""), "");
   EXPECT_EQ(Complaints(), "");
 }

@@ -15,6 +15,11 @@ DeviceTraits TestDevice() {
           .shared_bytes_per_block = properties.sharedMemPerBlockOptin};
 }
 
+std::optional<DeviceTraits> WarpgroupDevice() {
+  DeviceTraits device = TestDevice();
+  device.has_warpgroups = device.compute_capability == 90;
+  return device.has_warpgroups ? std::optional(device) : std::nullopt;
+}
 std::vector<uint64_t> Orders() { return {0}; }
 void UseOrder(uint64_t) {}
 

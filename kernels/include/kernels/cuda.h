@@ -18,6 +18,9 @@ struct CudaOptions {
   // One kernel for every attention row, so that a row has the same bits in any batch and any chunks
   // (promise 1); decodes are slower by it.
   bool deterministic = false;
+  // Kernels on warpgroups (wgmma, TMA), where the GPU has them (sm_90): large GEMMs and prompts.
+  // Off: the kernels that every GPU has. Deterministic ones are always those.
+  bool warpgroups = true;
   size_t staging_bytes = 32 << 20;    // pinned host memory for a step's small arrays
   size_t workspace_bytes = 64 << 20;  // device memory for partial results
   // The device does not work any more: called on the owner thread with the CUDA runtime's words.
