@@ -102,6 +102,8 @@ class Model {
     return tokens;
   }
 
+  const kernels::Backend& backend() const { return *backend_; }
+
  private:
   std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<model::ModelRunner> runner_;
@@ -227,6 +229,10 @@ TEST_F(CudaDemoTest, LogitsAndGreedyTokensAreTheReferences) {
   const std::vector<std::vector<int32_t>> prompts = {
       prompt_, {1, 500, 700}, {prompt_.begin(), prompt_.begin() + 18}};
   EXPECT_EQ(cuda.Continue(prompts, 5), reference.Continue(prompts, 5));
+  // Steps with all three, one token each.
+  const auto& counts =
+      static_cast<const kernels::cuda::CudaBackend&>(cuda.backend()).launch_counts();
+  EXPECT_GT(counts.graphs, 0u);
 }
 
 // More tokens at once than the kernels of every GPU are chosen for.

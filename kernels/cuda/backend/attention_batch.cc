@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/attention/paged_decode.h"
+
 namespace baton::kernels::cuda {
 
 std::vector<AttentionRun> RunsOf(std::span<const AttentionSequence> sequences, bool may_decode) {
@@ -25,10 +27,14 @@ AttentionBatch BatchOf(std::span<const AttentionSequence> sequences, int32_t blo
     batch.query_begin.push_back(s.query_begin);
     batch.query_tokens.push_back(s.query_tokens);
     batch.context_tokens.push_back(s.context_tokens);
-    batch.blocks_max = std::max(batch.blocks_max, blocks_of(s));
     batch.query_tokens_max = std::max(batch.query_tokens_max, s.query_tokens);
     batch.context_tokens_max = std::max(batch.context_tokens_max, s.context_tokens);
   }
+  // As far as a whole number of decode's splits: the steps of a batch differ in nothing but what is
+  // uploaded, until one of its contexts grows beyond the next.
+  const int32_t reach = kDecodeSplitTokens;
+  batch.context_tokens_max = (batch.context_tokens_max + reach - 1) / reach * reach;
+  batch.blocks_max = batch.context_tokens_max / block_tokens;
   batch.block_tables.assign(sequences.size() * size_t(batch.blocks_max), -1);
   for (size_t i = 0; i < sequences.size(); ++i) {
     std::copy_n(sequences[i].block_table, blocks_of(sequences[i]),

@@ -33,15 +33,18 @@ TEST(CudaAttentionBatchTest, WithoutDecodesThereIsOneRun) {
   EXPECT_FALSE(runs[0].is_decode);
 }
 
-TEST(CudaAttentionBatchTest, TablesAreAsWideAsTheLongestNeeds) {
+TEST(CudaAttentionBatchTest, TablesAreAsWideAsTheLongestNeedsInWholeSplits) {
   const auto sequences = Mixed();
   const AttentionBatch batch = BatchOf(std::span(sequences).subspan(1, 2), 16);
   EXPECT_THAT(batch.query_begin, ElementsAre(1, 2));
   EXPECT_THAT(batch.query_tokens, ElementsAre(1, 5));
   EXPECT_THAT(batch.context_tokens, ElementsAre(33, 5));
-  EXPECT_THAT(batch.block_tables, ElementsAre(2, 9, 0, 7, -1, -1));
+  std::vector<int32_t> tables(64, -1);
+  tables[0] = 2, tables[1] = 9, tables[2] = 0, tables[32] = 7;
+  EXPECT_EQ(batch.blocks_max, 32);
+  EXPECT_EQ(batch.block_tables, tables);
   EXPECT_EQ(batch.query_tokens_max, 5);
-  EXPECT_EQ(batch.context_tokens_max, 33);
+  EXPECT_EQ(batch.context_tokens_max, 512);
 }
 
 }  // namespace

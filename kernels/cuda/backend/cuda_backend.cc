@@ -38,7 +38,7 @@ Error CudaBackend::Create(const CudaOptions& options, std::unique_ptr<Backend>* 
 }
 
 CudaBackend::CudaBackend(const CudaOptions& options, DeviceInfo info)
-    : options_(options), info_(std::move(info)) {}
+    : options_(options), info_(std::move(info)), launches_(options.graphs_max) {}
 
 Error CudaBackend::Prepare() {
   if (Error error = CreateStream(&stream_)) return error;
@@ -87,9 +87,15 @@ std::string CudaBackend::WhyNot(const ModelShape& shape) const {
   return "";
 }
 
-Stream CudaBackend::stream() {
+Stream CudaBackend::StreamForUploads() {
   Expect(UseDevice(options_.device));
   return stream_;
+}
+
+Stream CudaBackend::stream() {
+  const Stream on = StreamForUploads();
+  Expect(launches_.Flush(info_.traits, on));
+  return on;
 }
 
 void CudaBackend::Expect(const Error& error) const {
@@ -117,7 +123,7 @@ const std::byte* CudaBackend::UploadBytes(const void* bytes, size_t count) {
   if (const std::byte* there = staging_.Find(bytes, count)) return there;
   const Staging::Room room = TakeRoom(count);
   std::memcpy(room.host, bytes, count);
-  Expect(CopyIn(room.host, room.device, count, stream()));
+  Expect(CopyIn(room.host, room.device, count, StreamForUploads()));
   staging_.Remember(room, count);
   return room.device;
 }

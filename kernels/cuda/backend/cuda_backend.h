@@ -8,15 +8,19 @@
 #include "kernels/backend.h"
 #include "kernels/cuda.h"
 #include "kernels/cuda/backend/attention_batch.h"
+#include "kernels/cuda/backend/launch_queue.h"
 #include "kernels/cuda/backend/staging.h"
 #include "kernels/cuda/launch/run.h"
 #include "kernels/cuda/runtime/runtime.h"
 
 namespace baton::kernels::cuda {
 
-// Backend on one GPU, or on the emulation of one. Operations are enqueued on one stream and return;
-// what they were given on the host has been copied by then. An operation that cannot be enqueued,
-// or has failed on the device, ends the process by CudaOptions::on_failure.
+// Backend on one GPU, or on the emulation of one. Operations return at once: they are held back
+// until their results are asked for or Synchronize() is called, then enqueued on one stream, those
+// of a step that came before as a graph (LaunchQueue). What they were given on the host has been
+// copied when they return; device memory must not be freed before they were waited for. An
+// operation that cannot be enqueued, or has failed on the device, ends the process by
+// CudaOptions::on_failure.
 //
 // Memory is allocated while models are loaded, and never in a step.
 class CudaBackend final : public Backend {
@@ -28,6 +32,9 @@ class CudaBackend final : public Backend {
   DType activation_dtype(DType weights) const override { return weights; }
   std::string WhyNot(const ModelShape& shape) const override;
   std::optional<DeviceMemory> memory() const override;
+
+  // What became of the launches so far.
+  const LaunchQueue::Counts& launch_counts() const { return launches_.counts(); }
 
   std::unique_ptr<Buffer> Allocate(size_t bytes) override;
   std::unique_ptr<Matrix> LoadMatrix(std::span<const HostMatrix> parts, DType target) override;
@@ -73,14 +80,17 @@ class CudaBackend final : public Backend {
   CudaBackend(const CudaOptions& options, DeviceInfo info);
   Error Prepare();
 
-  // The stream, after making the device the calling thread's.
+  // The stream, with everything before on it, after making the device the calling thread's.
   Stream stream();
+  // For what launches that are still held back have nothing to do with.
+  Stream StreamForUploads();
   // Ends the process when there is an error.
   void Expect(const Error& error) const;
   template <typename Args>
   void Launch(const Args& args) {
-    const Stream on = stream();
-    Expect(Run(args, info_.traits, on));
+    Expect(Check(args));
+    launches_.Add(args);
+    if (launches_.is_long()) stream();
   }
 
   // Room in the staging memory, after waiting for what is in the way.
@@ -118,6 +128,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Buffer> staging_device_;
   std::unique_ptr<Buffer> workspace_;
   Staging staging_;
+  LaunchQueue launches_;
 };
 
 // The stacked shape of a weight's parts.

@@ -21,6 +21,8 @@ struct CudaOptions {
   // Kernels on warpgroups (wgmma, TMA), where the GPU has them (sm_90): large GEMMs and prompts.
   // Off: the kernels that every GPU has. Deterministic ones are always those.
   bool warpgroups = true;
+  // Steps whose launches are kept as graphs, one per batch size and reach of its contexts; 0: none.
+  size_t graphs_max = 32;
   size_t staging_bytes = 32 << 20;    // pinned host memory for a step's small arrays
   size_t workspace_bytes = 64 << 20;  // device memory for partial results
   // The device does not work any more: called on the owner thread with the CUDA runtime's words.
