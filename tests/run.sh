@@ -108,6 +108,7 @@ stage_cuda() {
     "$python" "$root/tests/count.py" --record "$results/cuda/toolkit.xml" toolkit skipped
     return
   fi
+  check cuda kernels-alone cmake -S kernels -B build/kernels-alone --log-level=WARNING
   build cuda release "${cuda_targets[@]}" &&
     run_ctest cuda release -R '^(kernels_cuda_code_test|model_device_test)$'
 }

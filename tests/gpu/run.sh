@@ -10,7 +10,8 @@
 #   sanitizer  compute-sanitizer (memcheck, racecheck) over kernel tests, where the tool is there
 #   bench      cuda_bench: every kernel and a decode step beside their floors
 #
-# Builds the preset `cuda` for this GPU alone; BIN names a folder that has the programs already. STEPS picks
+# Builds the preset `cuda` for this GPU alone; where the project's other dependencies are missing, kernels/
+# alone, and the steps that need more are not run. BIN names a folder that has the programs already. STEPS picks
 # steps by name, STEP_SECONDS is for each in place of its own limit. Leaves a log per step, gpu.json, and
 # prints a table. Exit status: 0 all that ran passed, 1 something failed, 77 there is no GPU and nothing was run.
 set -uo pipefail
@@ -39,24 +40,41 @@ main() {
   echo "$name, sm_$cap, driver ${driver# }"
   export BATON_SOURCE_DIR=$root BATON_BIN_DIR=${BIN:-$root/build/gpu/bin}
   [[ -n ${BIN:-} ]] || run build 1500 build "$cap" || { report "$name" "$cap" "${driver# }"; exit 1; }
-  run kernels 120 "$BATON_BIN_DIR/kernels_cuda_gpu_test"
-  run oracle 120 "$BATON_BIN_DIR/cuda_oracle_gpu_test"
-  run cluster 120 cluster
+  [[ -n ${BIN:-} || -x $BATON_BIN_DIR/handover_test ]] || BATON_BIN_DIR=$root/build/gpu-kernels/bin
+  with kernels_cuda_gpu_test run kernels 120 "$BATON_BIN_DIR/kernels_cuda_gpu_test"
+  with cuda_oracle_gpu_test run oracle 120 "$BATON_BIN_DIR/cuda_oracle_gpu_test"
+  with handover_test run cluster 120 cluster
   if sanitizer=$(find_sanitizer); then
     run sanitizer 200 sanitize
   else
     rows+=("sanitizer|not run|0|no compute-sanitizer here")
   fi
-  run bench 240 "$BATON_BIN_DIR/cuda_bench" --json "$out/bench.json"
+  with cuda_bench run bench 240 "$BATON_BIN_DIR/cuda_bench" --json "$out/bench.json"
   report "$name" "$cap" "${driver# }"
   exit $failed
 }
 
 build() {
   case $1 in 90 | 100 | 120) set -- "$1a" ;; esac
-  cmake --preset cuda -S "$root" -B "$root/build/gpu" -DBATON_CUDA_ARCHITECTURES="$1-real" --log-level=WARNING &&
+  if cmake --preset cuda -S "$root" -B "$root/build/gpu" -DBATON_CUDA_ARCHITECTURES="$1-real" --log-level=WARNING; then
     cmake --build "$root/build/gpu" --target kernels_cuda_gpu_test cuda_oracle_gpu_test cuda_bench handover_test \
       baton-prefill-worker baton-decode-worker
+  else
+    rm -f "$root/build/gpu/bin/handover_test"
+    cmake -S "$root/kernels" -B "$root/build/gpu-kernels" -DBATON_CUDA=ON -DBATON_CUDA_ARCHITECTURES="$1-real" &&
+      cmake --build "$root/build/gpu-kernels" -j "$(nproc)" --target kernels_cuda_gpu_test
+  fi
+}
+
+# with PROGRAM COMMAND …: a row that says so when the program was not built.
+with() {
+  local program=$1 step=$3
+  shift
+  if [[ -x $BATON_BIN_DIR/$program ]]; then
+    "$@"
+  elif [[ -z ${STEPS:-} || " $STEPS " == *" $step "* ]]; then
+    rows+=("$step|not run|0|$program is not in $BATON_BIN_DIR")
+  fi
 }
 
 # Real worker processes, which take these from the environment. Both share the GPU.

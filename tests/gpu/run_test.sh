@@ -45,6 +45,10 @@ code=$?
 expect "a failed step fails the whole" test "$code" = 1
 expect "the others ran" json '[s["result"] for s in d["steps"] if s["step"] != "sanitizer"] == ["passed", "failed", "passed", "passed"]'
 
+rm "$folder/bin/handover_test"
+said=$(run 2>&1)
+expect "a step without its program is not run" json '[s["result"] for s in d["steps"] if s["step"] == "cluster"] == ["not run"]'
+
 program cuda_bench 'sleep 60; echo late'
 said=$(STEP_SECONDS=1 run 2>&1)
 expect "a step that hangs is ended" json 'd["steps"][-1]["result"] == "failed" and d["steps"][-1]["seconds"] < 30'
