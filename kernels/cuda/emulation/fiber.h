@@ -28,7 +28,7 @@ class Fiber {
 
  private:
   static void Enter();
-  void Run();
+  void Loop();
 
   std::byte* stack_;  // lowest address that may be used
   void* stack_pointer_ = nullptr;

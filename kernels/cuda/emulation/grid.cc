@@ -98,7 +98,7 @@ void Block::Begin(const cuda::LaunchShape& shape, const Coordinates& at,
     threads_[t].at = at;
     threads_[t].at.thread = t;
     threads_[t].moment.thread = t;
-    fibers_[t]->Start(body);
+    fibers_[t]->Start([&body] { body(); });
   }
   at_barrier_ = 0;
   shared_.Reset(shape.shared_bytes);
