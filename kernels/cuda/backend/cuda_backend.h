@@ -93,6 +93,9 @@ class CudaBackend final : public Backend {
     if (launches_.is_long()) stream();
   }
 
+  // Comes before the uploads of a launch that has several arrays of these sizes: if they do not fit
+  // behind what is there, waits, so that none of them is in the way of another.
+  void MakeRoomFor(std::span<const size_t> counts);
   // Room in the staging memory, after waiting for what is in the way.
   Staging::Room TakeRoom(size_t bytes);
   const std::byte* UploadBytes(const void* bytes, size_t count);
