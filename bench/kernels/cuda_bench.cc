@@ -1,7 +1,11 @@
 // Floor, measured and ratio of the CUDA backend at the shapes of Llama 3 8B (hidden 4096, 32 query
 // and 8 KV heads of 128, intermediate 14336, vocabulary 128256), bf16.
 //
-//   cuda_bench [--device N] [--json FILE] [--smoke] [attention] [gemm] [small] [step]
+//   cuda_bench [--device N] [--json FILE] [--smoke] [--no-warpgroups] [--no-graphs]
+//              [attention] [gemm] [small] [step]
+//
+// --no-warpgroups takes the kernels of every GPU where Hopper has its own, --no-graphs enqueues
+// launches one by one: run with and without, they say what these are worth.
 //
 // A floor is the larger of bytes / bandwidth and flops / peak. Both are measured in the same run:
 // the bandwidth of a copy on the device, and the fastest product of our own GEMM. --smoke takes a
@@ -54,6 +58,8 @@ const Shape kSmoke = {.hidden = 64,
 struct Options {
   int device = 0;
   bool smoke = false;
+  bool warpgroups = true;
+  bool graphs = true;
   std::string json;
   std::vector<std::string> sections;
 };
@@ -371,6 +377,10 @@ Options Parse(int argc, char** argv) {
     const std::string arg = argv[i];
     if (arg == "--smoke") {
       options.smoke = true;
+    } else if (arg == "--no-warpgroups") {
+      options.warpgroups = false;
+    } else if (arg == "--no-graphs") {
+      options.graphs = false;
     } else if (arg == "--device" && i + 1 < argc) {
       options.device = std::atoi(argv[++i]);
     } else if (arg == "--json" && i + 1 < argc) {
@@ -388,14 +398,19 @@ int Main(int argc, char** argv) {
   const size_t room = options.smoke ? size_t{1} << 20 : size_t{64} << 20;
   std::unique_ptr<Backend> backend;
   cuda::DeviceInfo info;
-  cuda::Error error = cuda::CudaBackend::Create(
-      {.device = options.device, .staging_bytes = room, .workspace_bytes = room}, &backend);
+  CudaOptions wanted = {.device = options.device,
+                        .warpgroups = options.warpgroups,
+                        .staging_bytes = room,
+                        .workspace_bytes = room};
+  if (!options.graphs) wanted.graphs_max = 0;
+  cuda::Error error = cuda::CudaBackend::Create(wanted, &backend);
   if (!error) error = cuda::Describe(options.device, &info);
   if (error) {
     std::fprintf(stderr, "cuda_bench: %s\n", error->c_str());
     return 77;
   }
-  std::printf("%s, %d multiprocessors\n", info.name.c_str(), info.traits.multiprocessors);
+  std::printf("%s, %d multiprocessors, %s\n", info.name.c_str(), info.traits.multiprocessors,
+              backend->name().c_str());
   Bench bench(options, std::move(backend), info.name);
   for (const std::string& section : options.sections) {
     if (section == "attention") {
