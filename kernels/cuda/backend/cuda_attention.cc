@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 
 #include "kernels/cuda/attention/paged_decode.h"
 #include "kernels/cuda/attention/paged_plain.h"
@@ -55,8 +54,6 @@ void CudaBackend::Decode(const AttentionCall& call, std::span<const AttentionSeq
     const auto part = sequences.first(std::min(at_once, sequences.size()));
     sequences = sequences.subspan(part.size());
     const AttentionBatch batch = BatchOf(part, call.kv.block_tokens);
-    MakeRoomFor(
-        std::array{part.size() * sizeof(int32_t), batch.block_tables.size() * sizeof(int32_t)});
     const size_t first_row = size_t(part.front().query_begin) * row;
     Launch(PagedDecodeArgs{.q = call.q + first_row,
                            .kv = call.kv,
@@ -77,8 +74,6 @@ void CudaBackend::Decode(const AttentionCall& call, std::span<const AttentionSeq
 
 void CudaBackend::Attend(const AttentionCall& call, std::span<const AttentionSequence> sequences) {
   const AttentionBatch all = BatchOf(sequences, call.kv.block_tokens);
-  const size_t lengths = sequences.size() * sizeof(int32_t);
-  MakeRoomFor(std::array{lengths, lengths, lengths, all.block_tables.size() * sizeof(int32_t)});
   const PagedPrefillArgs args = {.q = call.q,
                                  .kv = call.kv,
                                  .layer = call.layer,

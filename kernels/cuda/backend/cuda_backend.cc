@@ -1,7 +1,6 @@
 #include "kernels/cuda/backend/cuda_backend.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -107,16 +106,6 @@ void CudaBackend::Expect(const Error& error) const {
   std::abort();
 }
 
-void CudaBackend::MakeRoomFor(std::span<const size_t> counts) {
-  if (staging_.HasRoomFor(counts)) return;
-  Synchronize();
-  if (staging_.HasRoomFor(counts)) return;
-  size_t bytes = 0;
-  for (const size_t count : counts) bytes += count;
-  Expect(std::to_string(bytes) + " bytes of a launch's arrays; staging_bytes is " +
-         std::to_string(staging_.bytes()));
-}
-
 Staging::Room CudaBackend::TakeRoom(size_t bytes) {
   Staging::Room room = staging_.Take(bytes);
   if (room.host == nullptr) {
@@ -187,7 +176,6 @@ void CudaBackend::RopeAndWriteKv(const QkvArgs& args, const KvView& kv, int32_t 
                                  float* q_out) {
   QkNormRopeKvArgs launch = {.qkv = args, .kv = kv, .layer = layer, .q_out = q_out};
   const size_t tokens = size_t(args.num_tokens);
-  MakeRoomFor(std::array{tokens * sizeof(int32_t), tokens * sizeof(int32_t)});
   launch.qkv.positions = Upload(std::span(args.positions, tokens));
   launch.qkv.slots = Upload(std::span(args.slots, tokens));
   Launch(launch);

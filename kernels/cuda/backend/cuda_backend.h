@@ -64,6 +64,10 @@ class CudaBackend final : public Backend {
   bool PinHost(void* memory, size_t bytes) override;
   void UnpinHost(void* memory) override;
 
+  // The stream, with everything before on it, after making the device the calling thread's. Public
+  // for those who join backends (collective/).
+  Stream stream();
+
  private:
   // One launch of Attention(), as its caller gave it.
   struct AttentionCall {
@@ -80,8 +84,6 @@ class CudaBackend final : public Backend {
   CudaBackend(const CudaOptions& options, DeviceInfo info);
   Error Prepare();
 
-  // The stream, with everything before on it, after making the device the calling thread's.
-  Stream stream();
   // For what launches that are still held back have nothing to do with.
   Stream StreamForUploads();
   // Ends the process when there is an error.
@@ -93,9 +95,6 @@ class CudaBackend final : public Backend {
     if (launches_.is_long()) stream();
   }
 
-  // Comes before the uploads of a launch that has several arrays of these sizes: if they do not fit
-  // behind what is there, waits, so that none of them is in the way of another.
-  void MakeRoomFor(std::span<const size_t> counts);
   // Room in the staging memory, after waiting for what is in the way.
   Staging::Room TakeRoom(size_t bytes);
   const std::byte* UploadBytes(const void* bytes, size_t count);

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "kernels/check.h"
@@ -37,9 +36,6 @@ void CudaBackend::SampleOnDevice(float* logits, int32_t vocab, std::span<const S
   const SampleBatch batch = BatchOf(chosen, vocab);
   const size_t bytes = which.size() * sizeof(int32_t);
   SampleTokensArgs args = {.logits = logits, .vocabulary = vocab, .batch = int32_t(which.size())};
-  const auto bytes_of = [](const auto& values) { return std::span(values).size_bytes(); };
-  MakeRoomFor(std::array{bytes_of(batch.rows), bytes_of(batch.biases), bytes_of(batch.banned),
-                         bytes_of(batch.output), bytes_of(batch.prompt), bytes});
   args.rows = Upload(batch.rows);
   if (!batch.biases.empty()) args.biases = Upload(batch.biases);
   if (!batch.banned.empty()) args.banned = Upload(batch.banned);

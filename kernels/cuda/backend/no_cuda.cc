@@ -11,4 +11,8 @@ constexpr const char* kWhyNone = "this build has no CUDA (cmake --preset cuda ma
 CudaProbe ProbeCuda() { return {.devices = {}, .why_none = kWhyNone}; }
 CudaOpening MakeCudaBackend(const CudaOptions&) { return {.backend = nullptr, .error = kWhyNone}; }
 
+CudaJoining JoinCudaBackends(const std::vector<Backend*>&) {
+  return {.collectives = {}, .error = kWhyNone};
+}
+
 }  // namespace baton::kernels

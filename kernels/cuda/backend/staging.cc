@@ -4,14 +4,6 @@
 #include <cstring>
 
 namespace baton::kernels::cuda {
-namespace {
-
-size_t Padded(size_t count) {
-  constexpr size_t kUnit = 256;
-  return (count + kUnit - 1) / kUnit * kUnit;
-}
-
-}  // namespace
 
 void Staging::Reset() {
   used_ = 0;
@@ -19,17 +11,12 @@ void Staging::Reset() {
 }
 
 Staging::Room Staging::Take(size_t count) {
-  const size_t padded = Padded(count);
+  constexpr size_t kUnit = 256;
+  const size_t padded = (count + kUnit - 1) / kUnit * kUnit;
   if (padded > bytes_ - used_) return {};
   const Room room = {host_ + used_, device_ + used_};
   used_ += padded;
   return room;
-}
-
-bool Staging::HasRoomFor(std::span<const size_t> counts) const {
-  size_t all = 0;
-  for (const size_t count : counts) all += Padded(count);
-  return all <= bytes_ - used_;
 }
 
 const std::byte* Staging::Find(const void* bytes, size_t count) const {

@@ -29,8 +29,6 @@ class Staging {
     std::byte* device = nullptr;
   };
   Room Take(size_t count);
-  // Whether all of these would be given.
-  bool HasRoomFor(std::span<const size_t> counts) const;
 
   // The place on the device of equal bytes that were uploaded since the last Reset(), or null.
   const std::byte* Find(const void* bytes, size_t count) const;

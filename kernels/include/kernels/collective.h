@@ -14,8 +14,9 @@ namespace baton::kernels {
 // same order and with equal sizes; operations are ordered with those of the rank's backend and,
 // like those, may return before they are done.
 //
-// Every rank gets the same bits. Sums are taken in an order that depends neither on who comes first
-// nor on `count`'s neighbours, so that a row's sum is the same in every batch.
+// Every rank gets the same bits. The host's sums, and any two ranks', are also the same wherever in
+// `data` an element lies, so that a row has the same sum in every batch; NCCL's over more than two
+// ranks are not.
 //
 // Threads: a rank's thread alone calls its endpoint's operations; Abort() and failure() may come
 // from any thread. The endpoints of a group share what joins them; it goes with the last one.

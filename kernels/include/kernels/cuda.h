@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/collective.h"
 
 // The backend of NVIDIA GPUs. These are always there to be called: a build without CUDA answers
 // that it is one, and a machine without a driver or a GPU is told apart from one with too old a
@@ -50,5 +51,13 @@ struct CudaOpening {
   std::string error;                 // "" or what stands in the way
 };
 CudaOpening MakeCudaBackend(const CudaOptions& options);
+
+// Joins backends that MakeCudaBackend() made, one per GPU, into one tensor-parallel group by NCCL.
+// Operations are enqueued on the backends' streams.
+struct CudaJoining {
+  std::vector<std::unique_ptr<Collective>> collectives;  // by backend; empty on an error
+  std::string error;                                     // "" or what stands in the way
+};
+CudaJoining JoinCudaBackends(const std::vector<Backend*>& backends);
 
 }  // namespace baton::kernels
