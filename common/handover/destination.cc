@@ -1,7 +1,11 @@
 #include "common/handover/destination.h"
 
+#include <algorithm>
+
 namespace baton::handover {
 namespace {
+
+constexpr int32_t kRanksMax = 64;
 
 absl::Status CheckSame(std::string_view what, uint64_t theirs, uint64_t ours) {
   if (theirs == ours) return absl::OkStatus();
@@ -9,10 +13,23 @@ absl::Status CheckSame(std::string_view what, uint64_t theirs, uint64_t ours) {
                             ours);
 }
 
-absl::Status CheckShape(const v1::KvRegion& region, const kernels::KvView& ours) {
-  RETURN_IF_ERROR(CheckSame("num_layers", region.num_layers(), ours.num_layers));
-  RETURN_IF_ERROR(CheckSame("block_tokens", region.block_tokens(), ours.block_tokens));
-  return CheckSame("block_layer_bytes", region.block_layer_bytes(), ours.block_layer_bytes());
+// How the caller's pool is divided. A caller that says nothing of ranks has one.
+absl::StatusOr<KvLayout> ReadLayout(const v1::KvRegion& region, const KvLayout& ours) {
+  KvLayout theirs = ours;
+  theirs.num_ranks = std::max(region.tensor_parallel_size(), 1);
+  if (region.num_kv_heads() != 0) {
+    RETURN_IF_ERROR(CheckSame("num_kv_heads", region.num_kv_heads(), ours.num_kv_heads));
+  }
+  if (theirs.num_ranks > kRanksMax ||
+      !kernels::CanDealKvHeads(theirs.num_kv_heads, theirs.num_ranks)) {
+    return FailedPrecondition(
+        "destination.tensor_parallel_size is {}, which {} KV heads cannot be dealt out to",
+        theirs.num_ranks, theirs.num_kv_heads);
+  }
+  const int32_t heads = kernels::KvHeadsOf(theirs.num_kv_heads, 0, theirs.num_ranks).count;
+  RETURN_IF_ERROR(
+      CheckSame("block_layer_bytes", region.block_layer_bytes(), 2 * heads * ours.head_bytes));
+  return theirs;
 }
 
 absl::Status CheckBlocks(const v1::PrefillRequest& request, int32_t block_tokens) {
@@ -35,15 +52,19 @@ absl::Status CheckBlocks(const v1::PrefillRequest& request, int32_t block_tokens
 }  // namespace
 
 absl::StatusOr<Destination> ReadDestination(const v1::PrefillRequest& request,
-                                            const kernels::KvView& ours) {
+                                            const kernels::KvShares& ours) {
   const v1::KvRegion& region = request.destination();
-  RETURN_IF_ERROR(CheckShape(region, ours));
-  RETURN_IF_ERROR(CheckBlocks(request, ours.block_tokens));
+  RETURN_IF_ERROR(CheckSame("num_layers", region.num_layers(), ours.num_layers()));
+  RETURN_IF_ERROR(CheckSame("block_tokens", region.block_tokens(), ours.block_tokens()));
+  ASSIGN_OR_RETURN(const KvLayout theirs, ReadLayout(region, LayoutOf(ours)));
+  RETURN_IF_ERROR(CheckBlocks(request, ours.block_tokens()));
   return Destination{.peer = FromProto(region.address()),
                      .remote_key = region.remote_key(),
                      .base_address = region.base_address(),
+                     .num_layers = region.num_layers(),
                      .num_blocks = region.num_blocks(),
                      .block_layer_bytes = region.block_layer_bytes(),
+                     .pieces = PlanReshard(LayoutOf(ours), theirs),
                      .first_block = request.first_block(),
                      .blocks = {request.blocks().begin(), request.blocks().end()}};
 }
@@ -67,15 +88,17 @@ v1::TransferAddress ToProto(const transfer::PeerAddress& address) {
 }
 
 v1::KvRegion DescribeRegion(const transfer::Region& region, const transfer::PeerAddress& owner,
-                            const kernels::KvView& pool) {
+                            const kernels::KvShares& pool) {
   v1::KvRegion proto;
   *proto.mutable_address() = ToProto(owner);
   proto.set_remote_key(region.remote_key);
   proto.set_base_address(region.address);
-  proto.set_num_layers(pool.num_layers);
-  proto.set_num_blocks(pool.num_blocks);
-  proto.set_block_tokens(pool.block_tokens);
-  proto.set_block_layer_bytes(pool.block_layer_bytes());
+  proto.set_num_layers(pool.num_layers());
+  proto.set_num_blocks(pool.num_blocks());
+  proto.set_block_tokens(pool.block_tokens());
+  proto.set_block_layer_bytes(pool.first.block_layer_bytes());
+  proto.set_tensor_parallel_size(pool.num_ranks);
+  proto.set_num_kv_heads(pool.num_kv_heads);
   return proto;
 }
 

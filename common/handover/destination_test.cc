@@ -65,5 +65,37 @@ TEST(DestinationTest, NoWriteLeavesTheDestinationsPool) {
   EXPECT_THAT(ErrorOf(request), HasSubstr("block -1"));
 }
 
+// One KV head: any number of ranks keeps copies of it.
+TEST(DestinationTest, APoolDividedOtherwiseIsTakenAndItsSharesAreFound) {
+  v1::PrefillRequest request = Request();
+  request.mutable_destination()->set_tensor_parallel_size(2);
+  request.mutable_destination()->set_num_kv_heads(1);
+  request.mutable_destination()->set_base_address(1000);
+  const auto to = ReadDestination(request, kOurs);
+  ASSERT_TRUE(to.ok()) << to.status();
+  EXPECT_EQ(to->pieces.size(), 2u);
+  const uint64_t piece = kOurs.block_layer_bytes();
+  EXPECT_EQ(to->AddressOf(0, 1, 2), 1000 + 100 * piece) << "block 0 of the second layer";
+  EXPECT_EQ(to->AddressOf(1, 1, 1), 1000 + (200 + 100 + 99) * piece) << "in the second share";
+}
+
+TEST(DestinationTest, DivisionsThatCannotBeAreRefused) {
+  v1::PrefillRequest request = Request();
+  request.mutable_destination()->set_num_kv_heads(2);
+  EXPECT_THAT(ErrorOf(request), HasSubstr("num_kv_heads is 2, but this prefill worker's is 1"));
+  request.mutable_destination()->set_num_kv_heads(0);
+  request.mutable_destination()->set_tensor_parallel_size(65);
+  EXPECT_THAT(ErrorOf(request), HasSubstr("tensor_parallel_size is 65"));
+  kernels::KvView three = kOurs;
+  three.num_kv_heads = 3;
+  request.mutable_destination()->set_tensor_parallel_size(2);
+  EXPECT_THAT(MessageOf(ReadDestination(request, three).status()),
+              HasSubstr("tensor_parallel_size is 2, which 3 KV heads"));
+  // A share of the wrong size for what it says of itself.
+  three.num_kv_heads = 4;
+  request.mutable_destination()->set_block_layer_bytes(three.block_layer_bytes());
+  EXPECT_THAT(MessageOf(ReadDestination(request, three).status()), HasSubstr("block_layer_bytes"));
+}
+
 }  // namespace
 }  // namespace baton::handover

@@ -6,7 +6,6 @@
 #include "common/base/check.h"
 #include "common/rpc/convert.h"
 #include "common/telemetry/logging.h"
-#include "kernels/checksum.h"
 
 // One hand-over, keyed by the engine's epoch:
 //
@@ -20,11 +19,12 @@
 //   OnSequenceEnded: Cancel() to the attempt; the end is the same, as KvFailed{fenced} or KvFenced.
 namespace baton::handover {
 
-Receiver::Receiver(ReceiverOptions options, const kernels::KvView& pool,
+Receiver::Receiver(ReceiverOptions options, const kernels::KvShares& pool,
                    transfer::Transport& transport, PrefillPeers& peers, Post post,
                    const Clock& clock)
     : options_(std::move(options)),
       pool_(pool),
+      checksummer_(pool),
       transport_(transport),
       peers_(peers),
       post_(std::move(post)),
@@ -151,16 +151,22 @@ absl::Status Receiver::Verify(const engine::PrefillNeeded& needed,
   }
   for (size_t i = 0; i < needed.blocks.size(); ++i) {
     const v1::BlockChecksums& sums = finished.checksums(static_cast<int>(i));
-    for (int32_t layer = 0; layer < pool_.num_layers; ++layer) {
-      const std::byte* received = pool_.piece(layer, needed.blocks[i].value());
-      if (layer >= sums.layers_size() ||
-          kernels::Checksum(received, pool_.block_layer_bytes()) != sums.layers(layer)) {
+    for (int32_t layer = 0; layer < pool_.num_layers(); ++layer) {
+      if (layer >= sums.layers_size() || !IsAsSent(needed.blocks[i], layer, sums.layers(layer))) {
         return absl::DataLossError(
             fmt::format("checksum of block {} layer {} differs", needed.blocks[i].value(), layer));
       }
     }
   }
   return absl::OkStatus();
+}
+
+// Every copy of a head has been written on its own.
+bool Receiver::IsAsSent(BlockId block, int32_t layer, uint64_t checksum) const {
+  for (int32_t copy = 0; copy < pool_.num_copies(); ++copy) {
+    if (checksummer_.Of(layer, block.value(), copy) != checksum) return false;
+  }
+  return true;
 }
 
 void Receiver::OnAttemptEvent(const AttemptId& id, v1::PrefillEvent event) {

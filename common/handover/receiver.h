@@ -48,7 +48,7 @@ class Receiver : private AttemptListener {
   using Post = std::function<void(engine::Command)>;
 
   // `pool` is this worker's own. All arguments outlive the receiver.
-  Receiver(ReceiverOptions options, const kernels::KvView& pool, transfer::Transport& transport,
+  Receiver(ReceiverOptions options, const kernels::KvShares& pool, transfer::Transport& transport,
            PrefillPeers& peers, Post post, const Clock& clock);
   ~Receiver() override;
 
@@ -117,6 +117,7 @@ class Receiver : private AttemptListener {
   v1::PrefillRequest RequestFor(const Pending& pending, uint64_t wire_epoch) const;
   absl::Status Verify(const engine::PrefillNeeded& needed,
                       const v1::PrefillFinished& finished) const;
+  bool IsAsSent(BlockId block, int32_t layer, uint64_t checksum) const;
   void OnAttemptEvent(const AttemptId& id, v1::PrefillEvent event) override;
   void OnAttemptOver(const AttemptId& id, absl::Status status, bool fenced) override;
   void Settle(const AttemptId& id, absl::Status status, bool fenced);
@@ -124,7 +125,8 @@ class Receiver : private AttemptListener {
   void GiveUp(uint64_t epoch, absl::Status why, bool fenced);
 
   const ReceiverOptions options_;
-  const kernels::KvView pool_;
+  const kernels::KvShares pool_;
+  const BlockChecksummer checksummer_;
   transfer::Transport& transport_;
   PrefillPeers& peers_;
   const Post post_;

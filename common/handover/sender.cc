@@ -1,7 +1,6 @@
 #include "common/handover/sender.h"
 
 #include "common/base/check.h"
-#include "kernels/checksum.h"
 
 // A hand-over ends when both are true, in either order:
 //
@@ -11,10 +10,11 @@
 // Stop() and a failed put only mark the failure and cancel the computation; the end is the same.
 namespace baton::handover {
 
-Sender::Sender(bool checksums, const kernels::KvView& pool, transfer::Transport& transport,
+Sender::Sender(bool checksums, const kernels::KvShares& pool, transfer::Transport& transport,
                Post post, const Clock& clock)
     : checksums_(checksums),
       pool_(pool),
+      checksummer_(pool),
       transport_(transport),
       post_(std::move(post)),
       clock_(clock) {}
@@ -27,7 +27,7 @@ absl::Status Sender::Begin(SequenceId id, uint64_t epoch, Destination destinatio
   handover->done = std::move(done);
   if (checksums_) {
     handover->result.checksums.assign(destination.blocks.size(),
-                                      std::vector<uint64_t>(pool_.num_layers));
+                                      std::vector<uint64_t>(pool_.num_layers()));
   }
   handover->destination = std::move(destination);
   absl::MutexLock lock(&mutex_);
@@ -77,22 +77,25 @@ void Sender::OnKvReady(const engine::KvReady& ready) {
 std::vector<transfer::Put> Sender::PiecesOf(Handover& handover,
                                             const engine::KvReady& ready) const {
   const Destination& to = handover.destination;
-  const size_t bytes = pool_.block_layer_bytes();
   std::vector<transfer::Put> puts;
-  puts.reserve(ready.blocks.size());
+  puts.reserve(ready.blocks.size() * to.pieces.size());
   for (size_t i = 0; i < ready.blocks.size(); ++i) {
     const int32_t index = ready.first_block + static_cast<int32_t>(i);
     if (index < to.first_block) continue;  // the destination has it already
     const size_t sent = static_cast<size_t>(index - to.first_block);
     CHECK(sent < to.blocks.size(), "block {} of a prompt of {}", index,
           to.first_block + to.blocks.size());
-    const std::byte* source = pool_.piece(ready.layer, ready.blocks[i].value());
+    const int32_t block = ready.blocks[i].value();
     if (checksums_) {
-      handover.result.checksums[sent][ready.layer] = kernels::Checksum(source, bytes);
+      handover.result.checksums[sent][ready.layer] = checksummer_.Of(ready.layer, block);
     }
-    puts.push_back({source, bytes, to.AddressOf(ready.layer, index)});
+    for (const KvPiece& piece : to.pieces) {
+      const std::byte* share = pool_.rank(piece.from_rank).piece(ready.layer, block);
+      puts.push_back({share + piece.from_offset, piece.bytes,
+                      to.AddressOf(piece.to_rank, ready.layer, index) + piece.to_offset});
+      handover.result.bytes += piece.bytes;
+    }
   }
-  handover.result.bytes += puts.size() * bytes;
   return puts;
 }
 

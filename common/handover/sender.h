@@ -18,7 +18,7 @@ namespace baton::handover {
 // A finished hand-over: every byte is visible at the destination.
 struct SendResult {
   GeneratedToken first;
-  // [block][layer] over the bytes that were put, block order as in Destination; empty when off.
+  // [block][layer], of BlockChecksummer, block order as in Destination; empty when off.
   std::vector<std::vector<uint64_t>> checksums;
   engine::SequenceTimes times;
   absl::Duration compute;  // from admission to the first token
@@ -35,7 +35,7 @@ class Sender {
   using Post = std::function<void(engine::Command)>;
 
   // `pool` is this worker's own. `post` hands commands to the engine. All outlive the sender.
-  Sender(bool checksums, const kernels::KvView& pool, transfer::Transport& transport, Post post,
+  Sender(bool checksums, const kernels::KvShares& pool, transfer::Transport& transport, Post post,
          const Clock& clock);
 
   // Before the engine is told (SubmitPrefill with the same id and epoch). `done` runs exactly once,
@@ -76,7 +76,8 @@ class Sender {
   void FinishIfOver(uint64_t epoch);
 
   const bool checksums_;
-  const kernels::KvView pool_;
+  const kernels::KvShares pool_;
+  const BlockChecksummer checksummer_;
   transfer::Transport& transport_;
   const Post post_;
   const Clock& clock_;

@@ -56,8 +56,10 @@ class SenderTest : public ::testing::Test {
         [this](engine::Command command) { posted_.push_back(std::move(command)); }, clock_);
     // The prompt's blocks 1 and 2 go to the destination's blocks 30 and 10 of 40.
     Destination to{.base_address = kBase,
+                   .num_layers = 2,
                    .num_blocks = 40,
                    .block_layer_bytes = pool_.block_layer_bytes(),
+                   .pieces = PlanReshard(LayoutOf(pool_), LayoutOf(pool_)),
                    .first_block = 1,
                    .blocks = {30, 10}};
     CHECK_OK(sender_->Begin(id_, kEpoch, std::move(to),

@@ -6,7 +6,7 @@
 #include "common/base/status.h"
 #include "common/engine/commands.h"
 #include "common/transfer/transport.h"
-#include "kernels/kv_view.h"
+#include "kernels/kv_shares.h"
 
 namespace baton::worker {
 
@@ -14,7 +14,7 @@ namespace baton::worker {
 // its peers. A Runtime's, or a simulated worker's.
 struct Footing {
   std::function<absl::Status(engine::Command)> post;  // as Engine::Post
-  kernels::KvView pool;
+  kernels::KvShares pool;
   transfer::Transport* transport = nullptr;  // never null; outlives whoever holds this
   std::string worker_id;
   std::string fingerprint;

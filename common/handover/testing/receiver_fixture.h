@@ -142,7 +142,7 @@ class ReceiverFixture : public ::testing::Test {
     for (int32_t layer = 0; layer < pool_.num_layers; ++layer) {
       for (size_t i = 0; i < to->blocks.size(); ++i) {
         puts.push_back({sources_.back().data(), sources_.back().size(),
-                        to->AddressOf(layer, to->first_block + static_cast<int32_t>(i))});
+                        to->AddressOf(0, layer, to->first_block + static_cast<int32_t>(i))});
       }
     }
     auto handle = peer.transport().Connect(to->peer);
