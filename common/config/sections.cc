@@ -138,6 +138,12 @@ void RouterOptions::AddTo(OptionSet& set) {
 void WorkerOptions::AddTo(OptionSet& set) {
   set.Add("device", &device,
           {.help = "where the model runs: auto, cpu, cuda:N; auto: a GPU that fits, else the CPU"});
+  set.Add(
+      "tensor_parallel_size", &tensor_parallel_size,
+      {.min = 1,
+       .max = 64,
+       .help = "devices that the model and its KV pool are divided among: cuda:N and those after "
+               "it; on the CPU, groups of threads"});
   set.Add("deterministic", &deterministic,
           {.help = "on a GPU: the same bits whatever else is in the batch, as on the CPU always"});
   set.Add("threads", &threads,

@@ -21,8 +21,9 @@ enum class TransferPath : uint8_t { kAuto, kSharedMemory, kTcp };
 struct WorkerOptions {
   // Arithmetic.
   Device device;
-  bool deterministic = false;  // on a GPU: rows have the same bits in any batch
-  int32_t threads = 0;         // of the CPU backend; 0: one per core
+  int32_t tensor_parallel_size = 1;  // devices that the model is divided among
+  bool deterministic = false;        // on a GPU: rows have the same bits in any batch
+  int32_t threads = 0;               // of the CPU backend; 0: one per core
   Isa isa = Isa::kAuto;
 
   // KV memory. The pool holds kv_blocks blocks when given, else as many as fit into kv_memory.

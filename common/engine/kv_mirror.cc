@@ -1,5 +1,6 @@
 #include "common/engine/kv_mirror.h"
 
+#include <utility>
 #include <vector>
 
 #include "common/base/check.h"
@@ -66,35 +67,39 @@ class DeviceSwapStore : public SwapStore {
 
 }  // namespace
 
-KvMirror::KvMirror(kernels::Backend& backend, const kernels::KvView& device,
-                   const kernels::KvView& host)
-    : backend_(backend), device_(device), host_(host) {
-  CHECK(device.base != nullptr && host.base != nullptr, "a mirror without memory");
-  CHECK(device.pool_bytes() == host.pool_bytes() &&
-            device.block_layer_bytes() == host.block_layer_bytes(),
-        "the mirror has another geometry than the pool");
+KvMirror::KvMirror(std::vector<Rank> ranks) : ranks_(std::move(ranks)) {
+  for (const Rank& rank : ranks_) {
+    CHECK(rank.device.base != nullptr && rank.host.base != nullptr, "a mirror without memory");
+    CHECK(rank.device.pool_bytes() == rank.host.pool_bytes() &&
+              rank.device.block_layer_bytes() == rank.host.block_layer_bytes(),
+          "the mirror has another geometry than the pool");
+  }
 }
 
 void KvMirror::ToHost(int32_t layer, std::span<const BlockId> blocks) {
-  std::vector<HostCopy> pieces;
-  pieces.reserve(blocks.size());
-  for (const BlockId block : blocks) {
-    pieces.push_back({device_.piece(layer, block.value()), host_.piece(layer, block.value()),
-                      device_.block_layer_bytes()});
+  for (const Rank& rank : ranks_) {
+    std::vector<HostCopy> pieces;
+    pieces.reserve(blocks.size());
+    for (const BlockId block : blocks) {
+      pieces.push_back({rank.device.piece(layer, block.value()),
+                        rank.host.piece(layer, block.value()), rank.device.block_layer_bytes()});
+    }
+    rank.backend->CopyAllToHost(pieces);
   }
-  backend_.CopyAllToHost(pieces);
 }
 
 void KvMirror::ToDevice(std::span<const BlockId> blocks) {
-  std::vector<HostCopy> pieces;
-  pieces.reserve(blocks.size() * static_cast<size_t>(device_.num_layers));
-  for (const BlockId block : blocks) {
-    for (int32_t layer = 0; layer < device_.num_layers; ++layer) {
-      pieces.push_back({device_.piece(layer, block.value()), host_.piece(layer, block.value()),
-                        device_.block_layer_bytes()});
+  for (const Rank& rank : ranks_) {
+    std::vector<HostCopy> pieces;
+    pieces.reserve(blocks.size() * static_cast<size_t>(rank.device.num_layers));
+    for (const BlockId block : blocks) {
+      for (int32_t layer = 0; layer < rank.device.num_layers; ++layer) {
+        pieces.push_back({rank.device.piece(layer, block.value()),
+                          rank.host.piece(layer, block.value()), rank.device.block_layer_bytes()});
+      }
     }
+    rank.backend->CopyAllToDevice(pieces);
   }
-  backend_.CopyAllToDevice(pieces);
 }
 
 std::unique_ptr<SwapStore> MakeDeviceSwapStore(kernels::Backend& backend, const kernels::KvView& kv,

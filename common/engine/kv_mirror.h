@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "common/base/strong_id.h"
 #include "common/engine/swap_store.h"
@@ -18,8 +19,18 @@ namespace baton::engine {
 // Engine thread only. Copies are done when a call returns.
 class KvMirror {
  public:
-  // Neither memory is owned; both, and the backend, outlive the mirror.
-  KvMirror(kernels::Backend& backend, const kernels::KvView& device, const kernels::KvView& host);
+  // One tensor-parallel rank's pool on its device, and its share of the host's memory.
+  struct Rank {
+    kernels::Backend* backend = nullptr;
+    kernels::KvView device;
+    kernels::KvView host;
+  };
+
+  // No memory is owned; all of it, and the backends, outlive the mirror.
+  explicit KvMirror(std::vector<Rank> ranks);
+  // Of a pool on one device.
+  KvMirror(kernels::Backend& backend, const kernels::KvView& device, const kernels::KvView& host)
+      : KvMirror({{&backend, device, host}}) {}
 
   // One layer of these blocks, about to be sent.
   void ToHost(int32_t layer, std::span<const BlockId> blocks);
@@ -27,9 +38,7 @@ class KvMirror {
   void ToDevice(std::span<const BlockId> blocks);
 
  private:
-  kernels::Backend& backend_;
-  const kernels::KvView device_;
-  const kernels::KvView host_;
+  const std::vector<Rank> ranks_;
 };
 
 // A swap store for a pool on a device. The slots' memory is reserved and pinned at once.

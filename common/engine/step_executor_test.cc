@@ -109,6 +109,26 @@ TEST(HostSwapStoreTest, WhatGoesOutComesBackIntoAnyBlock) {
   }
 }
 
+// Two ranks' pools: a block's share of each comes back to where it was.
+TEST(JoinedSwapStoreTest, ASlotHoldsEveryRanksShareOfABlock) {
+  ChainRunner first, second;
+  const kernels::KvView pools[] = {first.AllocateKv(4, 16), second.AllocateKv(4, 16)};
+  std::memset(pools[1].base, 0x5a, pools[1].pool_bytes());
+  std::vector<std::unique_ptr<SwapStore>> ranks;
+  for (const kernels::KvView& kv : pools) ranks.push_back(MakeHostSwapStore(kv, 2));
+  const auto store = JoinSwapStores(std::move(ranks));
+  EXPECT_EQ(store->num_slots(), 2);
+  EXPECT_EQ(store->block_bytes(), 2 * pools[0].block_bytes());
+  std::memset(pools[0].piece(0, 1), 0x11, pools[0].block_layer_bytes());
+  std::memset(pools[1].piece(0, 1), 0x22, pools[1].block_layer_bytes());
+  using Direction = BlockCopy::Direction;
+  store->Copy(std::vector<BlockCopy>{{Direction::kToHost, BlockId(1), 1},
+                                     {Direction::kToDevice, BlockId(3), 1}});
+  EXPECT_EQ(*pools[0].piece(0, 3), std::byte{0x11});
+  EXPECT_EQ(*pools[1].piece(0, 3), std::byte{0x22});
+  EXPECT_EQ(*pools[1].piece(0, 2), std::byte{0x5a}) << "another block";
+}
+
 TEST(AdmissionGateTest, BoundsSequencesAndTokens) {
   AdmissionGate gate(3, 100);
   const auto key = [](const char* name) { return WorkKey{{RequestId(name), 0}}; };

@@ -1,6 +1,7 @@
 #include "common/engine/swap_store.h"
 
 #include <cstring>
+#include <utility>
 
 #include "common/base/check.h"
 
@@ -37,10 +38,37 @@ class HostSwapStore : public SwapStore {
   const std::unique_ptr<std::byte[]> memory_;
 };
 
+class JoinedSwapStore : public SwapStore {
+ public:
+  explicit JoinedSwapStore(std::vector<std::unique_ptr<SwapStore>> ranks)
+      : ranks_(std::move(ranks)) {
+    for (const auto& rank : ranks_) {
+      CHECK(rank->num_slots() == num_slots(), "{} slots beside {}", rank->num_slots(), num_slots());
+      block_bytes_ += rank->block_bytes();
+    }
+  }
+
+  int32_t num_slots() const override { return ranks_.front()->num_slots(); }
+  size_t block_bytes() const override { return block_bytes_; }
+  void Copy(std::span<const BlockCopy> copies) override {
+    for (const auto& rank : ranks_) rank->Copy(copies);
+  }
+
+ private:
+  const std::vector<std::unique_ptr<SwapStore>> ranks_;
+  size_t block_bytes_ = 0;
+};
+
 }  // namespace
 
 std::unique_ptr<SwapStore> MakeHostSwapStore(const kernels::KvView& kv, int32_t num_slots) {
   return std::make_unique<HostSwapStore>(kv, num_slots);
+}
+
+std::unique_ptr<SwapStore> JoinSwapStores(std::vector<std::unique_ptr<SwapStore>> ranks) {
+  CHECK(!ranks.empty(), "no swap store to join");
+  if (ranks.size() == 1) return std::move(ranks.front());
+  return std::make_unique<JoinedSwapStore>(std::move(ranks));
 }
 
 }  // namespace baton::engine

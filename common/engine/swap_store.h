@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "common/base/strong_id.h"
 #include "common/engine/step_plan.h"
@@ -25,5 +26,9 @@ class SwapStore {
 
 // For a pool in host memory. The slots' memory is reserved at once and touched when first used.
 std::unique_ptr<SwapStore> MakeHostSwapStore(const kernels::KvView& kv, int32_t num_slots);
+
+// For a pool that is divided among tensor-parallel ranks: a slot is one slot of each rank's store.
+// They have equally many.
+std::unique_ptr<SwapStore> JoinSwapStores(std::vector<std::unique_ptr<SwapStore>> ranks);
 
 }  // namespace baton::engine

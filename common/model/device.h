@@ -4,9 +4,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/base/status.h"
+#include "common/model/load_model.h"
 #include "kernels/backend.h"
+#include "kernels/collective.h"
 
 namespace baton::model {
 
@@ -33,5 +36,19 @@ struct OpenedDevice {
 // The backend that a worker computes on. An error names the option, and what this machine lacks.
 // The worker owns the backend; it outlives the models loaded on it.
 absl::StatusOr<OpenedDevice> OpenDevice(const DeviceOptions& options);
+
+// The devices of one worker: one for each tensor-parallel rank.
+struct DeviceGroup {
+  std::vector<std::unique_ptr<kernels::Backend>> backends;        // [size]
+  std::vector<std::unique_ptr<kernels::Collective>> collectives;  // [size], or none for one rank
+  std::string why_no_gpu;                                         // that auto took the CPU; else ""
+
+  // For LoadModel().
+  std::vector<RankDevice> ranks() const;
+};
+
+// `tensor_parallel_size` devices and what joins them: GPUs from cuda_index on, or as many CPU
+// backends that share `threads`. The group outlives the models loaded on it.
+absl::StatusOr<DeviceGroup> OpenDevices(const DeviceOptions& options, int32_t tensor_parallel_size);
 
 }  // namespace baton::model

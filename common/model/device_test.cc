@@ -55,5 +55,40 @@ TEST(DeviceTest, WhatTheBuildLacksIsNamedWithWhatItHas) {
   EXPECT_THAT(MessageOf(OpenDevice({.threads = -1}).status()), HasSubstr("threads is -1"));
 }
 
+TEST(DeviceGroupTest, RanksOnTheCpuShareItsThreadsAndAreJoined) {
+  const auto group = OpenDevices({.kind = DeviceKind::kCpu, .threads = 5}, 2);
+  ASSERT_TRUE(group.ok()) << group.status();
+  const std::vector<RankDevice> ranks = group->ranks();
+  ASSERT_EQ(ranks.size(), 2u);
+  EXPECT_NE(ranks[0].backend, ranks[1].backend);
+  EXPECT_EQ(ranks[1].collective->rank(), 1);
+  EXPECT_EQ(ranks[1].collective->size(), 2);
+}
+
+TEST(DeviceGroupTest, OneRankIsADeviceThatIsJoinedToNothing) {
+  const auto group = OpenDevices({.kind = DeviceKind::kCpu}, 1);
+  ASSERT_TRUE(group.ok()) << group.status();
+  ASSERT_EQ(group->ranks().size(), 1u);
+  EXPECT_EQ(group->ranks()[0].collective, nullptr);
+}
+
+TEST(DeviceGroupTest, AutoWithTooFewGpusIsTheCpuAndSaysWhy) {
+  const auto group = OpenDevices({}, 64);
+  ASSERT_TRUE(group.ok()) << group.status();
+  EXPECT_EQ(group->backends.size(), 64u);
+  EXPECT_THAT(group->why_no_gpu, HasSubstr("tensor_parallel_size is 64"));
+}
+
+TEST(DeviceGroupTest, WhatCannotBeIsNamedWithItsNumbers) {
+  EXPECT_THAT(MessageOf(OpenDevices({}, 0).status()), HasSubstr("tensor_parallel_size is 0"));
+  EXPECT_THAT(MessageOf(OpenDevices({.kind = DeviceKind::kCuda}, 64).status()),
+              HasSubstr("tensor_parallel_size is 64"));
+  EXPECT_THAT(
+      MessageOf(OpenDevices({.kind = DeviceKind::kCuda, .deterministic = true}, 4).status()),
+      HasSubstr("with deterministic"));
+  EXPECT_THAT(MessageOf(OpenDevices({.kind = DeviceKind::kCpu, .threads = -1}, 2).status()),
+              HasSubstr("threads is -1"));
+}
+
 }  // namespace
 }  // namespace baton::model

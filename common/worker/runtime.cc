@@ -91,9 +91,9 @@ transfer::UcxOptions UcxOptionsOf(const config::WorkerOptions& options) {
 
 // Two fifths of what the weights leave: two workers on one GPU leave some to each other. And a
 // quarter of the machine's memory, because the pool has a mirror there.
-config::Bytes DefaultKvMemoryOn(const kernels::DeviceMemory& device) {
+config::Bytes DefaultKvMemoryOn(const kernels::DeviceMemory& device, int64_t num_devices) {
   const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
-  return {std::min(static_cast<int64_t>(device.bytes_free / 5 * 2), machine / 4)};
+  return {std::min(static_cast<int64_t>(device.bytes_free / 5 * 2) * num_devices, machine / 4)};
 }
 
 std::string WhatIsFree(const kernels::DeviceMemory& device) {
@@ -132,10 +132,9 @@ Runtime::Runtime(Role role, const config::ModelOptions& model, const config::Wor
 absl::Status Runtime::Load() {
   model::DeviceOptions device = DeviceOf(options_);
   device.on_failure = [this](const std::string& what) { device_failure_.End(what); };
-  ASSIGN_OR_RETURN(model::OpenedDevice opened, model::OpenDevice(device));
-  backend_ = std::move(opened.backend);
-  if (!opened.why_no_gpu.empty()) {
-    telemetry::LogInfo("worker", "computing on the CPU", {{"no_gpu", opened.why_no_gpu}});
+  ASSIGN_OR_RETURN(devices_, model::OpenDevices(device, options_.tensor_parallel_size));
+  if (!devices_.why_no_gpu.empty()) {
+    telemetry::LogInfo("worker", "computing on the CPU", {{"no_gpu", devices_.why_no_gpu}});
   }
   model::LoadOptions load;
   load.model_dir = model_options_.path;
@@ -150,23 +149,36 @@ absl::Status Runtime::Load() {
   // row by row where batches are small.
   load.logits_rows_max = std::max(options_.batch_sequences_max, 32);
   load.progress = LogProgress();
-  ASSIGN_OR_RETURN(runner_, model::LoadModel(load, *backend_));
+  load.on_failure = device.on_failure;
+  ASSIGN_OR_RETURN(runner_, model::LoadModel(load, devices_.ranks()));
   fingerprint_ = fmt::format("{}/P{}", runner_->info().fingerprint, options_.block_tokens);
   return absl::OkStatus();
 }
 
 Runtime::~Runtime() {
   StopEngine();
-  if (mirror_is_pinned_) backend_->UnpinHost(region_.data);
+  if (mirror_is_pinned_) backend().UnpinHost(region_.data);
 }
 
-// As many as are asked for, or as the memory for them holds.
+// Of the fullest device.
+std::optional<kernels::DeviceMemory> Runtime::DeviceMemory() const {
+  std::optional<kernels::DeviceMemory> fullest;
+  for (const auto& backend : devices_.backends) {
+    const auto memory = backend->memory();
+    if (memory && (!fullest || memory->bytes_free < fullest->bytes_free)) fullest = memory;
+  }
+  return fullest;
+}
+
+// As many as are asked for, or as the memory for them holds. A block is on every rank, each with
+// its heads of it.
 absl::StatusOr<int32_t> Runtime::KvBlocks() const {
-  const int64_t block_bytes =
+  const int64_t share_bytes =
       static_cast<int64_t>(runner_->KvGeometry(1, options_.block_tokens).block_bytes());
-  const std::optional<kernels::DeviceMemory> device = backend_->memory();
+  const int64_t block_bytes = share_bytes * runner_->num_ranks();
+  const std::optional<kernels::DeviceMemory> device = DeviceMemory();
   const config::Bytes memory = device && options_.kv_memory.count == 0
-                                   ? DefaultKvMemoryOn(*device)
+                                   ? DefaultKvMemoryOn(*device, runner_->num_ranks())
                                    : options_.kv_memory_or_default();
   const int64_t wanted = options_.kv_blocks > 0 ? options_.kv_blocks : memory.count / block_bytes;
   // More blocks than the longest context of a full batch could ever use are only touched memory.
@@ -178,11 +190,11 @@ absl::StatusOr<int32_t> Runtime::KvBlocks() const {
                            config::BytesText(memory), blocks, config::RoundedBytesText(block_bytes),
                            device ? WhatIsFree(*device) : "");
   }
-  if (device && blocks * block_bytes > static_cast<int64_t>(device->bytes_free)) {
-    const int64_t fits = static_cast<int64_t>(device->bytes_free) / block_bytes;
+  if (device && blocks * share_bytes > static_cast<int64_t>(device->bytes_free)) {
+    const int64_t fits = static_cast<int64_t>(device->bytes_free) / share_bytes;
     return InvalidArgument(
-        "{} KV blocks of {} need {}{}; {}", blocks, config::RoundedBytesText(block_bytes),
-        config::RoundedBytesText(blocks * block_bytes), WhatIsFree(*device),
+        "{} KV blocks of {} need {}{}; {}", blocks, config::RoundedBytesText(share_bytes),
+        config::RoundedBytesText(blocks * share_bytes), WhatIsFree(*device),
         fits < 2 ? "a smaller model, dtype bf16, or a smaller step_tokens_max and "
                    "batch_sequences_max leave more"
                  : fmt::format("kv_blocks of {} would fit", fits));
@@ -193,65 +205,83 @@ absl::StatusOr<int32_t> Runtime::KvBlocks() const {
 absl::Status Runtime::MakeKvPool() {
   ASSIGN_OR_RETURN(const int32_t blocks, KvBlocks());
   ASSIGN_OR_RETURN(transport_, transfer::UcxTransport::Create(UcxOptionsOf(options_)));
-  pool_ = runner_->KvGeometry(blocks, options_.block_tokens);
-  ASSIGN_OR_RETURN(region_, transport_->AllocateRegion(pool_.pool_bytes()));
-  pool_.base = region_.data;
-  if (backend_->memory()) {
-    BindDevicePool();
+  pool_ = kernels::KvShares(runner_->KvGeometry(blocks, options_.block_tokens),
+                            runner_->num_ranks(), model().num_kv_heads);
+  ASSIGN_OR_RETURN(region_, transport_->AllocateRegion(pool_.bytes()));
+  pool_.first.base = region_.data;
+  if (backend().memory()) {
+    BindDevicePools();
   } else {
-    runner_->BindKv(pool_);
+    for (int32_t r = 0; r < pool_.num_ranks; ++r) runner_->BindRankKv(r, pool_.rank(r));
   }
-  telemetry::LogInfo("worker", "model loaded",
-                     {{"model", runner_->info().name},
-                      {"parameters", runner_->info().num_parameters},
-                      {"backend", backend_->name()},
-                      {"kv_blocks", blocks},
-                      {"block_tokens", options_.block_tokens},
-                      {"kv_bytes", pool_.pool_bytes()},
-                      {"hand_over_from", device_memory_ ? "host mirror of the pool" : "the pool"}});
+  telemetry::LogInfo(
+      "worker", "model loaded",
+      {{"model", runner_->info().name},
+       {"parameters", runner_->info().num_parameters},
+       {"backend", backend().name()},
+       {"tensor_parallel_size", pool_.num_ranks},
+       {"kv_blocks", blocks},
+       {"block_tokens", options_.block_tokens},
+       {"kv_bytes", pool_.bytes()},
+       {"hand_over_from", device_pools_.empty() ? "the pool" : "host mirror of the pool"}});
   return absl::OkStatus();
 }
 
-// The transport reaches host memory only: peers write to a mirror of the pool there.
-void Runtime::BindDevicePool() {
-  device_memory_ = backend_->Allocate(pool_.pool_bytes());
-  mirror_is_pinned_ = backend_->PinHost(region_.data, region_.bytes);
+// The transport reaches host memory only: peers write to a mirror of the pools there.
+void Runtime::BindDevicePools() {
+  mirror_is_pinned_ = backend().PinHost(region_.data, region_.bytes);
   if (!mirror_is_pinned_) {
     telemetry::LogWarning("worker", "the KV pool's mirror cannot be pinned: hand-overs are slower",
                           {{"bytes", region_.bytes}});
   }
-  device_pool_ = pool_;
-  device_pool_.base = device_memory_->data();
-  runner_->BindKv(device_pool_);
+  for (int32_t r = 0; r < pool_.num_ranks; ++r) {
+    device_memory_.push_back(devices_.backends[r]->Allocate(pool_.first.pool_bytes()));
+    device_pools_.push_back(pool_.first);
+    device_pools_.back().base = device_memory_.back()->data();
+    runner_->BindRankKv(r, device_pools_.back());
+  }
+}
+
+std::unique_ptr<engine::SwapStore> Runtime::MakeSwapStore(int32_t num_slots) const {
+  std::vector<std::unique_ptr<engine::SwapStore>> ranks;
+  for (int32_t r = 0; r < pool_.num_ranks; ++r) {
+    ranks.push_back(
+        device_pools_.empty()
+            ? engine::MakeHostSwapStore(pool_.rank(r), num_slots)
+            : engine::MakeDeviceSwapStore(*devices_.backends[r], device_pools_[r], num_slots));
+  }
+  return engine::JoinSwapStores(std::move(ranks));
+}
+
+std::unique_ptr<engine::KvMirror> Runtime::MakeMirror() const {
+  if (device_pools_.empty()) return nullptr;
+  std::vector<engine::KvMirror::Rank> ranks;
+  for (int32_t r = 0; r < pool_.num_ranks; ++r) {
+    ranks.push_back({devices_.backends[r].get(), device_pools_[r], pool_.rank(r)});
+  }
+  return std::make_unique<engine::KvMirror>(std::move(ranks));
 }
 
 absl::Status Runtime::StartEngine(engine::Observer& observer, const Clock& clock) {
   const engine::EngineOptions options = engine_options();
-  std::unique_ptr<engine::SwapStore> swap;
-  std::unique_ptr<engine::KvMirror> mirror;
-  if (device_memory_ != nullptr) {
-    swap = engine::MakeDeviceSwapStore(*backend_, device_pool_, options.host_blocks);
-    mirror = std::make_unique<engine::KvMirror>(*backend_, device_pool_, pool_);
-  } else {
-    swap = engine::MakeHostSwapStore(pool_, options.host_blocks);
-  }
-  ASSIGN_OR_RETURN(engine_, engine::Engine::Start(options, *runner_, observer, clock,
-                                                  std::move(swap), std::move(mirror)));
+  ASSIGN_OR_RETURN(engine_,
+                   engine::Engine::Start(options, *runner_, observer, clock,
+                                         MakeSwapStore(options.host_blocks), MakeMirror()));
   return absl::OkStatus();
 }
 
 int32_t Runtime::context_tokens_max() const {
-  const int64_t pool_tokens = int64_t(pool_.num_blocks) * pool_.block_tokens;
+  const int64_t pool_tokens = int64_t(pool_.num_blocks()) * pool_.block_tokens();
   return static_cast<int32_t>(std::min<int64_t>(runner_->info().context_tokens_max, pool_tokens));
 }
 
 engine::EngineOptions Runtime::engine_options() const {
   engine::EngineOptions engine;
   engine.block_tokens = options_.block_tokens;
-  engine.num_blocks = pool_.num_blocks;
+  engine.num_blocks = pool_.num_blocks();
   // More than the pool holds can never be swapped out at a time.
   engine.host_blocks = static_cast<int32_t>(std::min<int64_t>(
-      options_.swap_memory.count / int64_t(pool_.block_bytes()), pool_.num_blocks));
+      options_.swap_memory.count / int64_t(pool_.block_bytes()), pool_.num_blocks()));
   engine.batch_sequences_max = options_.batch_sequences_max;
   engine.step_tokens_max = options_.step_tokens_max;
   engine.waiting_sequences_max = options_.waiting_sequences_max;
@@ -290,8 +320,8 @@ v1::Registration Runtime::Describe(const std::string& grpc_address,
   self.set_fingerprint(fingerprint_);
   self.set_grpc_address(grpc_address);
   self.set_protocol(kProtocolVersion);
-  self.set_block_tokens(pool_.block_tokens);
-  self.set_num_blocks(pool_.num_blocks);
+  self.set_block_tokens(pool_.block_tokens());
+  self.set_num_blocks(pool_.num_blocks());
   self.set_context_tokens_max(context_tokens_max());
   self.set_vocab_size(model().vocab);
   for (int32_t token : model().eos_token_ids) self.add_eos_token_ids(token);
@@ -300,10 +330,11 @@ v1::Registration Runtime::Describe(const std::string& grpc_address,
   self.set_batch_sequences_max(options_.batch_sequences_max);
   self.set_waiting_sequences_max(options_.waiting_sequences_max);
   self.set_waiting_tokens_max(options_.waiting_tokens_max);
-  self.set_kv_bytes_per_token(static_cast<int64_t>(pool_.block_bytes()) / pool_.block_tokens);
+  self.set_kv_bytes_per_token(static_cast<int64_t>(pool_.block_bytes()) / pool_.block_tokens());
   self.set_hash_salt(fingerprint_);
   self.set_metrics_address(metrics_address);
   self.set_step_tokens_max(options_.step_tokens_max);
+  self.set_tensor_parallel_size(pool_.num_ranks);
   *self.mutable_transfer() = handover::ToProto(transport_->local_address());
   return self;
 }

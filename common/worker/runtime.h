@@ -1,18 +1,22 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "baton/v1/cluster.pb.h"
 #include "common/base/clock.h"
 #include "common/config/model_options.h"
 #include "common/config/worker_options.h"
 #include "common/engine/engine.h"
+#include "common/model/device.h"
 #include "common/model/model_runner.h"
 #include "common/transfer/transport.h"
 #include "common/worker/device_failure.h"
 #include "common/worker/footing.h"
 #include "kernels/backend.h"
+#include "kernels/kv_shares.h"
 
 namespace baton::worker {
 
@@ -46,7 +50,7 @@ class Runtime {
   const transfer::Region& region() const { return region_; }
   // The KV pool as peers reach it: in host memory, where `region` is. On a GPU it is the mirror of
   // the pool that the model reads (engine::KvMirror).
-  const kernels::KvView& pool() const { return pool_; }
+  const kernels::KvShares& pool() const { return pool_; }
   DeviceFailure& device_failure() { return device_failure_; }
   const model::ModelInfo& model() const { return runner_->info(); }
   const std::string& worker_id() const { return worker_id_; }
@@ -68,7 +72,11 @@ class Runtime {
   absl::Status Load();
   absl::Status MakeKvPool();
   absl::StatusOr<int32_t> KvBlocks() const;
-  void BindDevicePool();
+  kernels::Backend& backend() const { return *devices_.backends.front(); }
+  std::optional<kernels::DeviceMemory> DeviceMemory() const;
+  std::unique_ptr<engine::SwapStore> MakeSwapStore(int32_t num_slots) const;
+  std::unique_ptr<engine::KvMirror> MakeMirror() const;
+  void BindDevicePools();
 
   const Role role_;
   const config::ModelOptions model_options_;
@@ -76,13 +84,14 @@ class Runtime {
   const std::string worker_id_;
   std::string fingerprint_;
   DeviceFailure device_failure_;
-  std::unique_ptr<kernels::Backend> backend_;
+  model::DeviceGroup devices_;
   std::unique_ptr<model::ModelRunner> runner_;
   std::unique_ptr<transfer::Transport> transport_;
   transfer::Region region_;
-  kernels::KvView pool_;
-  std::unique_ptr<kernels::Buffer> device_memory_;  // null: the model reads pool_ itself
-  kernels::KvView device_pool_;
+  kernels::KvShares pool_;
+  // Each rank's pool on its device; none: the model reads pool_ itself.
+  std::vector<std::unique_ptr<kernels::Buffer>> device_memory_;
+  std::vector<kernels::KvView> device_pools_;
   bool mirror_is_pinned_ = false;
   std::unique_ptr<engine::Engine> engine_;
 };

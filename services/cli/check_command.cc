@@ -6,6 +6,7 @@
 
 #include "common/config/command_line.h"
 #include "common/model/hf_config.h"
+#include "common/model/shard.h"
 #include "services/cli/up/launch_plan.h"
 
 namespace baton::cli {
@@ -40,8 +41,10 @@ absl::StatusOr<std::string> WorkerText(const std::string& section,
                                        const config::WorkerOptions& worker,
                                        const config::ModelOptions& model,
                                        const model::HfConfig& hf) {
-  // K and V of one token, all layers.
-  const int64_t token_bytes = int64_t{2} * hf.num_layers * hf.num_kv_heads * hf.head_dim *
+  RETURN_IF_ERROR(Annotate(model::CheckTensorParallel(hf, worker.tensor_parallel_size), section));
+  // K and V of one token, all layers and ranks; with fewer heads than ranks, these keep copies.
+  const int64_t heads = std::max(hf.num_kv_heads, worker.tensor_parallel_size);
+  const int64_t token_bytes = int64_t{2} * hf.num_layers * heads * hf.head_dim *
                               static_cast<int64_t>(kernels::BytesOf(DtypeOf(model, hf)));
   const int64_t block_bytes = token_bytes * worker.block_tokens;
   const int64_t memory = worker.kv_memory_or_default().count;
@@ -57,6 +60,7 @@ absl::StatusOr<std::string> WorkerText(const std::string& section,
     context = std::min<int64_t>(context, worker.context_tokens_max);
   const int64_t swap_blocks = worker.swap_memory.count / block_bytes;
   return fmt::format("\n{} worker\n", section) +
+         Line("tensor-parallel ranks", fmt::format("{}", worker.tensor_parallel_size)) +
          Line("KV per token", config::RoundedBytesText(token_bytes)) +
          Line("KV block", fmt::format("{} tokens, {}", worker.block_tokens,
                                       config::RoundedBytesText(block_bytes))) +

@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <fstream>
 
+#include "fmt/format.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/worker_pair_test.h"
 
@@ -62,6 +64,95 @@ TEST_P(HandoverPathTest, LocalAndRemotePrefillGiveTheReferencesTokens) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, HandoverPathTest, ::testing::Values("shm", "tcp"));
+
+// Workers that divide the model among different numbers of ranks.
+struct Division {
+  const char* model;  // a golden
+  int prefill, decode;
+};
+
+class DividedHandoverTest : public HandoverTest {
+ protected:
+  void StartDivided(const std::string& model, int prefill, int decode) {
+    const auto start = [&](const std::string& role, int ranks) {
+      return Start(role, model,
+                   {"--kv-blocks", "64", "--tensor-parallel-size", std::to_string(ranks)});
+    };
+    prefill_ = start("prefill", prefill);
+    decode_ = start("decode", decode);
+    prefill_worker_ = router_.WaitForWorker(v1::WORKER_ROLE_PREFILL);
+    decode_worker_ = router_.WaitForWorker(v1::WORKER_ROLE_DECODE);
+    stream_ = std::make_unique<DecodeStream>(decode_worker_.grpc_address());
+  }
+};
+
+class DivisionTest : public DividedHandoverTest, public ::testing::WithParamInterface<Division> {};
+
+TEST_P(DivisionTest, TokensAreTheReferencesWhoeverPrefills) {
+  const Division& division = GetParam();
+  StartDivided("tests/oracle/goldens/" + std::string(division.model), division.prefill,
+               division.decode);
+  EXPECT_EQ(prefill_worker_.tensor_parallel_size(), division.prefill);
+  EXPECT_EQ(decode_worker_.tensor_parallel_size(), division.decode);
+  EXPECT_EQ(prefill_worker_.fingerprint(), decode_worker_.fingerprint());
+  int number = 0, handed_over = 0;
+  for (const GoldenPrompt& golden : ReadGolden(division.model)) {
+    const std::string id = std::to_string(++number);
+    const int32_t length = static_cast<int32_t>(golden.greedy.size());
+    const Generation remote = stream_->Run(
+        DecodeStream::Greedy("remote-" + id, golden.prompt, length), {TargetOf(prefill_worker_)});
+    EXPECT_EQ(remote.tokens, golden.greedy) << "prompt " << id << ": " << remote.status_message;
+    EXPECT_EQ(remote.times.failures_size(), 0) << remote.times.ShortDebugString();
+    handed_over += remote.times.prefill_worker() == prefill_worker_.worker_id();
+    const Generation local =
+        stream_->Run(DecodeStream::Greedy("local-" + id, golden.prompt, length));
+    EXPECT_EQ(local.tokens, golden.greedy) << "prompt " << id;
+  }
+  EXPECT_GT(handed_over, 0);
+  ExpectNothingLeaks(prefill_worker_);
+  ExpectNothingLeaks(decode_worker_);
+}
+
+// Two KV heads, and one that ranks keep copies of.
+INSTANTIATE_TEST_SUITE_P(Divisions, DivisionTest,
+                         ::testing::Values(Division{"qwen3-gqa", 2, 1}, Division{"qwen3-gqa", 1, 2},
+                                           Division{"llama-mqa-headdim", 4, 1},
+                                           Division{"llama-mqa-headdim", 2, 4}),
+                         [](const auto& info) {
+                           std::string name = info.param.model;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return fmt::format("{}_{}_to_{}", name, info.param.prefill,
+                                              info.param.decode);
+                         });
+
+TEST_F(DividedHandoverTest, TheDemoModelsTokensAreTheSameForAnyNumberOfRanks) {
+  std::vector<int32_t> prompt;
+  for (int32_t i = 0; i < 70; ++i) prompt.push_back(300 + i * 37 % 2000);
+  std::vector<std::vector<int32_t>> answers;
+  for (const auto& [prefill, decode] : {std::pair(2, 1), std::pair(1, 2)}) {
+    StartDivided("models/baton-demo", prefill, decode);
+    const Generation local = stream_->Run(DecodeStream::Greedy("local", prompt, 32));
+    prompt[0] ^= 1;  // another prompt: not from the cache
+    const Generation remote =
+        stream_->Run(DecodeStream::Greedy("remote", prompt, 32), {TargetOf(prefill_worker_)});
+    prompt[0] ^= 1;
+    EXPECT_EQ(remote.times.prefill_worker(), prefill_worker_.worker_id());
+    answers.push_back(local.tokens);
+    answers.push_back(remote.tokens);
+    stream_.reset();
+    for (auto* process : {&prefill_, &decode_}) {
+      (*process)->Signal(SIGKILL);
+      (*process)->Wait();
+    }
+    ASSERT_TRUE(Eventually([&] {
+      return !router_.IsAttached(prefill_worker_.worker_id()) &&
+             !router_.IsAttached(decode_worker_.worker_id());
+    }));
+  }
+  EXPECT_EQ(answers[0].size(), 32u);
+  EXPECT_EQ(answers[2], answers[0]);
+  EXPECT_EQ(answers[3], answers[1]);
+}
 
 TEST_F(HandoverTest, OnlyMissingBlocksTravel) {
   StartBoth();
