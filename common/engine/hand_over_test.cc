@@ -293,7 +293,7 @@ TEST_F(HandOverTest, ASiblingOfARemotePrefillFindsItsPromptHere) {
   sibling.id.choice = 1;
   sibling.sampling.seed = 4;
   CHECK_OK(decode_.Post(Submit{spec, true}));
-  CHECK_OK(decode_.Post(Submit{sibling, true, Submit().local_wait_max, spec.id}));
+  CHECK_OK(decode_.Post(Submit{.spec = sibling, .remote_prefill = true, .after = spec.id}));
   decode_.Step();
   const PrefillNeeded needed = Needed();  // one only
   Deliver(needed);
@@ -308,7 +308,7 @@ TEST_F(HandOverTest, ASiblingOfACancelledOneGoesOnAlone) {
   SequenceSpec sibling = spec;
   sibling.id.choice = 1;
   CHECK_OK(decode_.Post(Submit{spec, true}));
-  CHECK_OK(decode_.Post(Submit{sibling, false, Submit().local_wait_max, spec.id}));
+  CHECK_OK(decode_.Post(Submit{.spec = sibling, .after = spec.id}));
   CHECK_OK(decode_.Post(Cancel{spec.id}));
   StepUntilStill(decode_);
   EXPECT_EQ(Ids(sibling.id), Expected(sibling));

@@ -158,7 +158,7 @@ TEST_F(PromptLogprobsTest, ASiblingFindsThePromptThatWasOnlyScored) {
   second.id.choice = 1;
   second.sampling.prompt_logprobs.reset();
   CHECK_OK(worker.Post(Submit{first}));
-  CHECK_OK(worker.Post(Submit{second, false, first.id}));
+  CHECK_OK(worker.Post(Submit{.spec = second, .after = first.id}));
   RunToTheEnd(worker);
   ExpectTold(worker, first);
   EXPECT_EQ(worker.observer().told(second.id).finish, FinishReason::kLength);

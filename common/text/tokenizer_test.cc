@@ -38,8 +38,10 @@ TEST_P(TokenizerGoldenTest, EncodesAsTheReferenceDoes) {
 TEST_P(TokenizerGoldenTest, DecodesAsTheReferenceDoes) {
   for (const Json& entry : golden_["decode"]) {
     const Ids ids = entry["ids"];
-    EXPECT_EQ(tokenizer_->Decode(ids, /*skip_special=*/false), entry["shown"]) << entry["ids"];
-    EXPECT_EQ(tokenizer_->Decode(ids, /*skip_special=*/true), entry["skipped"]) << entry["ids"];
+    EXPECT_EQ(tokenizer_->Decode(ids, /*skip_special=*/false), entry["shown"].get<std::string>())
+        << entry["ids"];
+    EXPECT_EQ(tokenizer_->Decode(ids, /*skip_special=*/true), entry["skipped"].get<std::string>())
+        << entry["ids"];
   }
 }
 

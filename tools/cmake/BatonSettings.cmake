@@ -16,10 +16,17 @@ set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1 -DNDEBUG")
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
                     -Wnon-virtual-dtor -Woverloaded-virtual -fno-omit-frame-pointer)
 
+set(BATON_TEST_OPTIMIZATION -O1)
 set(BATON_SANITIZE "" CACHE STRING "'' | address,undefined | thread")
 if(BATON_SANITIZE)
+  set(BATON_TEST_OPTIMIZATION -O0)
   add_compile_options(-fsanitize=${BATON_SANITIZE} -fno-sanitize-recover=all -g1)
   add_link_options(-fsanitize=${BATON_SANITIZE})
+  # These two need every library, also those of the distribution, to be built alike.
+  if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    add_compile_options(-fno-sanitize=vptr,function)
+    add_link_options(-fno-sanitize=vptr,function)
+  endif()
   if(BATON_SANITIZE STREQUAL "thread")
     add_compile_options(-Wno-tsan)
   endif()
