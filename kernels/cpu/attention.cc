@@ -263,9 +263,9 @@ void AttentionRunner::BlockTask::PackKvGroup(int32_t begin, int32_t tile_begin) 
   const KvView& kv = args_.kv;
   const bool seen = begin + kGroupTokens > first_visible_ && begin < end_visible_;
   const int tokens = seen ? std::min(kGroupTokens, end_visible_ - begin) : 0;
-  const std::byte* keys = seen ? Keys(begin) : nullptr;
+  const std::byte* keys = seen ? Keys(begin) : kv.base;  // of no tokens: any address will do
   const size_t to_values = size_t(kv.num_kv_heads) * kv.head_bytes();
-  const std::byte* values = seen ? keys + to_values : nullptr;
+  const std::byte* values = keys + to_values;
   const int32_t at = begin - tile_begin;
   const int32_t rows = shape_.pairs ? at / 2 : at;
   ops_.pack_keys(keys, kv.dtype, shape_.pairs, tokens, kv.head_dim,

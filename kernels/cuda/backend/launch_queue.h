@@ -10,6 +10,16 @@
 #include "kernels/cuda/launch/run.h"
 #include "kernels/cuda/runtime/runtime.h"
 
+// Without it equal launches may look different, and fewer steps are graphs.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+#define BATON_CLEARS_PADDING 1
+#endif
+#endif
+#ifndef BATON_CLEARS_PADDING
+#define BATON_CLEARS_PADDING 0
+#endif
+
 namespace baton::kernels::cuda {
 
 // A step's launches, held back until somebody needs what they do and then enqueued together. The
@@ -75,10 +85,8 @@ class LaunchQueue {
   // Where structs of arguments have gaps between fields, these bytes mean nothing.
   template <typename Args>
   static void ClearPadding(Args* args) {
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_clear_padding)
+#if BATON_CLEARS_PADDING
     __builtin_clear_padding(args);
-#endif
 #endif
   }
 
