@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # clang-tidy (checks: .clang-tidy) over what the programs are made of; tests and benches are left out.
 #
-#   tidy.sh [FILE …]     default: every source that build/release compiles; about five minutes on two cores
+#   tidy.sh [FILE …]     default: every source that build/release compiles; about nine minutes on two cores
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 build=build/release
