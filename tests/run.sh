@@ -11,7 +11,7 @@
 #   lint     formatting and clang-tidy, over what `unit` has configured
 #   asan     address and undefined-behaviour sanitizers over the ctests
 #   tsan     thread sanitizer over the ctests that have threads
-#   fuzz     every fuzz target for BATON_FUZZ_SECONDS (60)
+#   fuzz     every fuzz target for BATON_FUZZ_SECONDS (60); built with what `asan` builds
 #
 # Each stage leaves JUnit files in build/results/<stage>; the count is theirs. Every googletest case is one
 # test; a program that crashes or cannot be built is one failed test. Exit status 1 when anything failed.
