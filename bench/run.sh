@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Measures Baton beside other engines: in turn, in the same run, on the same model.
+#
+#   bench/run.sh [suite …]      default: engine
+#
+#   engine   one engine on one model, no cluster: tokens per second of a prompt, and of 1 to 16 sequences side by side
+#
+# ROUNDS (3), THREADS (2), SHAPE (a folder of bench/serving/shapes: qwen2-0.5b), PREFILL (512,2048), DECODE (1,4,8,16).
+# Other engines come by bench/peers/install.sh; one that isn't installed is named as skipped. Results go to
+# bench/baselines as JSON, and to standard output as a table.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+peers=${BATON_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/baton-peers}
+python=.deps/venv/bin/python
+[[ -x $python ]] || python=python3
+
+suite_engine() {
+  cmake --preset release --log-level=WARNING -DBATON_BUILD_BENCH=ON >/dev/null
+  cmake --build build/release -j "$(nproc)" --target engine_bench -- --quiet
+  "$python" bench/engine/compare.py --peers "$peers" --bench build/release/bin/engine_bench \
+    --shape "bench/serving/shapes/${SHAPE:-qwen2-0.5b}" --rounds "${ROUNDS:-3}" --threads "${THREADS:-2}" \
+    --prefill "${PREFILL:-512,2048}" --decode "${DECODE:-1,4,8,16}" --out bench/baselines
+}
+
+suites=("$@")
+((${#suites[@]})) || suites=(engine)
+for suite in "${suites[@]}"; do
+  if [[ $(type -t "suite_$suite") != function ]]; then
+    echo "bench/run.sh: unknown suite '$suite' (see the top of $0)" >&2
+    exit 2
+  fi
+done
+for suite in "${suites[@]}"; do "suite_$suite"; done
