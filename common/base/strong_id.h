@@ -37,7 +37,7 @@ struct BlockIdTag {};
 using WorkerId = StrongId<WorkerIdTag, std::string>;
 // A client request; a sequence is (RequestId, choice index).
 using RequestId = StrongId<RequestIdTag, std::string>;
-// Index of a KV block in one worker's pool, 0 … num_blocks-1.
+// Index of a KV block in one worker's pool, 0 … num_ids-1 (its blocks, then its spares).
 using BlockId = StrongId<BlockIdTag, int32_t>;
 
 // One generation inside a request. `n = 4` makes choices 0 … 3.

@@ -127,6 +127,8 @@ TEST(ClusterFileTest, MistakesAreNamedWithTheirLine) {
   EXPECT_THAT(ErrorOf("decode:\n  threads: 1\n  threads: 2\n"),
               HasSubstr("cluster.yaml:3: 'decode.threads' is given twice"));
   EXPECT_THAT(ErrorOf("model: {dtype: f16}"), HasSubstr("must be one of auto|f32|bf16, got 'f16'"));
+  EXPECT_THAT(ErrorOf("model: {kv_dtype: fp4}"),
+              HasSubstr("must be one of auto|f32|bf16|fp8|int8, got 'fp4'"));
   EXPECT_THAT(ErrorOf("[1, 2]"), HasSubstr("must be a map of sections"));
   EXPECT_THAT(ErrorOf("decode: 7"), HasSubstr("decode must be a map of options"));
   EXPECT_THAT(ErrorOf("a: [\n"), HasSubstr("not YAML"));

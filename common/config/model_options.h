@@ -9,6 +9,8 @@ namespace baton::config {
 
 // `kAuto` computes in bf16 when the weights are stored in 16 bits and the CPU multiplies bf16 well.
 enum class Dtype : uint8_t { kAuto, kF32, kBf16 };
+// `kAuto` keeps KV as the weights are kept; fp8 and int8 take about half of bf16's memory.
+enum class KvDtype : uint8_t { kAuto, kF32, kBf16, kFp8, kInt8 };
 // `kRandom` makes weights of config.json's shapes up: for benchmarks at real sizes.
 enum class LoadFormat : uint8_t { kAuto, kSafetensors, kRandom };
 
@@ -17,6 +19,7 @@ struct ModelOptions {
   std::string path;  // a Hugging Face folder
   std::string name;  // as clients call it; empty: the folder's name
   Dtype dtype = Dtype::kAuto;
+  KvDtype kv_dtype = KvDtype::kAuto;
   LoadFormat load_format = LoadFormat::kAuto;
 
   void AddTo(OptionSet& set);

@@ -27,7 +27,15 @@ void ModelOptions::AddTo(OptionSet& set) {
   set.Add("name", &name,
           {.flag = "--model-name", .help = "name clients ask for; default: the folder's name"});
   set.Add("dtype", &dtype, {{"auto", Dtype::kAuto}, {"f32", Dtype::kF32}, {"bf16", Dtype::kBf16}},
-          {.help = "type of weights and KV in memory"});
+          {.help = "type of weights in memory, and of KV unless kv_dtype says otherwise"});
+  set.Add("kv_dtype", &kv_dtype,
+          {{"auto", KvDtype::kAuto},
+           {"f32", KvDtype::kF32},
+           {"bf16", KvDtype::kBf16},
+           {"fp8", KvDtype::kFp8},
+           {"int8", KvDtype::kInt8}},
+          {.help = "type of the KV cache; fp8 and int8 hold twice the tokens of bf16 and lose a "
+                   "little precision (docs/quantization.md). The same on all workers"});
   set.Add("load_format", &load_format,
           {{"auto", LoadFormat::kAuto},
            {"safetensors", LoadFormat::kSafetensors},
@@ -146,6 +154,12 @@ void WorkerOptions::AddTo(OptionSet& set) {
                "it; on the CPU, groups of threads"});
   set.Add("deterministic", &deterministic,
           {.help = "on a GPU: the same bits whatever else is in the batch, as on the CPU always"});
+  set.Add(
+      "cuda_graphs", &cuda_graphs,
+      {.help = "on a GPU: decode steps are prepared once and enqueued as one, batches filled up "
+               "to one of few sizes"});
+  set.Add("cuda_warpgroups", &cuda_warpgroups,
+          {.help = "on a GPU that has them (sm_90): kernels on wgmma and TMA"});
   set.Add("threads", &threads,
           {.min = 0,
            .max = 1024,
@@ -171,6 +185,14 @@ void WorkerOptions::AddTo(OptionSet& set) {
            .max = 1 << 26,
            .zero = "auto",
            .help = "blocks of the KV pool, overrides kv_memory"});
+  set.Add(
+      "kv_spare_percent", &kv_spare_percent,
+      {.min = 0,
+       .max = 100,
+       .zero = "off",
+       .help = "spare blocks of a decode worker on the CPU, in percent of its pool: they stand in "
+               "for blocks that a silent prefill worker might still write to, and take no memory "
+               "before"});
   set.Add("swap_memory", &swap_memory,
           {.min = 0, .zero = "off", .help = "host memory for preempted sequences' KV"});
   set.Add("context_tokens_max", &context_tokens_max,
@@ -217,7 +239,8 @@ void WorkerOptions::AddTo(OptionSet& set) {
           {.zero = "auto", .help = "name in the cluster; auto: role, host name and process id"});
   set.Add("ports_file", &ports_file,
           {.help = "write the bound addresses here as JSON once listening"});
-  set.Add("transport", &transport, {.help = "library that hands KV over"});
+  set.Add("transport", &transport,
+          {.help = "library that hands KV over: ucx, or nccl between GPUs"});
   set.Add("transfer_path", &transfer_path,
           {{"auto", TransferPath::kAuto},
            {"shm", TransferPath::kSharedMemory},
@@ -239,8 +262,8 @@ absl::Status WorkerOptions::Validate(std::string_view section) const {
   if (block_tokens != 16 && block_tokens != 32 && block_tokens != 64) {
     return InvalidArgument("{}.block_tokens must be 16, 32 or 64, got {}", section, block_tokens);
   }
-  if (transport != "ucx") {
-    return InvalidArgument("{}.transport must be ucx, got '{}'", section, transport);
+  if (transport != "ucx" && transport != "nccl") {
+    return InvalidArgument("{}.transport must be ucx or nccl, got '{}'", section, transport);
   }
   if (step_tokens_max < batch_sequences_max) {
     return InvalidArgument(

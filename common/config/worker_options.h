@@ -23,6 +23,8 @@ struct WorkerOptions {
   Device device;
   int32_t tensor_parallel_size = 1;  // devices that the model is divided among
   bool deterministic = false;        // on a GPU: rows have the same bits in any batch
+  bool cuda_graphs = true;           // on a GPU: decode steps are prepared once, sizes are few
+  bool cuda_warpgroups = true;       // on a GPU that has them: wgmma and TMA
   int32_t threads = 0;               // of the CPU backend; 0: one per core
   Isa isa = Isa::kAuto;
 
@@ -30,6 +32,7 @@ struct WorkerOptions {
   int32_t block_tokens = 16;       // 16, 32 or 64
   Bytes kv_memory;                 // 0: DefaultKvMemory()
   int32_t kv_blocks = 0;           // 0: from kv_memory
+  int32_t kv_spare_percent = 100;  // of the blocks, for a decode worker in host memory
   Bytes swap_memory = MiB(256);    // host memory for preempted sequences; 0: they are recomputed
   int32_t context_tokens_max = 0;  // 0: as long as the model and the pool allow
   bool prefix_cache = true;

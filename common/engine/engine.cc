@@ -176,6 +176,7 @@ absl::Status EngineOptions::Validate() const {
     return InvalidArgument("block_tokens must be 16, 32 or 64, got {}", block_tokens);
   }
   RETURN_IF_ERROR(AtLeast("num_blocks", num_blocks, 2));
+  RETURN_IF_ERROR(AtLeast("num_spares", num_spares, 0));
   RETURN_IF_ERROR(AtLeast("host_blocks", host_blocks, 0));
   RETURN_IF_ERROR(AtLeast("batch_sequences_max", batch_sequences_max, 1));
   RETURN_IF_ERROR(AtLeast("waiting_sequences_max", waiting_sequences_max, 1));

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +24,7 @@ enum class PreemptionMode : uint8_t { kAuto, kRecompute, kSwap };
 struct EngineOptions {
   int32_t block_tokens = 16;         // P: 16, 32 or 64
   int32_t num_blocks = 0;            // of the KV pool, >= 2
+  int32_t num_spares = 0;            // blocks behind them that stand in for quarantined ones
   int32_t host_blocks = 0;           // swap space in host memory; 0: preempt by recompute only.
                                      // More than 0 needs a SwapStore of as many slots
   int32_t batch_sequences_max = 64;  // MAX_BATCH_SIZE: sequences in one step
@@ -31,6 +34,10 @@ struct EngineOptions {
   int64_t waiting_tokens_max = 1 << 20;  // MAX_WAITING_TOKENS: prompt tokens in the queue
   bool prefix_cache = true;
   PreemptionMode preemption = PreemptionMode::kAuto;
+  // How long a quarantined block waits for its writer's answer before a spare takes its place.
+  absl::Duration quarantine_patience = absl::Milliseconds(250);
+  // Gives the memory of blocks that are out of use back; null: it is kept. Engine thread.
+  std::function<void(std::span<const BlockId>)> drop_memory;
   std::string salt;  // seeds the block hashes: model and tenant never share blocks
   absl::Duration load_report_interval = absl::Milliseconds(100);
   absl::Duration load_report_interval_with_new_work = absl::Milliseconds(10);
@@ -45,8 +52,8 @@ struct EngineOptions {
 class Engine {
  public:
   // `runner`, `observer` and `clock` outlive the engine. The runner's KV must be bound already to a
-  // pool of `options.num_blocks` blocks; `swap` (MakeHostSwapStore for host memory) copies that
-  // pool's blocks. `mirror`: for a pool that peers cannot reach.
+  // pool of `options.num_blocks` + `options.num_spares` blocks; `swap` (MakeHostSwapStore for host
+  // memory) copies that pool's blocks. `mirror`: for a pool that peers cannot reach.
   static absl::StatusOr<std::unique_ptr<Engine>> Start(const EngineOptions& options,
                                                        model::ModelRunner& runner,
                                                        Observer& observer, const Clock& clock,

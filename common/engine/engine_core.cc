@@ -17,11 +17,11 @@ EngineCore::EngineCore(const EngineOptions& options, model::ModelRunner& runner,
       clock_(clock),
       gate_(gate),
       mirror_(mirror),
-      pool_(options.num_blocks),
+      pool_(options.num_blocks, options.num_spares),
       cache_(pool_),
       hasher_(options.salt),
       space_{pool_, options.prefix_cache ? &cache_ : nullptr, hasher_, options.block_tokens},
-      quarantine_(pool_),
+      quarantine_(pool_, options.quarantine_patience, options.drop_memory),
       executor_(runner, swap, clock, options.step_tokens_max),
       scheduler_(
           {.batch_sequences_max = options.batch_sequences_max,
@@ -213,6 +213,7 @@ LoadReport EngineCore::Load() const {
   load.blocks_cached = blocks.cached;
   load.blocks_active = blocks.active;
   load.blocks_quarantined = blocks.quarantined;
+  load.blocks_replaced = blocks.replaced;
   load.fit = executor_.fit();
   load.prefill_work = executor_.prefill_work();
   load.decode_work = executor_.decode_work();
@@ -220,8 +221,9 @@ LoadReport EngineCore::Load() const {
 }
 
 absl::Duration EngineCore::next_deadline() const {
-  return deadlines_.empty() ? absl::InfiniteDuration()
-                            : std::get<absl::Duration>(*deadlines_.begin());
+  const absl::Duration replacement = quarantine_.next_replacement();
+  return deadlines_.empty() ? replacement
+                            : std::min(replacement, std::get<absl::Duration>(*deadlines_.begin()));
 }
 
 }  // namespace baton::engine

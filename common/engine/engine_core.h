@@ -51,7 +51,7 @@ class EngineCore {
   void Shutdown();
 
   LoadReport Load() const;
-  // The earliest deadline of anything alive, monotonic.
+  // The earliest deadline of anything alive, or when Step() has something else to do; monotonic.
   absl::Duration next_deadline() const;
   size_t num_quarantined_epochs() const { return quarantine_.num_epochs(); }
   const Timeline& timeline() const { return timeline_; }

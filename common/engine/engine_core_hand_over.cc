@@ -125,7 +125,8 @@ std::vector<KvReady> EngineCore::TakeReadyBlocks(const StepPlan& plan) {
 
 void EngineCore::GiveUpBlocks(Sequence& sequence) {
   if (sequence.state == SequenceState::kAwaitingKv && !sequence.fenced) {
-    quarantine_.Hold(sequence.epoch, sequence.blocks.ReleaseAndQuarantine(sequence.first_block));
+    quarantine_.Hold(sequence.epoch, sequence.blocks.ReleaseAndQuarantine(sequence.first_block),
+                     clock_.Monotonic());
   } else {
     sequence.blocks.Release();
   }

@@ -18,6 +18,7 @@ absl::Status DeadlineExceeded(const Sequence& sequence) {
 
 bool EngineCore::Step(const std::function<void()>& planned) {
   ExpireDeadlines();
+  quarantine_.Replace(clock_.Monotonic());
   Publish();  // first tokens that have arrived, ends by command: not later than need be
   const absl::Duration start = clock_.Monotonic();
   const StepPlan plan = scheduler_.Plan();

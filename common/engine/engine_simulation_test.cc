@@ -112,6 +112,8 @@ class Simulation {
     if (block_tokens_ == 0) block_tokens_ = Chance(50) ? 4 : 8;  // the same on both sides
     options.block_tokens = block_tokens_;
     options.num_blocks = Uniform(workload_.num_blocks_min, workload_.num_blocks_max);
+    options.num_spares = Chance(50) ? Uniform(1, 10) : 0;
+    options.quarantine_patience = absl::Milliseconds(Uniform(0, 50));
     options.host_blocks = workload_.host_blocks;
     options.batch_sequences_max = Uniform(1, 8);
     options.step_tokens_max = options.batch_sequences_max + Uniform(0, 30);

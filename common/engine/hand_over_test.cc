@@ -236,6 +236,65 @@ TEST_F(HandOverTest, AfterAFailureItIsComputedHereInFreshBlocks) {
   EXPECT_EQ(decode_.CheckIdle(), "");
 }
 
+TEST_F(HandOverTest, SparesTakeThePlaceOfBlocksWhoseWriterDoesNotAnswer) {
+  EngineOptions options = Options();
+  options.num_blocks = 8;  // the prompt's, all of them
+  options.num_spares = 8;
+  std::vector<BlockId> dropped;
+  options.drop_memory = [&](std::span<const BlockId> blocks) {
+    dropped.insert(dropped.end(), blocks.begin(), blocks.end());
+  };
+  ChainRunner model;
+  SimulatedWorker decode(options, model, clock_);
+  const SequenceSpec spec = Spec("a", 28, /*max_tokens=*/4);
+  CHECK_OK(decode.Post(Submit{spec, true}));
+  decode.Step();
+  const PrefillNeeded needed = decode.observer().TakePrefillNeeded().at(0);
+  CHECK_OK(decode.Post(KvFailed{spec.id, needed.epoch, absl::UnavailableError("silent"), false}));
+  StepUntilStill(decode);
+  EXPECT_EQ(decode.core().Load().blocks_quarantined, 7);
+  EXPECT_TRUE(decode.observer().told(spec.id).tokens.empty()) << "there is room for nobody";
+  EXPECT_EQ(decode.core().next_deadline(), clock_.Monotonic() + options.quarantine_patience);
+
+  clock_.Advance(options.quarantine_patience);
+  StepUntilStill(decode);
+  EXPECT_EQ(decode.observer().told(spec.id).tokens.size(), 4u);
+  EXPECT_EQ(decode.core().Load().blocks_quarantined, 0);
+  EXPECT_EQ(decode.core().Load().blocks_replaced, 7);
+  EXPECT_EQ(dropped, needed.blocks);
+  EXPECT_FALSE(decode.idle()) << "it may still write";
+  CHECK_OK(decode.Post(KvFenced{needed.epoch}));
+  EXPECT_EQ(dropped.size(), 14u) << "what it wrote meanwhile is given back too";
+  EXPECT_EQ(decode.CheckIdle(), "");
+}
+
+TEST_F(HandOverTest, WithTooFewSparesTheRestWaitsForMore) {
+  EngineOptions options = Options();
+  options.num_spares = 10;
+  ChainRunner model;
+  SimulatedWorker decode(options, model, clock_);
+  std::vector<uint64_t> epochs;
+  for (const std::string id : {"a", "b"}) {
+    const SequenceSpec spec = Spec(id, 28);
+    CHECK_OK(decode.Post(Submit{spec, true}));
+    decode.Step();
+    epochs.push_back(decode.observer().TakePrefillNeeded().at(0).epoch);
+    CHECK_OK(decode.Post(KvFailed{spec.id, epochs.back(), absl::UnavailableError("silent")}));
+  }
+  StepUntilStill(decode);
+  clock_.Advance(options.quarantine_patience);
+  decode.Step();
+  EXPECT_EQ(decode.core().Load().blocks_replaced, 10);
+  EXPECT_EQ(decode.core().Load().blocks_quarantined, 4);
+  EXPECT_EQ(decode.core().next_deadline(), absl::InfiniteDuration()) << "nothing to wake up for";
+  CHECK_OK(decode.Post(KvFenced{epochs[0]}));
+  decode.Step();
+  EXPECT_EQ(decode.core().Load().blocks_quarantined, 0);
+  EXPECT_EQ(decode.core().Load().blocks_replaced, 7);
+  CHECK_OK(decode.Post(KvFenced{epochs[1]}));
+  EXPECT_EQ(decode.CheckIdle(), "");
+}
+
 TEST_F(HandOverTest, AFencedFailureFreesTheBlocksAtOnce) {
   const SequenceSpec spec = Spec("a", 30);
   CHECK_OK(decode_.Post(Submit{spec, true}));

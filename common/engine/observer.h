@@ -104,6 +104,7 @@ struct LoadReport {
   int32_t blocks_cached = 0;  // reusable, evictable
   int32_t blocks_active = 0;
   int32_t blocks_quarantined = 0;
+  int32_t blocks_replaced = 0;  // quarantined too, but a spare is in the pool instead
   int64_t steps = 0;
   int64_t preemptions = 0;
   int64_t prompt_tokens = 0;  // computed here since start

@@ -173,7 +173,8 @@ INSTANTIATE_TEST_SUITE_P(
     AllPairs, ReshardTest,
     ::testing::Combine(::testing::Values(1, 2, 4, 8), ::testing::Values(1, 2, 4, 8),
                        ::testing::Values(1, 2, 4, 8, 16), ::testing::Values(16, 32),
-                       ::testing::Values(kernels::DType::kF32, kernels::DType::kBF16)));
+                       ::testing::Values(kernels::DType::kF32, kernels::DType::kBF16,
+                                         kernels::DType::kInt8)));
 
 TEST(ReshardPlanTest, EqualSidesTakeOnePieceForEachRank) {
   const KvLayout two{.num_kv_heads = 8, .head_bytes = 100, .num_ranks = 2};

@@ -11,16 +11,24 @@
 //     |                       | Quarantine                              | Allocate (evicts:
 //     |                       v                                         v  the name is gone)
 //     +---EndQuarantine-- kQuarantined                               kActive
+//
+//   kQuarantined --Replace--> kReplaced --EndQuarantine--> kSpare --(another's Replace)--> kFree
 
 namespace baton::kv {
 
-BlockPool::BlockPool(int32_t num_blocks) {
-  CHECK(num_blocks > 0, "a pool of {} blocks", num_blocks);
-  blocks_.resize(num_blocks);
+BlockPool::BlockPool(int32_t num_blocks, int32_t num_spares) {
+  CHECK(num_blocks > 0 && num_spares >= 0, "a pool of {} blocks and {} spares", num_blocks,
+        num_spares);
+  blocks_.resize(num_blocks + num_spares);
   free_.reserve(num_blocks);
   for (int32_t i = num_blocks - 1; i >= 0; --i) free_.push_back(i);
+  for (int32_t i = num_ids() - 1; i >= num_blocks; --i) {
+    blocks_[i].state = BlockState::kSpare;
+    spares_.push_back(i);
+  }
   counters_.total = num_blocks;
   counters_.free = num_blocks;
+  counters_.spare = num_spares;
 }
 
 void BlockPool::set_eviction_listener(std::function<void(BlockId)> listener) {
@@ -90,9 +98,23 @@ void BlockPool::Quarantine(BlockId id) {
 
 void BlockPool::EndQuarantine(BlockId id) {
   Block& block = at(id);
+  CHECK(block.state == BlockState::kQuarantined || block.state == BlockState::kReplaced,
+        "block {} is not quarantined", id.value());
+  const bool replaced = block.state == BlockState::kReplaced;
+  Move(block, replaced ? BlockState::kSpare : BlockState::kFree);
+  (replaced ? spares_ : free_).push_back(id.value());
+}
+
+bool BlockPool::Replace(BlockId id) {
+  Block& block = at(id);
   CHECK(block.state == BlockState::kQuarantined, "block {} is not quarantined", id.value());
-  Move(block, BlockState::kFree);
-  free_.push_back(id.value());
+  if (spares_.empty()) return false;
+  const int32_t spare = spares_.back();
+  spares_.pop_back();
+  Move(block, BlockState::kReplaced);
+  Move(blocks_[spare], BlockState::kFree);
+  free_.push_back(spare);
+  return true;
 }
 
 void BlockPool::Pin(BlockId id) {
@@ -108,8 +130,7 @@ void BlockPool::Unpin(BlockId id) {
 }
 
 BlockPool::Block& BlockPool::at(BlockId id) {
-  CHECK(id.value() >= 0 && id.value() < counters_.total, "block {} of {}", id.value(),
-        counters_.total);
+  CHECK(id.value() >= 0 && id.value() < num_ids(), "block {} of {}", id.value(), num_ids());
   return blocks_[id.value()];
 }
 
@@ -127,6 +148,10 @@ int32_t& BlockPool::CountOf(BlockState state) {
       return counters_.active;
     case BlockState::kQuarantined:
       return counters_.quarantined;
+    case BlockState::kReplaced:
+      return counters_.replaced;
+    case BlockState::kSpare:
+      return counters_.spare;
   }
   CHECK(false, "no such state");
   return counters_.free;

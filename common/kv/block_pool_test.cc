@@ -57,6 +57,22 @@ TEST(BlockPoolTest, AQuarantinedBlockIsOutOfUseUntilItsEnd) {
   EXPECT_EQ(pool.Allocate(), block);
 }
 
+TEST(BlockPoolTest, ASpareStandsInForABlockWhoseQuarantineLasts) {
+  BlockPool pool(1, /*num_spares=*/1);
+  const BlockId lent = *pool.Allocate();
+  EXPECT_FALSE(pool.Allocate().has_value()) << "a spare is no block to use";
+  pool.Quarantine(lent);
+  ASSERT_TRUE(pool.Replace(lent));
+  const BlockId other = *pool.Allocate();
+  EXPECT_NE(other, lent);
+  pool.Quarantine(other);
+  EXPECT_FALSE(pool.Replace(other)) << "no spare is left";
+  pool.EndQuarantine(lent);  // and takes the spare's part
+  EXPECT_EQ(pool.state(lent), BlockState::kSpare);
+  ASSERT_TRUE(pool.Replace(other));
+  EXPECT_EQ(pool.Allocate(), lent);
+}
+
 TEST(BlockPoolDeathTest, OurOwnMistakesStopTheProcess) {
   BlockPool pool(2);
   const BlockId block = *pool.Allocate();
@@ -80,7 +96,9 @@ class NaivePool {
     std::optional<BlockHash> name;
     int64_t released = 0;
   };
-  explicit NaivePool(int n) : blocks(n) {}
+  NaivePool(int n, int spares) : blocks(n + spares) {
+    for (int i = n; i < n + spares; ++i) blocks[i].state = BlockState::kSpare;
+  }
 
   int Count(BlockState state) const {
     int count = 0;
@@ -117,12 +135,17 @@ class NaivePool {
 class PoolAgainstNaive {
  public:
   explicit PoolAgainstNaive(uint64_t seed)
-      : random_(seed), size_(Uniform(1, 12)), pool_(size_), cache_(pool_), naive_(size_) {}
+      : random_(seed),
+        size_(Uniform(1, 12)),
+        spares_(Uniform(0, 3)),
+        pool_(size_, spares_),
+        cache_(pool_),
+        naive_(size_, spares_) {}
 
   void Run(int operations) {
     for (int i = 0; i < operations && !::testing::Test::HasFailure(); ++i) {
       ++naive_.now;
-      switch (Uniform(0, 8)) {
+      switch (Uniform(0, 9)) {
         case 0:
         case 1:
           Allocate();
@@ -147,6 +170,9 @@ class PoolAgainstNaive {
           break;
         case 8:
           PinOrUnpin();
+          break;
+        case 9:
+          Replace();
           break;
       }
       Compare();
@@ -205,10 +231,23 @@ class PoolAgainstNaive {
     naive_.blocks[at] = {.state = BlockState::kQuarantined};
   }
   void EndQuarantine() {
-    const int at = Pick(BlockState::kQuarantined);
+    const bool replaced = Uniform(0, 1) == 1;
+    const int at = Pick(replaced ? BlockState::kReplaced : BlockState::kQuarantined);
     if (at < 0) return;
     pool_.EndQuarantine(BlockId(at));
-    naive_.blocks[at] = {};
+    naive_.blocks[at] = {.state = replaced ? BlockState::kSpare : BlockState::kFree};
+  }
+  void Replace() {
+    const int at = Pick(BlockState::kQuarantined);
+    if (at < 0) return;
+    const std::vector<int> spares = naive_.Where(BlockState::kSpare);
+    ASSERT_EQ(pool_.Replace(BlockId(at)), !spares.empty());
+    if (spares.empty()) return;
+    naive_.blocks[at].state = BlockState::kReplaced;
+    for (int spare : spares) {
+      if (pool_.state(BlockId(spare)) == BlockState::kFree) naive_.blocks[spare] = {};
+    }
+    ASSERT_EQ(naive_.Count(BlockState::kSpare) + 1, int(spares.size()));
   }
   void PinOrUnpin() {
     const int at = Pick(Uniform(0, 1) == 0 ? BlockState::kActive : BlockState::kCached);
@@ -229,10 +268,12 @@ class PoolAgainstNaive {
     ASSERT_EQ(counters.cached, naive_.Count(BlockState::kCached));
     ASSERT_EQ(counters.active, naive_.Count(BlockState::kActive));
     ASSERT_EQ(counters.quarantined, naive_.Count(BlockState::kQuarantined));
+    ASSERT_EQ(counters.replaced, naive_.Count(BlockState::kReplaced));
+    ASSERT_EQ(counters.spare, naive_.Count(BlockState::kSpare));
     ASSERT_EQ(counters.free + counters.cached + counters.active + counters.quarantined, size_);
     int named = 0;
     int allocatable = counters.free;
-    for (int i = 0; i < size_; ++i) {
+    for (int i = 0; i < size_ + spares_; ++i) {
       const NaivePool::Block& block = naive_.blocks[i];
       ASSERT_EQ(pool_.state(BlockId(i)), block.state);
       ASSERT_EQ(pool_.references(BlockId(i)), block.references);
@@ -248,6 +289,7 @@ class PoolAgainstNaive {
 
   std::mt19937_64 random_;
   const int size_;
+  const int spares_;
   BlockPool pool_;
   PrefixCache cache_;
   NaivePool naive_;

@@ -4,7 +4,7 @@
 
 namespace baton::kv {
 
-PrefixCache::PrefixCache(BlockPool& pool) : pool_(pool), names_(pool.counters().total) {
+PrefixCache::PrefixCache(BlockPool& pool) : pool_(pool), names_(pool.num_ids()) {
   pool_.set_eviction_listener([this](BlockId block) { OnEvicted(block); });
 }
 

@@ -31,8 +31,13 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> OpenCpu(const DeviceOptions& o
 }
 
 kernels::CudaOpening OpenCuda(const DeviceOptions& options, int32_t index) {
-  return kernels::MakeCudaBackend(
-      {.device = index, .deterministic = options.deterministic, .on_failure = options.on_failure});
+  kernels::CudaOptions cuda;
+  cuda.device = index;
+  cuda.deterministic = options.deterministic;
+  cuda.warpgroups = options.cuda_warpgroups;
+  if (!options.cuda_graphs) cuda.graphs_max = 0;
+  cuda.on_failure = options.on_failure;
+  return kernels::MakeCudaBackend(cuda);
 }
 
 // The first GPU that can be opened; null, and why, when there is none.

@@ -20,6 +20,8 @@ struct DeviceOptions {
   int32_t cuda_index = 0;               // kCuda: as the driver counts
   // CUDA: rows have the same bits in any batch.
   bool deterministic = false;
+  bool cuda_graphs = true;      // CUDA: decode steps as graphs, in batches of few sizes
+  bool cuda_warpgroups = true;  // CUDA: kernels on warpgroups where the GPU has them
   // CUDA: the device does not work any more. Called on the thread that uses it; does not return.
   std::function<void(const std::string& what)> on_failure;
   int32_t threads = 0;  // of the CPU backend; 0: one per core that the process may use

@@ -49,9 +49,9 @@ absl::Status CheckShape(const HfConfig& config, const Shard& shard,
 // Refuses at once what would otherwise end in the kernel's out-of-memory killer minutes later, or
 // half-way through a load to a device.
 absl::Status CheckDeviceMemory(const HfConfig& config, const Shard& shard,
-                               const TransformerOptions& runner, const kernels::Backend& backend,
+                               const TransformerOptions& runner, DType dtype,
+                               const kernels::Backend& backend,
                                const kernels::DeviceMemory& memory) {
-  const DType dtype = runner.kv_dtype;  // the weights' too
   const double need = double(NumParameters(config, shard)) * double(BytesOf(dtype));
   const double scratch =
       double(ScratchBytes(config, shard, runner, backend.activation_dtype(dtype)));
@@ -79,19 +79,19 @@ absl::Status CheckHostMemory(const HfConfig& config, int64_t parameters, DType d
       config.num_parameters(), need / 1e9, NameOf(dtype), have / 1e9);
 }
 
-absl::Status CheckMemory(const HfConfig& config, const TransformerOptions& runner,
+absl::Status CheckMemory(const HfConfig& config, const TransformerOptions& runner, DType dtype,
                          std::span<const RankDevice> ranks) {
   int64_t on_host = 0;
   for (size_t r = 0; r < ranks.size(); ++r) {
     const Shard shard = ShardOf(config, int32_t(r), int32_t(ranks.size()));
     const kernels::Backend& backend = *ranks[r].backend;
     if (const auto memory = backend.memory()) {
-      RETURN_IF_ERROR(CheckDeviceMemory(config, shard, runner, backend, *memory));
+      RETURN_IF_ERROR(CheckDeviceMemory(config, shard, runner, dtype, backend, *memory));
     } else {
       on_host += NumParameters(config, shard);
     }
   }
-  return CheckHostMemory(config, on_host, runner.kv_dtype);
+  return CheckHostMemory(config, on_host, dtype);
 }
 
 // Of all ranks together, where each loads in its turn.
@@ -101,10 +101,11 @@ LoadProgress ProgressOf(const LoadProgress& whole, int64_t rank, int64_t size) {
 }
 
 std::string Fingerprint(const HfConfig& config, const WeightSource& source, DType dtype,
-                        const kernels::Backend& backend) {
+                        DType kv_dtype, const kernels::Backend& backend) {
   Digest digest;
   digest.Add(fmt::format("{}\n{}\n{}\nweights {} kv {}\n{}\n", kKvLayout, backend.name(),
-                         config.Canonical(), NameOf(dtype), NameOf(dtype), source.ContentHash()));
+                         config.Canonical(), NameOf(dtype), NameOf(kv_dtype),
+                         source.ContentHash()));
   return digest.Hex();
 }
 
@@ -131,6 +132,9 @@ absl::Status LoadOptions::Validate() const {
   if (context_tokens_max < 0) {
     return InvalidArgument("context_tokens_max is {}, at least 0", context_tokens_max);
   }
+  if (kv_dtype == DType::kF16) {
+    return InvalidArgument("kv_dtype is f16; expected f32, bf16, fp8 or int8");
+  }
   return absl::OkStatus();
 }
 
@@ -147,11 +151,11 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& option
   }
   TransformerOptions runner;
   runner.name = options.name.empty() ? ServedName(options.model_dir) : options.name;
-  runner.kv_dtype = dtype;
+  runner.kv_dtype = options.kv_dtype.value_or(dtype);
   runner.step_tokens_max = options.step_tokens_max;
   runner.logits_rows_max = options.logits_rows_max;
   runner.context_tokens_max = options.context_tokens_max;
-  RETURN_IF_ERROR(CheckMemory(config, runner, ranks));
+  RETURN_IF_ERROR(CheckMemory(config, runner, dtype, ranks));
   std::vector<Weights> weights;
   for (int32_t r = 0; r < size; ++r) {
     ASSIGN_OR_RETURN(Weights of_rank,
@@ -159,7 +163,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& option
                                  *ranks[r].backend, ProgressOf(options.progress, r, size)));
     weights.push_back(std::move(of_rank));
   }
-  runner.fingerprint = Fingerprint(config, *source, dtype, *ranks[0].backend);
+  runner.fingerprint = Fingerprint(config, *source, dtype, runner.kv_dtype, *ranks[0].backend);
   std::vector<std::unique_ptr<Transformer>> transformers;
   for (int32_t r = 0; r < size; ++r) {
     transformers.push_back(std::make_unique<Transformer>(

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -34,6 +35,7 @@ struct LoadOptions {
   std::filesystem::path model_dir;  // a Hugging Face folder
   std::string name;                 // served name; empty: the folder's
   WeightDType dtype = WeightDType::kAuto;
+  std::optional<kernels::DType> kv_dtype;  // none: the weights'; not f16
   LoadFormat format = LoadFormat::kSafetensors;
   uint64_t random_seed = 0;        // kRandom; equal on all workers of a cluster
   int32_t context_tokens_max = 0;  // 0: the model's own; else at most that
@@ -53,8 +55,8 @@ struct RankDevice {
   kernels::Collective* collective = nullptr;  // null: there is one rank only
 };
 
-// Reads, checks and packs a model, divided among `ranks`. The KV cache is kept in the weights'
-// precision. Errors name the file, the tensor or the field.
+// Reads, checks and packs a model, divided among `ranks`. Errors name the file, the tensor or the
+// field.
 //
 // ModelInfo::fingerprint covers the config's arithmetic, the weights (see each WeightSource's
 // ContentHash), their precision, the KV precision and layout, and the backend's name; not the

@@ -242,6 +242,25 @@ TEST_F(LoadModelTest, AutoKeepsHalfPrecisionCheckpointsInBf16) {
   EXPECT_EQ((*Load())->info().kv_dtype, kernels::DType::kF32);
 }
 
+TEST_F(LoadModelTest, KvHasATypeOfItsOwnWhichTheFingerprintKnows) {
+  folder_.Write();
+  std::set<std::string> fingerprints;
+  for (const auto dtype :
+       {kernels::DType::kF32, kernels::DType::kBF16, kernels::DType::kFp8, kernels::DType::kInt8}) {
+    options_.kv_dtype = dtype;
+    const auto runner = Load();
+    ASSERT_TRUE(runner.ok()) << runner.status();
+    EXPECT_EQ((*runner)->KvGeometry(1, 16).dtype, dtype);
+    EXPECT_EQ((*runner)->info().kv_dtype, dtype);
+    fingerprints.insert((*runner)->info().fingerprint);
+  }
+  EXPECT_EQ(fingerprints.size(), 4u);
+  options_.kv_dtype.reset();
+  EXPECT_TRUE(fingerprints.contains((*Load())->info().fingerprint));
+  options_.kv_dtype = kernels::DType::kF16;
+  EXPECT_THAT(Error(), HasSubstr("kv_dtype is f16; expected f32, bf16, fp8 or int8"));
+}
+
 TEST_F(LoadModelTest, TheContextCanBeLimitedAndNotStretched) {
   folder_.Write();
   options_.context_tokens_max = 16;

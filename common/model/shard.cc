@@ -1,10 +1,12 @@
 #include "common/model/shard.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "common/base/check.h"
 #include "kernels/kv_heads.h"
+#include "kernels/kv_view.h"
 
 namespace baton::model {
 namespace {
@@ -76,6 +78,16 @@ int64_t NumParameters(const HfConfig& config, const Shard& shard) {
   own.tied_embeddings = true;  // the head is counted apart
   const int64_t head = shard.has_own_head(config) ? int64_t{shard.vocab.count} * config.hidden : 0;
   return own.num_parameters() + head;
+}
+
+int64_t KvBlockBytes(const HfConfig& config, int32_t num_ranks, kernels::DType kv_dtype,
+                     int32_t block_tokens) {
+  const kernels::KvView pool{.dtype = kv_dtype,
+                             .num_layers = config.num_layers,
+                             .block_tokens = block_tokens,
+                             .num_kv_heads = std::max(config.num_kv_heads, num_ranks),
+                             .head_dim = config.head_dim};
+  return int64_t(pool.block_bytes());
 }
 
 }  // namespace baton::model

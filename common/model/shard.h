@@ -4,6 +4,7 @@
 
 #include "common/base/status.h"
 #include "common/model/hf_config.h"
+#include "kernels/dtype.h"
 
 namespace baton::model {
 
@@ -50,5 +51,10 @@ Shard ShardOf(const HfConfig& config, int32_t rank, int32_t size);
 
 // Weights that this rank keeps, in elements.
 int64_t NumParameters(const HfConfig& config, const Shard& shard);
+
+// What a KV block takes on all `num_ranks` ranks together: with fewer KV heads than ranks, these
+// keep copies.
+int64_t KvBlockBytes(const HfConfig& config, int32_t num_ranks, kernels::DType kv_dtype,
+                     int32_t block_tokens);
 
 }  // namespace baton::model

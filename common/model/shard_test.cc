@@ -23,6 +23,14 @@ HfConfig Llama70B() {
   return config;
 }
 
+TEST(ShardTest, AKvBlockTakesWhatAllRanksKeepOfIt) {
+  const HfConfig config = Llama70B();
+  EXPECT_EQ(KvBlockBytes(config, 1, kernels::DType::kBF16, 16), 2 * 80 * 8 * 16 * 128 * 2);
+  EXPECT_EQ(KvBlockBytes(config, 8, kernels::DType::kBF16, 16), 2 * 80 * 8 * 16 * 128 * 2);
+  EXPECT_EQ(KvBlockBytes(config, 16, kernels::DType::kBF16, 16), 2 * 80 * 16 * 16 * 128 * 2);
+  EXPECT_EQ(KvBlockBytes(config, 1, kernels::DType::kInt8, 16), 2 * 80 * 8 * 16 * (128 + 4));
+}
+
 std::string Error(const HfConfig& config, int32_t size) {
   return MessageOf(CheckTensorParallel(config, size));
 }

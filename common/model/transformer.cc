@@ -112,6 +112,7 @@ Transformer::Transformer(HfConfig config, Weights weights, kernels::Backend& bac
     logits_parts_.reserve(size_t(options.logits_rows_max) * rank_.shard.size);
   }
   const size_t t = static_cast<size_t>(options.step_tokens_max);
+  tokens_.reserve(t);
   positions_.reserve(t);
   slots_.reserve(t);
   sequence_of_.reserve(t);
@@ -142,11 +143,12 @@ StepResult Transformer::Run(const StepBatch& batch,
                             const std::function<void(int32_t layer)>& on_layer) {
   CheckBatch(batch);
   PlanRows(batch);
-  const int32_t num_tokens = int32_t(batch.tokens.size());
+  PadRows(batch);
+  const int32_t num_tokens = int32_t(tokens_.size());
   const Rows all{residual_->as<float>(), q_->as<float>(), num_tokens, sequences_};
   host_logits_valid_ = false;
 
-  backend_.Embed(*weights_.embedding, batch.tokens.data(), num_tokens, all.residual);
+  backend_.Embed(*weights_.embedding, tokens_.data(), num_tokens, all.residual);
   for (int32_t layer = 0; layer < config_.num_layers; ++layer) {
     WriteKv(layer, num_tokens);
     if (on_layer) {
@@ -220,6 +222,25 @@ void Transformer::PlanRows(const StepBatch& batch) {
   }
   CHECK(positions_.size() == batch.tokens.size(), "{} tokens, sequences have {}",
         batch.tokens.size(), positions_.size());
+}
+
+// A step of nothing but decodes is filled up to one of few sizes, with rows that write no K and V
+// and attend to one token that is there. Nobody reads what comes of them.
+void Transformer::PadRows(const StepBatch& batch) {
+  tokens_.assign(batch.tokens.begin(), batch.tokens.end());
+  is_padded_ = batch.tokens.size() == batch.sequences.size() && batch.scores.empty();
+  if (!is_padded_) return;
+  const int32_t rows = int32_t(tokens_.size());
+  const int32_t padded = std::min(backend_.PaddedRows(rows), options_.step_tokens_max);
+  const kernels::AttentionSequence first = sequences_.front();
+  const int32_t last_block = (first.context_tokens - 1) / kv_.block_tokens;
+  for (int32_t row = rows; row < padded; ++row) {
+    tokens_.push_back(tokens_.front());
+    positions_.push_back(0);
+    slots_.push_back(-1);
+    sequence_of_.push_back(row);
+    sequences_.push_back({row, 1, 1, first.block_table + last_block});
+  }
 }
 
 // The logits rows as sequences of their own: each run of neighbours in one sequence ends at the
@@ -307,20 +328,26 @@ Transformer::Rows Transformer::GatherLogitsRows(std::span<const int32_t> rows) {
 void Transformer::ComputeLogits(std::span<const int32_t> wanted) {
   num_logits_rows_ = int32_t(wanted.size());
   if (wanted.empty()) return;
-  PlanLogitsRows(wanted);
-  const Rows rows = GatherLogitsRows(wanted);
+  logits_rows_.assign(wanted.begin(), wanted.end());
+  if (is_padded_) {
+    const int32_t padded =
+        std::min(backend_.PaddedRows(num_logits_rows_), options_.logits_rows_max);
+    logits_rows_.resize(size_t(std::max(padded, num_logits_rows_)), wanted.back());
+  }
+  PlanLogitsRows(logits_rows_);
+  const Rows rows = GatherLogitsRows(logits_rows_);
   AttendAndMix(config_.num_layers - 1, rows);
   backend_.RmsNorm(rows.residual, weights_.final_norm->as<float>(), config_.rms_norm_epsilon,
                    rows.count, config_.hidden, activation_, normed_->data());
   kernels::Buffer& logits = rank_.shard.vocab_parallel ? *own_logits_ : *logits_;
   backend_.Gemm(normed_->data(), weights_.head(), nullptr, rows.count, GemmOutput::kStore,
                 logits.as<float>());
-  if (rank_.shard.vocab_parallel) GatherVocabulary();
+  if (rank_.shard.vocab_parallel) GatherVocabulary(rows.count);
 }
 
 // logits = every rank's part of each row side by side; they come rank by rank.
-void Transformer::GatherVocabulary() {
-  const int32_t rows = num_logits_rows_, size = rank_.shard.size;
+void Transformer::GatherVocabulary(int32_t rows) {
+  const int32_t size = rank_.shard.size;
   const size_t part_bytes = size_t(rank_.shard.vocab.count) * sizeof(float);
   Expect(rank_.collective->AllGather(own_logits_->data(), size_t(rows) * part_bytes,
                                      all_logits_->data()));

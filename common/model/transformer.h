@@ -74,12 +74,13 @@ class Transformer : public ModelRunner {
 
   void CheckBatch(const StepBatch& batch) const;
   void PlanRows(const StepBatch& batch);
+  void PadRows(const StepBatch& batch);
   void PlanLogitsRows(std::span<const int32_t> rows);
   void WriteKv(int32_t layer, int32_t num_tokens);
   void AttendAndMix(int32_t layer, const Rows& rows);
   void AddProjected(const void* x, const kernels::Matrix& w, const kernels::Vector& bias,
                     const Rows& rows);
-  void GatherVocabulary();
+  void GatherVocabulary(int32_t rows);
   void Expect(bool done);
   Rows GatherLogitsRows(std::span<const int32_t> rows);
   void ComputeLogits(std::span<const int32_t> rows);
@@ -110,6 +111,7 @@ class Transformer : public ModelRunner {
   std::unique_ptr<kernels::Buffer> all_logits_;  // [size, R, V / size] f32
 
   // This step's plan, on the host.
+  std::vector<int32_t> tokens_;                             // [T], and what fills the batch up
   std::vector<int32_t> positions_;                          // [T]
   std::vector<int32_t> slots_;                              // [T]
   std::vector<int32_t> sequence_of_;                        // [T] index into StepBatch::sequences
@@ -120,6 +122,8 @@ class Transformer : public ModelRunner {
   std::vector<int32_t> score_rows_;
   std::vector<kernels::SampleArgs> score_args_;
 
+  bool is_padded_ = false;             // a step of decodes that may be filled up
+  std::vector<int32_t> logits_rows_;   // the wanted ones, and what fills them up
   std::vector<int32_t> logits_parts_;  // [R size] rows of all_logits_ in the order of logits_'
   int32_t num_logits_rows_ = 0;
   mutable std::vector<float> host_logits_;  // filled when last_logits() asks

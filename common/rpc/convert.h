@@ -1,6 +1,9 @@
 #pragma once
 
+#include <string_view>
+
 #include "baton/v1/cluster.pb.h"
+#include "baton/v1/device.pb.h"
 #include "baton/v1/sampling.pb.h"
 #include "baton/v1/worker.pb.h"
 #include "common/engine/observer.h"
@@ -29,6 +32,9 @@ engine::LoadReport FromProto(const v1::Load& proto);
 
 v1::KvEvents ToProto(const engine::KvEvents& events);
 engine::KvEvents FromProto(const v1::KvEvents& proto);
+
+// "host pool", "device pool", "host mirror"; empty: not told.
+std::string_view NameOf(v1::KvAccess access);
 
 v1::SequenceTimes ToProto(const engine::SequenceTimes& times);
 

@@ -122,4 +122,17 @@ v1::SequenceTimes ToProto(const engine::SequenceTimes& times) {
   return proto;
 }
 
+std::string_view NameOf(v1::KvAccess access) {
+  switch (access) {
+    case v1::KV_ACCESS_HOST_POOL:
+      return "host pool";
+    case v1::KV_ACCESS_DEVICE_POOL:
+      return "device pool";
+    case v1::KV_ACCESS_HOST_MIRROR:
+      return "host mirror";
+    default:
+      return "";
+  }
+}
+
 }  // namespace baton::rpc

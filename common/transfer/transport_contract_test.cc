@@ -7,6 +7,8 @@
 
 #include "absl/synchronization/notification.h"
 #include "common/transfer/loopback/loopback_transport.h"
+#include "common/transfer/nccl/nccl_transport.h"
+#include "common/transfer/nccl/testing/fake_links.h"
 #include "common/transfer/process_identity.h"
 #include "common/transfer/ucx/ucx_transport.h"
 #include "gmock/gmock.h"
@@ -15,9 +17,15 @@
 namespace baton::transfer {
 namespace {
 
+// What transports within one process meet in.
+struct Fabrics {
+  LoopbackFabric loopback;
+  testing::FakeNccl nccl;
+};
+
 struct Kind {
   std::string name;
-  std::function<std::unique_ptr<Transport>(LoopbackFabric&)> make;
+  std::function<std::unique_ptr<Transport>(Fabrics&)> make;
   std::string path;
 };
 
@@ -29,7 +37,13 @@ std::unique_ptr<Transport> MakeUcx(UcxTransports transports) {
   return *std::move(made);
 }
 
-class TransportContractTest : public testing::TestWithParam<Kind> {
+std::unique_ptr<Transport> MakeNccl(testing::FakeNccl& nccl) {
+  auto made = NcclTransport::Create({}, nccl.MakeLinks());
+  CHECK_OK(made.status());
+  return *std::move(made);
+}
+
+class TransportContractTest : public ::testing::TestWithParam<Kind> {
  protected:
   void SetUp() override {
     if (GetParam().path == "tcp" && !NetworkSurvivesPeers().ok()) {
@@ -57,7 +71,7 @@ class TransportContractTest : public testing::TestWithParam<Kind> {
   }
 
   static constexpr size_t kRegionBytes = 24 << 20;
-  LoopbackFabric fabric_;
+  Fabrics fabric_;
   std::unique_ptr<Transport> writer_;
   std::unique_ptr<Transport> reader_;
   Region region_;
@@ -145,7 +159,7 @@ TEST_P(TransportContractTest, APutThatLeavesTheRegionIsRefusedAndWritesNothing) 
        {end - 4095, end, region_.address - 1, ~uint64_t{0} - 10, uint64_t{0}}) {
     const absl::Status status = PutAndWait({{source.data(), source.size(), address}});
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
-    EXPECT_THAT(MessageOf(status), testing::HasSubstr("remote_address"));
+    EXPECT_THAT(MessageOf(status), ::testing::HasSubstr("remote_address"));
   }
   EXPECT_EQ(region_.data[region_.bytes - 1], std::byte{0});
   EXPECT_TRUE(PutAndWait({{source.data(), source.size(), end - 4096}}).ok())
@@ -159,7 +173,7 @@ TEST_P(TransportContractTest, AForeignRemoteKeyIsRefused) {
     absl::Notification ended;
     writer_->PutAll(peer_, key, {{source.data(), 64, region_.address}}, [&](absl::Status status) {
       EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
-      EXPECT_THAT(MessageOf(status), testing::HasSubstr("remote_key"));
+      EXPECT_THAT(MessageOf(status), ::testing::HasSubstr("remote_key"));
       ended.Notify();
     });
     ended.WaitForNotification();
@@ -260,13 +274,14 @@ TEST_P(TransportContractTest, ThePathAndTheLivingPeerAreKnown) {
 
 INSTANTIATE_TEST_SUITE_P(
     Transports, TransportContractTest,
-    testing::Values(
+    ::testing::Values(
         Kind{"Loopback",
-             [](LoopbackFabric& fabric) { return std::make_unique<LoopbackTransport>(fabric); },
+             [](Fabrics& fabrics) { return std::make_unique<LoopbackTransport>(fabrics.loopback); },
              "loopback"},
-        Kind{"UcxSharedMemory", [](LoopbackFabric&) { return MakeUcx(UcxTransports::kAuto); },
+        Kind{"Nccl", [](Fabrics& fabrics) { return MakeNccl(fabrics.nccl); }, "nccl"},
+        Kind{"UcxSharedMemory", [](Fabrics&) { return MakeUcx(UcxTransports::kAuto); },
              "shared memory"},
-        Kind{"UcxTcp", [](LoopbackFabric&) { return MakeUcx(UcxTransports::kNetwork); }, "tcp"}),
+        Kind{"UcxTcp", [](Fabrics&) { return MakeUcx(UcxTransports::kNetwork); }, "tcp"}),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace

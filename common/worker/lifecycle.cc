@@ -62,7 +62,9 @@ absl::StatusOr<std::unique_ptr<DoctorService>> MakeDoctor(Runtime& runtime,
                                 .is_decode = runtime.role() == Role::kDecode,
                                 .protocol = kProtocolVersion,
                                 .fingerprint = runtime.fingerprint(),
-                                .transfer_path = kPaths[static_cast<int>(options.transfer_path)]},
+                                .token_fingerprint = runtime.token_fingerprint(),
+                                .transfer_path = kPaths[static_cast<int>(options.transfer_path)],
+                                .device = [&runtime] { return runtime.DescribeDevice(); }},
                                runtime.transport(), Clock::Real());
 }
 

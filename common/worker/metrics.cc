@@ -51,6 +51,7 @@ void WorkerMetrics::MirrorLoad(const engine::Engine& engine) {
   auto& cached = metrics_.AddGauge(kBlocks, kBlocksHelp, {{"state", "cached"}});
   auto& active = metrics_.AddGauge(kBlocks, kBlocksHelp, {{"state", "active"}});
   auto& quarantined = metrics_.AddGauge(kBlocks, kBlocksHelp, {{"state", "quarantined"}});
+  auto& replaced = metrics_.AddGauge(kBlocks, kBlocksHelp, {{"state", "replaced"}});
   auto& waiting_tokens = metrics_.AddGauge("baton_waiting_prompt_tokens",
                                            "Prompt tokens accepted and not yet computed");
   auto& steps = metrics_.AddCounter("baton_steps_total", "Passes of the model over a batch");
@@ -65,7 +66,8 @@ void WorkerMetrics::MirrorLoad(const engine::Engine& engine) {
   auto& output = metrics_.AddCounter("baton_output_tokens_total", "Tokens generated");
   // The gauges live in metrics_; capturing the references captures the objects.
   metrics_.BeforeExposition([&engine, &waiting, &running, &free, &cached, &active, &quarantined,
-                             &waiting_tokens, &steps, &preemptions, &computed, &found, &output] {
+                             &replaced, &waiting_tokens, &steps, &preemptions, &computed, &found,
+                             &output] {
     const engine::LoadReport load = engine.load();
     waiting.Set(load.waiting);
     running.Set(load.running);
@@ -73,6 +75,7 @@ void WorkerMetrics::MirrorLoad(const engine::Engine& engine) {
     cached.Set(load.blocks_cached);
     active.Set(load.blocks_active);
     quarantined.Set(load.blocks_quarantined);
+    replaced.Set(load.blocks_replaced);
     waiting_tokens.Set(static_cast<double>(load.waiting_tokens));
     Mirror(steps, static_cast<double>(load.steps));
     Mirror(preemptions, static_cast<double>(load.preemptions));

@@ -5,15 +5,20 @@
 #include <algorithm>
 #include <optional>
 #include <random>
+#include <span>
 
 #include "common/base/check.h"
 #include "common/engine/kv_mirror.h"
 #include "common/engine/swap_store.h"
 #include "common/handover/destination.h"
 #include "common/model/device.h"
+#include "common/model/kv_dtype.h"
 #include "common/model/load_model.h"
 #include "common/telemetry/logging.h"
+#include "common/transfer/nccl/nccl_links.h"
+#include "common/transfer/nccl/nccl_transport.h"
 #include "common/transfer/ucx/ucx_transport.h"
+#include "common/worker/kv_memory.h"
 
 namespace baton::worker {
 namespace {
@@ -36,6 +41,8 @@ model::DeviceOptions DeviceOf(const config::WorkerOptions& options) {
   device.threads = options.threads;
   device.cuda_index = options.device.index;
   device.deterministic = options.deterministic;
+  device.cuda_graphs = options.cuda_graphs;
+  device.cuda_warpgroups = options.cuda_warpgroups;
   switch (options.device.kind) {
     case config::Device::Kind::kAuto:
       device.kind = model::DeviceKind::kAuto;
@@ -140,6 +147,7 @@ absl::Status Runtime::Load() {
   load.model_dir = model_options_.path;
   load.name = model_options_.served_name();
   load.dtype = DTypeOf(model_options_.dtype);
+  load.kv_dtype = model::KvDTypeOf(model_options_.kv_dtype);
   load.format = model_options_.load_format == config::LoadFormat::kRandom
                     ? model::LoadFormat::kRandom
                     : model::LoadFormat::kSafetensors;
@@ -151,13 +159,14 @@ absl::Status Runtime::Load() {
   load.progress = LogProgress();
   load.on_failure = device.on_failure;
   ASSIGN_OR_RETURN(runner_, model::LoadModel(load, devices_.ranks()));
-  fingerprint_ = fmt::format("{}/P{}", runner_->info().fingerprint, options_.block_tokens);
+  fingerprint_ = fmt::format("{}/v{}/P{}", runner_->info().fingerprint, kProtocolVersion,
+                             options_.block_tokens);
   return absl::OkStatus();
 }
 
 Runtime::~Runtime() {
   StopEngine();
-  if (mirror_is_pinned_) backend().UnpinHost(region_.data);
+  if (we_pinned_mirror_) backend().UnpinHost(region_.data);
 }
 
 // Of the fullest device.
@@ -202,10 +211,35 @@ absl::StatusOr<int32_t> Runtime::KvBlocks() const {
   return static_cast<int32_t>(blocks);
 }
 
+// Only a decode worker's blocks are lent, and only host memory is free of charge until it is
+// touched.
+int32_t Runtime::SpareBlocks() const {
+  if (role_ != Role::kDecode || backend().memory()) return 0;
+  return static_cast<int32_t>(int64_t{kv_blocks_} * options_.kv_spare_percent / 100);
+}
+
+absl::Status Runtime::OpenTransport() {
+  if (options_.transport == "ucx") {
+    ASSIGN_OR_RETURN(transport_, transfer::UcxTransport::Create(UcxOptionsOf(options_)));
+    return absl::OkStatus();
+  }
+  const kernels::DeviceFacts facts = backend().facts();
+  if (facts.index < 0) {
+    return FailedPrecondition(
+        "transport is {}, which is between GPUs, but this worker computes on {}",
+        options_.transport, facts.name);
+  }
+  ASSIGN_OR_RETURN(auto links, transfer::OpenNcclLinks(facts.index));
+  const transfer::NcclOptions nccl = {.listen_host = options_.grpc.host,
+                                      .advertise_host = options_.advertise.host};
+  ASSIGN_OR_RETURN(transport_, transfer::NcclTransport::Create(nccl, std::move(links)));
+  return absl::OkStatus();
+}
+
 absl::Status Runtime::MakeKvPool() {
-  ASSIGN_OR_RETURN(const int32_t blocks, KvBlocks());
-  ASSIGN_OR_RETURN(transport_, transfer::UcxTransport::Create(UcxOptionsOf(options_)));
-  pool_ = kernels::KvShares(runner_->KvGeometry(blocks, options_.block_tokens),
+  ASSIGN_OR_RETURN(kv_blocks_, KvBlocks());
+  RETURN_IF_ERROR(OpenTransport());
+  pool_ = kernels::KvShares(runner_->KvGeometry(kv_blocks_ + SpareBlocks(), options_.block_tokens),
                             runner_->num_ranks(), model().num_kv_heads);
   ASSIGN_OR_RETURN(region_, transport_->AllocateRegion(pool_.bytes()));
   pool_.first.base = region_.data;
@@ -220,16 +254,20 @@ absl::Status Runtime::MakeKvPool() {
        {"parameters", runner_->info().num_parameters},
        {"backend", backend().name()},
        {"tensor_parallel_size", pool_.num_ranks},
-       {"kv_blocks", blocks},
+       {"kv_blocks", kv_blocks_},
+       {"kv_spares", pool_.num_blocks() - kv_blocks_},
        {"block_tokens", options_.block_tokens},
-       {"kv_bytes", pool_.bytes()},
+       {"kv_bytes", size_t(kv_blocks_) * pool_.block_bytes()},
        {"hand_over_from", device_pools_.empty() ? "the pool" : "host mirror of the pool"}});
   return absl::OkStatus();
 }
 
 // The transport reaches host memory only: peers write to a mirror of the pools there.
 void Runtime::BindDevicePools() {
-  mirror_is_pinned_ = backend().PinHost(region_.data, region_.bytes);
+  // NCCL's regions are pinned by themselves.
+  const bool comes_pinned = options_.transport == "nccl";
+  we_pinned_mirror_ = !comes_pinned && backend().PinHost(region_.data, region_.bytes);
+  mirror_is_pinned_ = comes_pinned || we_pinned_mirror_;
   if (!mirror_is_pinned_) {
     telemetry::LogWarning("worker", "the KV pool's mirror cannot be pinned: hand-overs are slower",
                           {{"bytes", region_.bytes}});
@@ -270,18 +308,35 @@ absl::Status Runtime::StartEngine(engine::Observer& observer, const Clock& clock
   return absl::OkStatus();
 }
 
+std::string Runtime::token_fingerprint() const {
+  return fmt::format("{}/P{}/T{}", model().fingerprint, options_.block_tokens, pool_.num_ranks);
+}
+
+KvReach Runtime::KvReached() const {
+  if (device_pools_.empty()) return {};
+  return {.access = v1::KV_ACCESS_HOST_MIRROR,
+          .why_mirror = fmt::format("{} is given host memory only", options_.transport),
+          .mirror_pinned = mirror_is_pinned_};
+}
+
 int32_t Runtime::context_tokens_max() const {
-  const int64_t pool_tokens = int64_t(pool_.num_blocks()) * pool_.block_tokens();
+  const int64_t pool_tokens = int64_t(kv_blocks_) * pool_.block_tokens();
   return static_cast<int32_t>(std::min<int64_t>(runner_->info().context_tokens_max, pool_tokens));
 }
 
 engine::EngineOptions Runtime::engine_options() const {
   engine::EngineOptions engine;
   engine.block_tokens = options_.block_tokens;
-  engine.num_blocks = pool_.num_blocks();
+  engine.num_blocks = kv_blocks_;
+  engine.num_spares = pool_.num_blocks() - kv_blocks_;
+  if (engine.num_spares > 0) {
+    engine.drop_memory = [pool = pool_](std::span<const BlockId> blocks) {
+      DropKvMemory(pool, blocks);
+    };
+  }
   // More than the pool holds can never be swapped out at a time.
-  engine.host_blocks = static_cast<int32_t>(std::min<int64_t>(
-      options_.swap_memory.count / int64_t(pool_.block_bytes()), pool_.num_blocks()));
+  engine.host_blocks = static_cast<int32_t>(
+      std::min<int64_t>(options_.swap_memory.count / int64_t(pool_.block_bytes()), kv_blocks_));
   engine.batch_sequences_max = options_.batch_sequences_max;
   engine.step_tokens_max = options_.step_tokens_max;
   engine.waiting_sequences_max = options_.waiting_sequences_max;
@@ -321,7 +376,7 @@ v1::Registration Runtime::Describe(const std::string& grpc_address,
   self.set_grpc_address(grpc_address);
   self.set_protocol(kProtocolVersion);
   self.set_block_tokens(pool_.block_tokens());
-  self.set_num_blocks(pool_.num_blocks());
+  self.set_num_blocks(kv_blocks_);
   self.set_context_tokens_max(context_tokens_max());
   self.set_vocab_size(model().vocab);
   for (int32_t token : model().eos_token_ids) self.add_eos_token_ids(token);
@@ -335,6 +390,8 @@ v1::Registration Runtime::Describe(const std::string& grpc_address,
   self.set_metrics_address(metrics_address);
   self.set_step_tokens_max(options_.step_tokens_max);
   self.set_tensor_parallel_size(pool_.num_ranks);
+  self.set_token_fingerprint(token_fingerprint());
+  *self.mutable_device() = DescribeDevice();
   *self.mutable_transfer() = handover::ToProto(transport_->local_address());
   return self;
 }

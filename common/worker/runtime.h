@@ -13,6 +13,7 @@
 #include "common/model/device.h"
 #include "common/model/model_runner.h"
 #include "common/transfer/transport.h"
+#include "common/worker/compute_device.h"
 #include "common/worker/device_failure.h"
 #include "common/worker/footing.h"
 #include "kernels/backend.h"
@@ -20,8 +21,8 @@
 
 namespace baton::worker {
 
-// Between workers and routers.
-inline constexpr int32_t kProtocolVersion = 1;
+// Between workers, and between workers and routers. 2: KV pools may be divided among ranks.
+inline constexpr int32_t kProtocolVersion = 2;
 
 enum class Role : uint8_t { kPrefill, kDecode };
 
@@ -54,8 +55,14 @@ class Runtime {
   DeviceFailure& device_failure() { return device_failure_; }
   const model::ModelInfo& model() const { return runner_->info(); }
   const std::string& worker_id() const { return worker_id_; }
-  // Equal on two workers that may hand KV to each other: the model's, and the block size.
+  // Equal on two workers that may hand KV to each other: the model's, the protocol's version and
+  // the block size.
   const std::string& fingerprint() const { return fingerprint_; }
+  // Equal on two workers that generate the same tokens: what one has begun the other may go on
+  // with. Sums over another number of ranks round otherwise (docs/decisions/0010).
+  std::string token_fingerprint() const;
+  // What it computes on, now.
+  v1::ComputeDevice DescribeDevice() const { return worker::DescribeDevice(devices_, KvReached()); }
   // Longest prompt plus output that model and pool allow.
   int32_t context_tokens_max() const;
   engine::EngineOptions engine_options() const;
@@ -70,13 +77,16 @@ class Runtime {
  private:
   Runtime(Role role, const config::ModelOptions& model, const config::WorkerOptions& worker);
   absl::Status Load();
+  absl::Status OpenTransport();
   absl::Status MakeKvPool();
   absl::StatusOr<int32_t> KvBlocks() const;
+  int32_t SpareBlocks() const;
   kernels::Backend& backend() const { return *devices_.backends.front(); }
   std::optional<kernels::DeviceMemory> DeviceMemory() const;
   std::unique_ptr<engine::SwapStore> MakeSwapStore(int32_t num_slots) const;
   std::unique_ptr<engine::KvMirror> MakeMirror() const;
   void BindDevicePools();
+  KvReach KvReached() const;
 
   const Role role_;
   const config::ModelOptions model_options_;
@@ -88,11 +98,13 @@ class Runtime {
   std::unique_ptr<model::ModelRunner> runner_;
   std::unique_ptr<transfer::Transport> transport_;
   transfer::Region region_;
+  int32_t kv_blocks_ = 0;  // of pool_; the rest are spares
   kernels::KvShares pool_;
   // Each rank's pool on its device; none: the model reads pool_ itself.
   std::vector<std::unique_ptr<kernels::Buffer>> device_memory_;
   std::vector<kernels::KvView> device_pools_;
   bool mirror_is_pinned_ = false;
+  bool we_pinned_mirror_ = false;
   std::unique_ptr<engine::Engine> engine_;
 };
 

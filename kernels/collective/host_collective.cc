@@ -85,6 +85,7 @@ class HostCollective final : public Collective {
   HostCollective(int32_t rank, std::shared_ptr<HostGroup> group)
       : rank_(rank), group_(std::move(group)) {}
 
+  std::string name() const override { return "host"; }
   int32_t rank() const override { return rank_; }
   int32_t size() const override { return group_->size(); }
 

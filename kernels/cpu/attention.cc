@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/check.h"
+#include "kernels/kv_row.h"
 
 namespace baton::kernels {
 namespace {
@@ -57,6 +58,9 @@ class AttentionRunner::BlockTask {
   void RunSplit(int32_t split, float* states);
   void PackKvTile(int32_t tile_begin);
   void PackKvGroup(int32_t begin, int32_t tile_begin);
+  void PackRows(const std::byte* keys, const std::byte* values, DType dtype, int tokens,
+                int32_t at);
+  void PackQuantized(const std::byte* keys, const std::byte* values, int tokens, int32_t at);
   void RunTile(TileFn fn, TileArgs tile, int first_group, int end_group, int32_t ahead,
                size_t offset) const;
   const std::byte* Keys(int32_t token) const;
@@ -75,14 +79,17 @@ class AttentionRunner::BlockTask {
   const int32_t first_visible_;  // of all rows
   const int32_t end_visible_;
 
-  uint32_t* queries_ = nullptr;  // per 12 rows: [k][rows]
-  uint32_t* row_ = nullptr;      // one row of q
-  uint32_t* keys_ = nullptr;     // 2 panels [k][32]
-  uint32_t* values_ = nullptr;   // panels [64 tokens or 32 pairs][32]
-  float* scores_ = nullptr;      // 2 x [12][32]
-  uint32_t* weights_ = nullptr;  // [12][64]
-  float* running_ = nullptr;     // states
-  float* split_ = nullptr;       // states
+  uint32_t* queries_ = nullptr;   // per 12 rows: [k][rows]
+  uint32_t* row_ = nullptr;       // one row of q
+  uint32_t* keys_ = nullptr;      // 2 panels [k][32]
+  uint32_t* values_ = nullptr;    // panels [64 tokens or 32 pairs][32]
+  float* scores_ = nullptr;       // 2 x [12][32]
+  uint32_t* weights_ = nullptr;   // [12][64]
+  std::byte* widened_ = nullptr;  // one group of quantized K or V, as bf16 or f32
+  float* key_scales_ = nullptr;   // [64]
+  float* value_scales_ = nullptr;
+  float* running_ = nullptr;  // states
+  float* split_ = nullptr;    // states
 };
 
 AttentionRunner::AttentionRunner(const IsaOps& ops, ThreadPool& pool)
@@ -93,9 +100,11 @@ AttentionRunner::Shape AttentionRunner::ShapeOf(const AttentionArgs& args, const
   KERNELS_CHECK(kv.num_kv_heads > 0 && args.num_q_heads % kv.num_kv_heads == 0);
   KERNELS_CHECK(kv.block_tokens % kGroupTokens == 0 && kv.head_dim % 2 == 0);
   KERNELS_CHECK(args.scale > 0);
-  KERNELS_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kBF16);
+  KERNELS_CHECK(kv.dtype != DType::kF16);
   Shape shape;
-  shape.pairs = kv.dtype == DType::kBF16 && ops.bf16_dot;
+  shape.pairs = kv.dtype != DType::kF32 && ops.bf16_dot;
+  shape.quantized = IsQuantized(kv.dtype);
+  shape.head_dim = kv.head_dim;
   shape.group = args.num_q_heads / kv.num_kv_heads;
   shape.block_tokens = std::max(1, kBlockRows / shape.group);
   shape.k_dwords = shape.pairs ? kv.head_dim / 2 : kv.head_dim;
@@ -186,7 +195,8 @@ size_t AttentionRunner::BlockTask::ScratchBytes(const Shape& shape) {
   const size_t tile = 2 * shape.key_dwords + shape.value_dwords;
   const size_t scores = 2 * size_t(kTileRowsMax) * kPanelLanes + size_t(kTileRowsMax) * 64;
   const size_t states = 2 * shape.block_states * shape.state_floats;
-  return 4 * (queries + row + tile + scores + states) + 8 * 64;
+  const size_t widened = size_t(kGroupTokens) * size_t(shape.head_dim) + 2 * kKvTileTokens;
+  return 4 * (queries + row + tile + scores + states + widened) + 11 * 64;
 }
 
 void AttentionRunner::BlockTask::Run(std::byte* scratch) {
@@ -199,6 +209,11 @@ void AttentionRunner::BlockTask::Run(std::byte* scratch) {
   values_ = take(shape_.value_dwords);
   scores_ = reinterpret_cast<float*>(take(2 * size_t(kTileRowsMax) * kPanelLanes));
   weights_ = take(size_t(kTileRowsMax) * 64);
+  if (shape_.quantized) {
+    widened_ = reinterpret_cast<std::byte*>(take(size_t(kGroupTokens) * size_t(shape_.head_dim)));
+    key_scales_ = reinterpret_cast<float*>(take(kKvTileTokens));
+    value_scales_ = reinterpret_cast<float*>(take(kKvTileTokens));
+  }
   queries_ = take(shape_.block_states * kTileRowsMax * size_t(shape_.k_dwords));
   row_ = take(size_t(shape_.k_dwords) + 16);
   running_ = reinterpret_cast<float*>(take(shape_.block_states * shape_.state_floats));
@@ -267,11 +282,42 @@ void AttentionRunner::BlockTask::PackKvGroup(int32_t begin, int32_t tile_begin) 
   const size_t to_values = size_t(kv.num_kv_heads) * kv.head_bytes();
   const std::byte* values = keys + to_values;
   const int32_t at = begin - tile_begin;
-  const int32_t rows = shape_.pairs ? at / 2 : at;
-  ops_.pack_keys(keys, kv.dtype, shape_.pairs, tokens, kv.head_dim,
-                 keys_ + at / kPanelLanes * int32_t(shape_.key_dwords) + at % kPanelLanes);
-  ops_.pack_values(values, kv.dtype, shape_.pairs, tokens, kv.head_dim,
-                   values_ + rows * kPanelLanes);
+  if (!shape_.quantized) return PackRows(keys, values, kv.dtype, tokens, at);
+  PackQuantized(keys, values, tokens, at);
+  std::fill_n(key_scales_ + at, kGroupTokens, 0.0f);
+  std::fill_n(value_scales_ + at, kGroupTokens, 0.0f);
+  if (!seen) return;
+  const int32_t block = block_.sequence->block_table[begin / kv.block_tokens];
+  const auto scales = [&](int part) {
+    return RowOf(kv, args_.layer, block, part, block_.kv_head, begin % kv.block_tokens).scale;
+  };
+  std::copy_n(scales(0), tokens, key_scales_ + at);
+  std::copy_n(scales(1), tokens, value_scales_ + at);
+}
+
+// A group of which `keys` and `values` are the first rows becomes tokens `at` … of the tile. Either
+// may be null: that part is left as it is.
+void AttentionRunner::BlockTask::PackRows(const std::byte* keys, const std::byte* values,
+                                          DType dtype, int tokens, int32_t at) {
+  const int32_t dim = shape_.head_dim, rows = shape_.pairs ? at / 2 : at;
+  if (keys != nullptr) {
+    ops_.pack_keys(keys, dtype, shape_.pairs, tokens, dim,
+                   keys_ + at / kPanelLanes * int32_t(shape_.key_dwords) + at % kPanelLanes);
+  }
+  if (values != nullptr) {
+    ops_.pack_values(values, dtype, shape_.pairs, tokens, dim, values_ + rows * kPanelLanes);
+  }
+}
+
+// Every element of fp8 and int8 is one of bf16: nothing is lost before the scales come in.
+void AttentionRunner::BlockTask::PackQuantized(const std::byte* keys, const std::byte* values,
+                                               int tokens, int32_t at) {
+  const DType from = args_.kv.dtype, to = shape_.pairs ? DType::kBF16 : DType::kF32;
+  const int64_t elements = int64_t{tokens} * shape_.head_dim;
+  ops_.widen_quantized(keys, from, elements, to, widened_);
+  PackRows(widened_, nullptr, to, tokens, at);
+  ops_.widen_quantized(values, from, elements, to, widened_);
+  PackRows(nullptr, widened_, to, tokens, at);
 }
 
 // The tokens of the tile that each row sees. False: none does.
@@ -343,6 +389,8 @@ void AttentionRunner::BlockTask::RunRows(int32_t tile, int32_t tile_begin, float
   ops_.softmax_tile({.rows = rows,
                      .scores = {scores[0], scores[1]},
                      .scale = args_.scale,
+                     .key_scales = key_scales_,
+                     .value_scales = value_scales_,
                      .begin = begin,
                      .end = end,
                      .largest = Largest(state),

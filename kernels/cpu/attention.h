@@ -52,7 +52,9 @@ class AttentionRunner {
   // Sizes that follow from the call. A *state* is what 12 rows carry along the cache:
   // maxima [12] padded to 16, sums [12][16], results [panel][12][32].
   struct Shape {
-    bool pairs;            // bf16 pairs are multiplied; else f32
+    bool pairs;      // bf16 pairs are multiplied; else f32
+    bool quantized;  // K and V are widened first; their scales meet scores and weights
+    int32_t head_dim;
     int32_t group;         // query heads per KV head
     int32_t block_tokens;  // tokens per Block at most
     int32_t k_dwords;      // of one head of q or K

@@ -9,6 +9,7 @@
 #include "kernels/check.h"
 #include "kernels/convert.h"
 #include "kernels/cpu/packed_matrix.h"
+#include "kernels/kv_row.h"
 #include "kernels/sampling/penalties.h"
 
 namespace baton::kernels {
@@ -119,10 +120,8 @@ void CpuBackend::RopeToken(const QkvArgs& args, const KvView& kv, int32_t layer,
   const float* cos = args.rope.cos + int64_t{position} * half;
   const float* sin = args.rope.sin + int64_t{position} * half;
   const float* head = args.qkv + int64_t{token} * (heads_q + 2 * heads_kv) * dim;
-  std::byte* keys = kv.piece(layer, slot / kv.block_tokens) +
-                    size_t(slot % kv.block_tokens) * size_t(dim) * BytesOf(kv.dtype);
-  std::byte* values = keys + size_t(heads_kv) * kv.head_bytes();
-  float normed[256];
+  const int32_t block = slot / kv.block_tokens, in_block = slot % kv.block_tokens;
+  float normed[256], rotated[256];
   const auto normalised = [&](const float* weight) {
     if (weight == nullptr) return head;
     ops_.rms_norm(head, weight, args.norm_epsilon, dim, DType::kF32, normed);
@@ -133,10 +132,19 @@ void CpuBackend::RopeToken(const QkvArgs& args, const KvView& kv, int32_t layer,
     ops_.rotate(normalised(args.q_norm), cos, sin, half, DType::kF32, q + h * dim);
   }
   for (int32_t h = 0; h < heads_kv; ++h, head += dim) {
-    ops_.rotate(normalised(args.k_norm), cos, sin, half, kv.dtype, keys + h * kv.head_bytes());
+    const KvRow key = RowOf(kv, layer, block, 0, h, in_block);
+    const bool is_last = key.scale == nullptr;
+    ops_.rotate(normalised(args.k_norm), cos, sin, half, is_last ? kv.dtype : DType::kF32,
+                is_last ? static_cast<void*>(key.elements) : rotated);
+    if (!is_last) StoreKvRow(key, kv.dtype, rotated, dim);
   }
   for (int32_t h = 0; h < heads_kv; ++h, head += dim) {
-    ops_.store_row(head, dim, kv.dtype, values + h * kv.head_bytes());
+    const KvRow value = RowOf(kv, layer, block, 1, h, in_block);
+    if (value.scale == nullptr) {
+      ops_.store_row(head, dim, kv.dtype, value.elements);
+    } else {
+      StoreKvRow(value, kv.dtype, head, dim);
+    }
   }
 }
 

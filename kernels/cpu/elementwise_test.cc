@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/isa_ops.h"
+#include "kernels/kv_row.h"
 #include "kernels/testing/fixtures.h"
 
 namespace baton::kernels {
@@ -171,6 +173,23 @@ struct RopeWorld {
     return q;
   }
 
+  // What was written to a quantized pool, with the scales.
+  std::vector<float> Rows(std::vector<std::byte>& pool) const {
+    KvView view = kv;
+    view.base = pool.data();
+    std::vector<float> values;
+    for (const int32_t slot : slots) {
+      for (int32_t head = 0; head < 2 * kv.num_kv_heads; ++head) {
+        const KvRow row = RowOf(view, 1, slot / kv.block_tokens, head / kv.num_kv_heads,
+                                head % kv.num_kv_heads, slot % kv.block_tokens);
+        for (int32_t d = 0; d < kv.head_dim; ++d) {
+          values.push_back(LoadKvElement(row, kv.dtype, d));
+        }
+      }
+    }
+    return values;
+  }
+
   KvView kv;
   int32_t num_tokens;
   std::vector<float> qkv, cos, sin, norm;
@@ -189,6 +208,39 @@ TEST_P(ElementwiseTest, RopeRotatesAndWritesEverySlotAsTheReferenceDoes) {
       EXPECT_LT(testing::RelativeError(testing::Decode(ours.data(), dtype, count),
                                        testing::Decode(theirs.data(), dtype, count)),
                 dtype == DType::kF32 ? 1e-6 : 2e-3);
+    }
+  }
+}
+
+TEST_P(ElementwiseTest, QuantizedKvIsTheReferencesUpToARounding) {
+  for (int32_t head_dim : {2, 20, 64, 256}) {
+    for (DType dtype : {DType::kFp8, DType::kInt8}) {
+      const RopeWorld world(random_, head_dim, dtype, 21, head_dim % 4 == 0);
+      std::vector<std::byte> ours, theirs;
+      world.Run(*Make(2), ours, 0, 21);
+      world.Run(*reference_, theirs, 0, 21);
+      const auto got = world.Rows(ours), want = world.Rows(theirs);
+      EXPECT_LT(testing::RelativeError(got, want), dtype == DType::kFp8 ? 5e-3 : 1e-3) << head_dim;
+    }
+  }
+}
+
+TEST_P(ElementwiseTest, WidenedElementsAreExact) {
+  const IsaOps& ops = *FindIsa(GetParam().c_str());
+  std::vector<std::byte> bytes;
+  for (int i = 0; i < 256; ++i) bytes.push_back(std::byte(i));
+  for (DType dtype : {DType::kFp8, DType::kInt8}) {
+    for (DType to : {DType::kF32, DType::kBF16}) {
+      for (int64_t n : {1, 15, 16, 37, 256}) {
+        std::vector<std::byte> out(size_t(n) * BytesOf(to));
+        ops.widen_quantized(bytes.data(), dtype, n, to, out.data());
+        const auto got = testing::Decode(out.data(), to, size_t(n));
+        const auto want = testing::Decode(bytes.data(), dtype, size_t(n));
+        for (size_t i = 0; i < size_t(n); ++i) {
+          if (std::isnan(want[i])) continue;
+          ASSERT_EQ(got[i], want[i]) << NameOf(dtype) << " " << i;
+        }
+      }
     }
   }
 }

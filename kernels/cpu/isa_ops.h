@@ -45,6 +45,9 @@ struct SoftmaxTileArgs {
   int rows = 0;
   const float* scores[2] = {};  // [rows][32] each: tokens 0-31 and 32-63 of the tile
   float scale = 1;
+  // [64] by token, or both null: what scores are multiplied with first, and weights last.
+  const float* key_scales = nullptr;
+  const float* value_scales = nullptr;
   const int32_t* begin = nullptr;  // [rows] first visible token of the tile
   const int32_t* end = nullptr;    // [rows] behind the last visible one; begin < end
   float* largest = nullptr;        // [rows] running maximum, updated
@@ -76,6 +79,8 @@ struct IsaOps {
   void (*store_row)(const float* x, int32_t n, DType dtype, void* out);
   int32_t (*largest_logit)(const float* logits, int32_t n);
 
+  // `n` elements of fp8 or int8 as they are, without their scales, to f32 or bf16: exactly.
+  void (*widen_quantized)(const std::byte* from, DType dtype, int64_t n, DType to, void* out);
   // `tokens` (0 .. 16) rows of K [token][dim] become 16 lanes of a panel [dim][32] of f32, or with
   // `pairs` of bf16 pairs [dim / 2][32]. Absent tokens become 0.
   void (*pack_keys)(const std::byte* keys, DType dtype, bool pairs, int tokens, int32_t dim,

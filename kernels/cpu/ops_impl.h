@@ -156,6 +156,19 @@ struct Ops {
     return 0;
   }
 
+  static void WidenQuantized(const std::byte* from, DType dtype, int64_t n, DType to, void* out) {
+    for (int64_t i = 0; i < n; i += 16) {
+      const int lanes = LanesAt(i, n);
+      alignas(16) std::byte part[16] = {};
+      const std::byte* at = from + i;
+      if (lanes < 16) {
+        __builtin_memcpy(part, at, size_t(lanes));
+        at = part;
+      }
+      StoreAny(dtype == DType::kFp8 ? Vec::LoadFp8(at) : Vec::LoadInt8(at), out, to, i, lanes);
+    }
+  }
+
   static void PackKeys(const std::byte* keys, DType dtype, bool pairs, int tokens, int32_t dim,
                        uint32_t* panel) {
     if (dtype == DType::kF32 || pairs) {
@@ -238,6 +251,7 @@ struct Ops {
     BATON_UNROLL
     for (int j = 0; j < 4; ++j) {
       s[j] = Vec::Load(a.scores[j / 2] + row * kPanelLanes + j % 2 * 16);
+      if (a.key_scales != nullptr) s[j] = s[j] * Vec::Load(a.key_scales + j * 16);
     }
     if (a.begin[row] == 0 && a.end[row] == kKvTileTokens) [[likely]]
       return;
@@ -282,6 +296,7 @@ struct Ops {
       void* weights = static_cast<std::byte*>(a.weights) + row * 256;
       BATON_UNROLL
       for (int j = 0; j < 4; ++j) {
+        if (a.value_scales != nullptr) s[j] = s[j] * Vec::Load(a.value_scales + j * 16);
         StoreAny(s[j], weights, a.bf16_weights ? DType::kBF16 : DType::kF32, j * 16, 16);
       }
     }
@@ -344,6 +359,7 @@ struct Ops {
             .rotate = Rotate,
             .store_row = StoreRow,
             .largest_logit = LargestLogit,
+            .widen_quantized = WidenQuantized,
             .pack_keys = PackKeys,
             .pack_values = PackValues,
             .softmax_tile = SoftmaxTile,

@@ -36,6 +36,12 @@ struct Vec {
     for (int i = 0; i < n; ++i) lanes[i] = p[i];
     return LoadBf16(lanes);
   }
+  static BATON_INLINE Vec LoadInt8(const std::byte* p) {
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(Bytes(p))),
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(Bytes(p + 8)))};
+  }
+  // e4m3 that is no NaN. Subnormals have no leading one: one is lent and taken away again.
+  static BATON_INLINE Vec LoadFp8(const std::byte* p) { return {Fp8Half(p), Fp8Half(p + 8)}; }
   // The low (k) and high (k + 1) halves of sixteen pairs of bf16.
   static BATON_INLINE Vec LowOfPairs(const void* p) {
     return {_mm256_castsi256_ps(_mm256_slli_epi32(Half(p, 0), 16)),
@@ -152,6 +158,23 @@ struct Vec {
   }
 
  private:
+  static BATON_INLINE __m128i Bytes(const std::byte* p) {
+    return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  }
+  static BATON_INLINE __m256 Fp8Half(const std::byte* p) {
+    const __m256i bits = _mm256_cvtepu8_epi32(Bytes(p));
+    const __m256i magnitude =
+        _mm256_slli_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x7f)), 20);
+    const __m256i one = _mm256_set1_epi32(1 << 23);
+    const __m256i subnormal = _mm256_cmpgt_epi32(one, magnitude);
+    const __m256i biased =
+        _mm256_add_epi32(_mm256_add_epi32(magnitude, _mm256_set1_epi32(120 << 23)),
+                         _mm256_and_si256(subnormal, one));
+    const __m256 lent = _mm256_and_ps(_mm256_castsi256_ps(subnormal), _mm256_set1_ps(0x1p-6f));
+    const __m256 value = _mm256_sub_ps(_mm256_castsi256_ps(biased), lent);
+    const __m256i sign = _mm256_slli_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x80)), 24);
+    return _mm256_or_ps(value, _mm256_castsi256_ps(sign));
+  }
   static BATON_INLINE __m256i Half(const void* p, int i) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p) + i);
   }

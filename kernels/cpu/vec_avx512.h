@@ -2,6 +2,7 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 
 // Sixteen f32 lanes in one zmm. vec_avx2.h has the same names, the same lanes and the same order in
@@ -31,6 +32,22 @@ struct Vec {
   }
   static BATON_INLINE Vec LoadBf16First(const uint16_t* p, int n) {
     return Widen(_mm256_maskz_loadu_epi16(First(n), p));
+  }
+  static BATON_INLINE Vec LoadInt8(const std::byte* p) {
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(Bytes(p)))};
+  }
+  // e4m3 that is no NaN. Subnormals have no leading one: one is lent and taken away again.
+  static BATON_INLINE Vec LoadFp8(const std::byte* p) {
+    const __m512i bits = _mm512_cvtepu8_epi32(Bytes(p));
+    const __m512i magnitude =
+        _mm512_slli_epi32(_mm512_and_si512(bits, _mm512_set1_epi32(0x7f)), 20);
+    const __mmask16 subnormal = _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(1 << 23));
+    __m512i biased = _mm512_add_epi32(magnitude, _mm512_set1_epi32(120 << 23));
+    biased = _mm512_mask_add_epi32(biased, subnormal, biased, _mm512_set1_epi32(1 << 23));
+    __m512 value = _mm512_castsi512_ps(biased);
+    value = _mm512_mask_sub_ps(value, subnormal, value, _mm512_set1_ps(0x1p-6f));
+    const __m512i sign = _mm512_slli_epi32(_mm512_and_si512(bits, _mm512_set1_epi32(0x80)), 24);
+    return {_mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(value), sign))};
   }
   // The low (k) and high (k + 1) halves of sixteen pairs of bf16.
   static BATON_INLINE Vec LowOfPairs(const void* p) {
@@ -113,6 +130,9 @@ struct Vec {
   }
 
  private:
+  static BATON_INLINE __m128i Bytes(const std::byte* p) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  }
   static BATON_INLINE void TransposeHalf(const std::byte* src, size_t src_bytes, uint32_t* dst,
                                          size_t dst_dwords);
   static BATON_INLINE void Interleave(__m512i even, __m512i odd, uint32_t* dst) {

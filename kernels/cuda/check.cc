@@ -55,11 +55,16 @@ Error FirstOf(std::initializer_list<Error> errors) {
   return std::nullopt;
 }
 
+Error CheckKvDType(DType dtype) {
+  if (dtype != DType::kF16) return std::nullopt;
+  return "kv.dtype is " + std::string(NameOf(dtype)) + ": f32, bf16, fp8 and int8 are possible";
+}
+
 Error CheckPool(const KvView& kv) {
   if (kv.block_tokens != 16 && kv.block_tokens != 32 && kv.block_tokens != 64) {
     return Refuse("kv.block_tokens", kv.block_tokens, "16, 32 or 64 is needed");
   }
-  return FirstOf({CheckPointer("kv.base", kv.base), CheckDType("kv.dtype", kv.dtype),
+  return FirstOf({CheckPointer("kv.base", kv.base), CheckKvDType(kv.dtype),
                   CheckRange("kv.num_kv_heads", kv.num_kv_heads, 1, kGridYzMax),
                   CheckMultiple("kv.head_dim", kv.head_dim, 8)});
 }
@@ -153,8 +158,8 @@ Error Check(const PagedDecodeArgs& args) {
 }
 
 Error Check(const PagedPrefillArgs& args) {
-  if (args.kv.dtype != DType::kBF16) {
-    return "kv.dtype is " + std::string(NameOf(args.kv.dtype)) + ": bf16 is needed";
+  if (args.kv.dtype == DType::kF32) {
+    return "kv.dtype is " + std::string(NameOf(args.kv.dtype)) + ": bf16, fp8 or int8 is needed";
   }
   if (Error error = CheckHeadDim(args.kv.head_dim)) return error;
   return CheckRagged(args);

@@ -126,10 +126,10 @@ TEST_F(CudaCheckTest, EveryDecodeShapeFitsTheSmallestDevice) {
   }
 }
 
-TEST_F(CudaCheckTest, PrefillNeedsABf16PoolAndAPositiveScale) {
+TEST_F(CudaCheckTest, PrefillNeedsAPoolOfTwoBytesOrOneAndAPositiveScale) {
   PagedPrefillArgs args = Prefill();
   args.kv.dtype = DType::kF32;
-  EXPECT_THAT(Check(args), Optional(HasSubstr("kv.dtype is f32: bf16 is needed")));
+  EXPECT_THAT(Check(args), Optional(HasSubstr("kv.dtype is f32: bf16, fp8 or int8 is needed")));
   args = Prefill();
   args.scale = 0;
   EXPECT_THAT(Check(args), Optional(HasSubstr("scale is 0")));

@@ -97,7 +97,8 @@ PagedPrefillPlan Choose(const PagedPrefillArgs& args, const DeviceTraits& device
   // The copy engine counts a layer's rows in 31 bits.
   const int64_t pool_rows =
       int64_t{args.kv.num_blocks} * 2 * args.kv.num_kv_heads * args.kv.block_tokens;
-  const bool on_warpgroups = device.has_warpgroups && pool_rows <= INT32_MAX;
+  const bool on_warpgroups =
+      device.has_warpgroups && pool_rows <= INT32_MAX && args.kv.dtype == DType::kBF16;
   const auto grid = [&](int64_t rows_per_block, int threads, size_t shared_bytes) -> LaunchShape {
     return {.grid_x = uint32_t(CeilDivide(rows, rows_per_block)),
             .grid_y = uint32_t(args.kv.num_kv_heads),
@@ -110,7 +111,8 @@ PagedPrefillPlan Choose(const PagedPrefillArgs& args, const DeviceTraits& device
     return {true, grid(Shape::kRows, Shape::kThreads, Shape{args.kv.head_dim}.SharedBytes())};
   }
   using Shape = PagedPrefillShape;
-  return {false, grid(Shape::kRows, Shape::kThreads, Shape{args.kv.head_dim}.SharedBytes())};
+  const Shape shape = {args.kv.head_dim, IsQuantized(args.kv.dtype)};
+  return {false, grid(Shape::kRows, Shape::kThreads, shape.SharedBytes())};
 }
 
 LaunchShape Choose(const PagedPlainArgs& args, const DeviceTraits&) {

@@ -1,5 +1,6 @@
 #include "kernels/reference/reference_backend.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -7,6 +8,7 @@
 
 #include "kernels/check.h"
 #include "kernels/convert.h"
+#include "kernels/kv_row.h"
 #include "kernels/reference/naive_sampling.h"
 
 namespace baton::kernels {
@@ -61,13 +63,6 @@ void RotateHead(float* head, int32_t head_dim, const RopeTable& rope, int32_t po
     head[i] = a * cos - b * sin;
     head[i + half] = b * cos + a * sin;
   }
-}
-
-// K (part 0) or V (part 1) of one token of one head of a block.
-std::byte* KvRow(const KvView& kv, int32_t layer, int32_t block, int part, int32_t head,
-                 int32_t token) {
-  return kv.piece(layer, block) + (size_t(part) * kv.num_kv_heads + head) * kv.head_bytes() +
-         size_t(token) * kv.head_dim * BytesOf(kv.dtype);
 }
 
 }  // namespace
@@ -175,19 +170,15 @@ void ReferenceBackend::RopeAndWriteKv(const QkvArgs& args, const KvView& kv, int
       head.assign(row + h * dim, row + (h + 1) * dim);
       if (norm != nullptr) NormalizeHead(head.data(), dim, norm, args.norm_epsilon);
       RotateHead(head.data(), dim, args.rope, args.positions[t]);
-      for (int32_t d = 0; d < dim; ++d) {
-        if (is_q) {
-          q_out[(int64_t{t} * heads_q + h) * dim + d] = head[d];
-        } else {
-          StoreElement(KvRow(kv, layer, block, 0, h - heads_q, token), kv.dtype, d, head[d]);
-        }
+      if (is_q) {
+        std::copy(head.begin(), head.end(), q_out + (int64_t{t} * heads_q + h) * dim);
+      } else {
+        StoreKvRow(RowOf(kv, layer, block, 0, h - heads_q, token), kv.dtype, head.data(), dim);
       }
     }
     for (int32_t h = 0; h < heads_kv; ++h) {
       const float* value = row + (heads_q + heads_kv + h) * dim;
-      for (int32_t d = 0; d < dim; ++d) {
-        StoreElement(KvRow(kv, layer, block, 1, h, token), kv.dtype, d, value[d]);
-      }
+      StoreKvRow(RowOf(kv, layer, block, 1, h, token), kv.dtype, value, dim);
     }
   }
 }
@@ -204,7 +195,7 @@ void ReferenceBackend::Attention(const float* q, const KvView& kv, int32_t layer
       for (int32_t h = 0; h < num_q_heads; ++h) {
         const int64_t row = (int64_t{seq.query_begin} + i) * num_q_heads + h;
         auto kv_row = [&](int part, int32_t p) {
-          return KvRow(kv, layer, seq.block_table[p / kv.block_tokens], part, h / group,
+          return RowOf(kv, layer, seq.block_table[p / kv.block_tokens], part, h / group,
                        p % kv.block_tokens);
         };
         std::vector<float> weights;
@@ -212,7 +203,7 @@ void ReferenceBackend::Attention(const float* q, const KvView& kv, int32_t layer
         for (int32_t p = first; p <= position; ++p) {
           float dot = 0;
           for (int32_t d = 0; d < dim; ++d) {
-            dot += q[row * dim + d] * LoadElement(kv_row(0, p), kv.dtype, d);
+            dot += q[row * dim + d] * LoadKvElement(kv_row(0, p), kv.dtype, d);
           }
           weights.push_back(dot * scale);
           largest = std::max(largest, dot * scale);
@@ -221,7 +212,7 @@ void ReferenceBackend::Attention(const float* q, const KvView& kv, int32_t layer
         for (int32_t d = 0; d < dim; ++d) {
           float sum = 0;
           for (int32_t p = first; p <= position; ++p) {
-            sum += weights[p - first] * LoadElement(kv_row(1, p), kv.dtype, d);
+            sum += weights[p - first] * LoadKvElement(kv_row(1, p), kv.dtype, d);
           }
           StoreElement(out, out_dtype, row * dim + d, sum / total);
         }

@@ -47,13 +47,9 @@ inline std::vector<std::byte> Encode(const std::vector<float>& values, DType dty
                                      size_t skew = 0) {
   std::vector<std::byte> bytes(skew + values.size() * BytesOf(dtype));
   for (size_t i = 0; i < values.size(); ++i) {
-    std::byte* at = bytes.data() + skew + i * BytesOf(dtype);
-    const uint16_t half = Bf16FromF32(values[i]);
-    if (dtype == DType::kF32) {
-      std::memcpy(at, &values[i], 4);
-    } else {
-      std::memcpy(at, &half, 2);
-    }
+    uint32_t element = 0;
+    StoreElement(&element, dtype, 0, values[i]);
+    std::memcpy(bytes.data() + skew + i * BytesOf(dtype), &element, BytesOf(dtype));
   }
   return bytes;
 }

@@ -12,12 +12,16 @@
 namespace baton::cli {
 namespace {
 
-// The type the weights and the KV will have. `auto` follows config.json; the weights' own type may
-// still decide otherwise at load.
+// The type the weights will have, and the KV unless it was given its own. `auto` follows
+// config.json; the weights' own type may still decide otherwise at load.
 kernels::DType DtypeOf(const config::ModelOptions& model, const model::HfConfig& hf) {
   if (model.dtype == config::Dtype::kF32) return kernels::DType::kF32;
   if (model.dtype == config::Dtype::kBf16) return kernels::DType::kBF16;
   return hf.dtype == kernels::DType::kF32 ? kernels::DType::kF32 : kernels::DType::kBF16;
+}
+
+kernels::DType KvDtypeOf(const config::ModelOptions& model, const model::HfConfig& hf) {
+  return model::KvDTypeOf(model.kv_dtype).value_or(DtypeOf(model, hf));
 }
 
 std::string Line(const std::string& what, const std::string& value) {
@@ -32,6 +36,7 @@ std::string ModelText(const config::ClusterOptions& options, const model::HfConf
          Line("parameters",
               fmt::format("{:.1f} M", static_cast<double>(hf.num_parameters()) / 1e6)) +
          Line("dtype", std::string(kernels::NameOf(dtype))) +
+         Line("KV dtype", std::string(kernels::NameOf(KvDtypeOf(options.model, hf)))) +
          Line("weights per worker", config::RoundedBytesText(weights)) +
          Line("context of the model", fmt::format("{} tokens", hf.max_positions));
 }
@@ -42,11 +47,9 @@ absl::StatusOr<std::string> WorkerText(const std::string& section,
                                        const config::ModelOptions& model,
                                        const model::HfConfig& hf) {
   RETURN_IF_ERROR(Annotate(model::CheckTensorParallel(hf, worker.tensor_parallel_size), section));
-  // K and V of one token, all layers and ranks; with fewer heads than ranks, these keep copies.
-  const int64_t heads = std::max(hf.num_kv_heads, worker.tensor_parallel_size);
-  const int64_t token_bytes = int64_t{2} * hf.num_layers * heads * hf.head_dim *
-                              static_cast<int64_t>(kernels::BytesOf(DtypeOf(model, hf)));
-  const int64_t block_bytes = token_bytes * worker.block_tokens;
+  const int64_t block_bytes = model::KvBlockBytes(hf, worker.tensor_parallel_size,
+                                                  KvDtypeOf(model, hf), worker.block_tokens);
+  const int64_t token_bytes = block_bytes / worker.block_tokens;
   const int64_t memory = worker.kv_memory_or_default().count;
   const int64_t blocks = worker.kv_blocks > 0 ? worker.kv_blocks : memory / block_bytes;
   if (blocks < 2) {

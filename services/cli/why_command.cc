@@ -12,7 +12,7 @@
 namespace baton::cli {
 namespace {
 
-constexpr absl::Duration kPatience = absl::Seconds(10);
+constexpr absl::Duration kAnswersWithin = absl::Seconds(10);
 
 struct WhyOptions {
   config::Address http{"127.0.0.1", 8000};
@@ -20,7 +20,7 @@ struct WhyOptions {
 };
 
 absl::StatusOr<std::string> Get(const WhyOptions& options, const std::string& path) {
-  ASSIGN_OR_RETURN(HttpReply reply, HttpGet(options.http, path, kPatience));
+  ASSIGN_OR_RETURN(HttpReply reply, HttpGet(options.http, path, kAnswersWithin));
   if (reply.status == 200) return std::move(reply.body);
   const std::string message = ErrorMessageOf(reply);
   if (!message.empty()) return NotFound("{}", message);

@@ -71,6 +71,11 @@ def folders(keep):
             shutil.rmtree(folder)
 
 
+def reusable(round_):
+    """When the last quarantined block was free, or a spare stood in for it."""
+    return "     -" if round_.free_after is None else f"{round_.free_after:4.2f} s"
+
+
 class Chaos:
     def __init__(self, options, cluster, missing):
         self.options = options
@@ -135,7 +140,8 @@ class Chaos:
             pauses = round_.pauses
             print(f"  {fault.name:<52} {', '.join(map(str, round_.targets)) if len(round_.targets) < 3 else 'all':<20}"
                   f" hit {len(round_.hits):>2}  longest pause {max(pauses, default=0):5.2f} s"
-                  f"  back after {round_.back_after:5.2f} s  {'; '.join(round_.problems)}", flush=True)
+                  f"  back after {round_.back_after:5.2f} s  blocks after {reusable(round_)}"
+                  f"  {'; '.join(round_.problems)}", flush=True)
             self._trim_logs()
 
     def _trim_logs(self):

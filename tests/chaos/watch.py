@@ -79,7 +79,7 @@ def busy(cluster):
         except (OSError, KeyError) as error:
             held.append(f"{worker}: {error!r}")
             continue
-        bad = {state: counts[state] for state in ("active", "quarantined", "running", "waiting") if counts[state]}
+        bad = {state: counts[state] for state in ("active", "quarantined", "replaced", "running", "waiting") if counts[state]}
         if bad:
             held.append(f"{worker}: {bad}")
     return "; ".join(held)

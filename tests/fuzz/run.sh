@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# Builds every fuzz target with clang and runs each for some seconds, one per core at a time.
+# Builds every fuzz target with clang (preset asan) and runs each for some seconds, one per core at a
+# time.
 #
 #   tests/fuzz/run.sh [seconds=60] [target …]
 #
 # Fails if a target crashes, leaks, hangs for 10 s or takes 2 GiB; the input is kept below
-# build/fuzz/fuzz/crashes/. To keep it for good, copy it into the target's seed corpus. What the
-# fuzzer learns stays in build/fuzz/fuzz/corpus/ and the next run begins with it.
+# build/asan/fuzz/crashes/. To keep it for good, copy it into the target's seed corpus. What the
+# fuzzer learns stays in build/asan/fuzz/corpus/ and the next run begins with it.
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
 seconds="${1:-60}"
 shift || true
-build="${BATON_FUZZ_BUILD_DIR:-build/fuzz}"
+build="${BATON_FUZZ_BUILD_DIR:-build/asan}"
 
-cmake --preset fuzz -B "$build" > "/dev/null"
-cmake --build "$build" --target "${@:-fuzz_targets}"
+cmake --preset asan -B "$build" > "/dev/null"
+targets=("${@/%/_libfuzzer}")
+cmake --build "$build" --target "${targets[@]:-fuzz_targets}"
 cd "$build/fuzz"
 mkdir -p crashes logs
 

@@ -91,7 +91,7 @@ TEST_F(HandoverFaultTest, ASecondPrefillWorkerTakesOver) {
 }
 
 TEST_F(HandoverFaultTest, ABlockIsNotReusedWhileAStoppedPrefillWorkerMightStillWrite) {
-  StartBoth({"--prefix-cache", "off"});
+  StartBoth({"--prefix-cache", "off", "--kv-spare-percent", "off"});
   const Generation alone = Undisturbed("alone", Prompt(1, kPromptTokens), 8);
   BeginTransfer("r", Prompt(1, kPromptTokens), 8);
   prefill_->Signal(SIGSTOP);
@@ -104,6 +104,23 @@ TEST_F(HandoverFaultTest, ABlockIsNotReusedWhileAStoppedPrefillWorkerMightStillW
   prefill_->Signal(SIGCONT);
   ExpectNothingLeaks(decode_worker_);
   ExpectNothingLeaks(prefill_worker_);
+}
+
+TEST_F(HandoverFaultTest, SparesStandInForTheBlocksOfAStoppedPrefillWorker) {
+  StartBoth({"--prefix-cache", "off"});
+  const Generation alone = Undisturbed("alone", Prompt(1, kPromptTokens), 8);
+  BeginTransfer("r", Prompt(1, kPromptTokens), 8);
+  prefill_->Signal(SIGSTOP);
+  ExpectSame(stream_->Finish("r"), alone);
+  EXPECT_TRUE(WaitForLoad(decode_worker_, [](const v1::Load& load) {
+    return load.running() == 0 && load.blocks_free() == load.blocks_total();
+  })) << "the writer is stopped still";
+  ExpectSame(Undisturbed("spares", Prompt(1, kPromptTokens), 8), alone);
+  // What it wakes up to write lands in blocks that are out of use.
+  prefill_->Signal(SIGCONT);
+  ExpectNothingLeaks(prefill_worker_);
+  ExpectSame(Undisturbed("after", Prompt(1, kPromptTokens), 8), alone);
+  ExpectNothingLeaks(decode_worker_);
 }
 
 TEST_F(HandoverFaultTest, CancelInMidTransferFreesTheBlocksOnBothSides) {

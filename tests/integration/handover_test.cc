@@ -65,6 +65,45 @@ TEST_P(HandoverPathTest, LocalAndRemotePrefillGiveTheReferencesTokens) {
 
 INSTANTIATE_TEST_SUITE_P(Paths, HandoverPathTest, ::testing::Values("shm", "tcp"));
 
+// KV of one byte per element: what is handed over is what the worker itself would have written.
+class QuantizedHandoverTest : public HandoverTest,
+                              public ::testing::WithParamInterface<std::string> {};
+
+TEST_P(QuantizedHandoverTest, LocalAndRemotePrefillGiveTheSameTokens) {
+  StartPair("models/baton-demo", {"--kv-blocks", "64", "--kv-dtype", GetParam()});
+  std::vector<int32_t> prompt;
+  for (int32_t i = 0; i < 75; ++i) prompt.push_back(300 + i * 37 % 2000);
+  const Generation remote =
+      stream_->Run(DecodeStream::Greedy("remote", prompt, 48), {TargetOf(prefill_worker_)});
+  EXPECT_EQ(remote.tokens.size(), 48u) << remote.status_message;
+  EXPECT_EQ(remote.times.prefill_worker(), prefill_worker_.worker_id());
+  const uint64_t block_bytes = decode_worker_.kv_bytes_per_token() * decode_worker_.block_tokens();
+  EXPECT_EQ(remote.times.kv_bytes(), 5 * block_bytes);
+  // By workers that know nothing of the prompt.
+  ASSERT_NO_FATAL_FAILURE(KillPair());
+  StartPair("models/baton-demo", {"--kv-blocks", "64", "--kv-dtype", GetParam()});
+  const Generation local = stream_->Run(DecodeStream::Greedy("local", prompt, 48));
+  EXPECT_EQ(local.times.prefill_worker(), "");
+  EXPECT_EQ(local.tokens, remote.tokens);
+}
+
+INSTANTIATE_TEST_SUITE_P(KvDtypes, QuantizedHandoverTest, ::testing::Values("int8", "fp8"));
+
+TEST_F(HandoverTest, WorkersWithDifferentKvAreNotPaired) {
+  const std::string model = "tests/oracle/goldens/" + std::string(kModel);
+  prefill_ = Start("prefill", model, {"--kv-blocks", "64", "--kv-dtype", "int8"});
+  decode_ = Start("decode", model, {"--kv-blocks", "64"});
+  prefill_worker_ = router_.WaitForWorker(v1::WORKER_ROLE_PREFILL);
+  decode_worker_ = router_.WaitForWorker(v1::WORKER_ROLE_DECODE);
+  EXPECT_NE(prefill_worker_.fingerprint(), decode_worker_.fingerprint());
+  stream_ = std::make_unique<DecodeStream>(decode_worker_.grpc_address());
+  const GoldenPrompt golden = ReadGolden(kModel).back();
+  const Generation got =
+      stream_->Run(DecodeStream::Greedy("r", golden.prompt, 16), {TargetOf(prefill_worker_)});
+  EXPECT_EQ(got.tokens, std::vector<int32_t>(golden.greedy.begin(), golden.greedy.begin() + 16));
+  EXPECT_EQ(got.times.prefill_worker(), "");  // it refused
+}
+
 // Workers that divide the model among different numbers of ranks.
 struct Division {
   const char* model;  // a golden
@@ -139,15 +178,7 @@ TEST_F(DividedHandoverTest, TheDemoModelsTokensAreTheSameForAnyNumberOfRanks) {
     EXPECT_EQ(remote.times.prefill_worker(), prefill_worker_.worker_id());
     answers.push_back(local.tokens);
     answers.push_back(remote.tokens);
-    stream_.reset();
-    for (auto* process : {&prefill_, &decode_}) {
-      (*process)->Signal(SIGKILL);
-      (*process)->Wait();
-    }
-    ASSERT_TRUE(Eventually([&] {
-      return !router_.IsAttached(prefill_worker_.worker_id()) &&
-             !router_.IsAttached(decode_worker_.worker_id());
-    }));
+    ASSERT_NO_FATAL_FAILURE(KillPair());
   }
   EXPECT_EQ(answers[0].size(), 32u);
   EXPECT_EQ(answers[2], answers[0]);

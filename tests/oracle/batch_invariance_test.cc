@@ -3,6 +3,7 @@
 #include <cstring>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <string>
 
@@ -28,6 +29,7 @@ struct Setting {
   std::string golden;
   model::WeightDType dtype;
   int num_threads;
+  std::optional<kernels::DType> kv_dtype = std::nullopt;
 };
 
 class BatchInvarianceTest : public testing::TestWithParam<Setting> {
@@ -39,6 +41,7 @@ class BatchInvarianceTest : public testing::TestWithParam<Setting> {
     model::LoadOptions options;
     options.model_dir = golden_.folder;
     options.dtype = GetParam().dtype;
+    options.kv_dtype = GetParam().kv_dtype;
     options.step_tokens_max = 512;
     options.logits_rows_max = 512;
     auto runner = model::LoadModel(options, *backend_);
@@ -202,13 +205,16 @@ std::vector<Setting> Settings() {
   for (const char* name : {"llama-gqa-tied-bf16", "qwen3-tied-bf16", "mistral-nowindow-f16"}) {
     settings.push_back({name, model::WeightDType::kBF16, 2});
   }
+  settings.push_back({"qwen3-gqa", model::WeightDType::kF32, 2, kernels::DType::kInt8});
+  settings.push_back({"mistral-window", model::WeightDType::kBF16, 2, kernels::DType::kFp8});
   return settings;
 }
 
 std::string SettingName(const testing::TestParamInfo<Setting>& info) {
-  std::string name = info.param.golden +
-                     (info.param.dtype == model::WeightDType::kBF16 ? "_in_bf16" : "_in_f32") +
-                     (info.param.num_threads == 1 ? "_one_thread" : "");
+  std::string name =
+      info.param.golden + (info.param.dtype == model::WeightDType::kBF16 ? "_in_bf16" : "_in_f32") +
+      (info.param.kv_dtype ? "_kv_" + std::string(NameOf(*info.param.kv_dtype)) : "") +
+      (info.param.num_threads == 1 ? "_one_thread" : "");
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/model/load_model.h"
@@ -28,11 +29,13 @@ constexpr double kRelL2Max = 1e-4;  // float32, at every position
 constexpr size_t kPromptTokensMax = 33;
 constexpr size_t kGreedyTokens = 8;
 
-std::unique_ptr<kernels::Backend> MakeCuda(bool deterministic = false, int device = 0) {
+std::unique_ptr<kernels::Backend> MakeCuda(bool deterministic = false, int device = 0,
+                                           size_t graphs_max = 32) {
   std::unique_ptr<kernels::Backend> backend;
   const kernels::cuda::Error error =
       kernels::cuda::CudaBackend::Create({.device = device,
                                           .deterministic = deterministic,
+                                          .graphs_max = graphs_max,
                                           .staging_bytes = 1 << 20,
                                           .workspace_bytes = 4 << 20},
                                          &backend);
@@ -53,11 +56,12 @@ double RelativeDistance(const std::vector<float>& got, const std::vector<float>&
 class Model {
  public:
   Model(std::unique_ptr<kernels::Backend> backend, const std::filesystem::path& folder,
-        model::WeightDType dtype)
+        model::WeightDType dtype, std::optional<kernels::DType> kv_dtype = std::nullopt)
       : backend_(std::move(backend)) {
     model::LoadOptions options;
     options.model_dir = folder;
     options.dtype = dtype;
+    options.kv_dtype = kv_dtype;
     options.step_tokens_max = 80;
     options.logits_rows_max = 80;
     options.context_tokens_max = 256;
@@ -102,12 +106,29 @@ class Model {
     return tokens;
   }
 
+  // New sequences, by number: one step for each prompt.
+  void Begin(const std::vector<std::vector<int32_t>>& prompts) {
+    for (const auto& prompt : prompts) {
+      begun_.push_back({driver_->AddSequence(), prompt});
+      begun_.back().tokens = driver_->StepGreedy({&begun_.back(), 1});
+    }
+  }
+  // A step of one more token for each of these.
+  std::vector<int32_t> Decode(const std::vector<size_t>& who) {
+    std::vector<Piece> pieces;
+    for (const size_t i : who) pieces.push_back(begun_[i]);
+    const std::vector<int32_t> picked = driver_->StepGreedy(pieces);
+    for (size_t k = 0; k < who.size(); ++k) begun_[who[k]].tokens = {picked[k]};
+    return picked;
+  }
+
   const kernels::Backend& backend() const { return *backend_; }
 
  private:
   std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<model::ModelRunner> runner_;
   std::unique_ptr<PagedDriver> driver_;
+  std::vector<Piece> begun_;  // and the token that each goes on with
 };
 
 class CudaOracleTest : public testing::TestWithParam<std::string> {
@@ -233,6 +254,45 @@ TEST_F(CudaDemoTest, LogitsAndGreedyTokensAreTheReferences) {
   const auto& counts =
       static_cast<const kernels::cuda::CudaBackend&>(cuda.backend()).launch_counts();
   EXPECT_GT(counts.graphs, 0u);
+}
+
+// Sequences come and go between decodes: the steps of five and of six are the same launches, and
+// nobody sees that the smaller one was filled up.
+TEST_F(CudaDemoTest, BatchesOfAllSizesShareFewGraphs) {
+  Model one_by_one(MakeCuda(false, 0, /*graphs_max=*/0), Folder(), model::WeightDType::kBF16);
+  Model cuda(MakeCuda(), Folder(), model::WeightDType::kBF16);
+  std::vector<std::vector<int32_t>> prompts;
+  for (int32_t i = 0; i < 6; ++i) prompts.push_back({1, 400 + 7 * i, 700 - 31 * i});
+  one_by_one.Begin(prompts);
+  cuda.Begin(prompts);
+  const auto expect_same = [&](const std::vector<size_t>& who) {
+    EXPECT_EQ(cuda.Decode(who), one_by_one.Decode(who)) << who.size() << " sequences";
+  };
+  expect_same({0, 1, 2, 3, 4});  // met once
+  expect_same({0, 1, 2, 3, 4, 5});
+  const auto& counts =
+      static_cast<const kernels::cuda::CudaBackend&>(cuda.backend()).launch_counts();
+  const kernels::cuda::LaunchQueue::Counts before = counts;
+  expect_same({1, 2, 3, 4, 5});
+  expect_same({5, 4, 3, 2, 1});
+  expect_same({0, 1, 2, 3, 4, 5});
+  EXPECT_EQ(counts.recorded, before.recorded);
+  EXPECT_EQ(counts.launches, before.launches);
+  EXPECT_GT(counts.graphs, before.graphs);
+}
+
+// With KV of one byte: both write the same bytes but for elements that stand between two steps.
+TEST_F(CudaDemoTest, LogitsOverAQuantizedCacheAreTheReferences) {
+  prompt_.resize(25);
+  for (const kernels::DType kv : {kernels::DType::kFp8, kernels::DType::kInt8}) {
+    Model reference(kernels::MakeReferenceBackend(), Folder(), model::WeightDType::kBF16, kv);
+    Model cuda(MakeCuda(), Folder(), model::WeightDType::kBF16, kv);
+    const Logits want = reference.Feed(prompt_, 64), got = cuda.Feed(prompt_, 12);
+    const double step = kv == kernels::DType::kFp8 ? 0.06 : 0.03;  // fp8's are ten times as wide
+    for (size_t i = 0; i < want.size(); ++i) {
+      ASSERT_LE(RelativeDistance(got[i], want[i]), step) << NameOf(kv) << ", position " << i;
+    }
+  }
 }
 
 // More tokens at once than the kernels of every GPU are chosen for.

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "common/base/check.h"
+#include "kernels/kv_row.h"
 
 namespace baton::oracle {
 
@@ -87,13 +88,17 @@ PagedDriver::Logits PagedDriver::last_logits() const {
 
 std::vector<std::byte> PagedDriver::KvAt(int sequence, int32_t position, int32_t layer) const {
   const int32_t block = sequences_[sequence].blocks[position / kv_.block_tokens];
-  const size_t row_bytes = size_t(kv_.head_dim) * BytesOf(kv_.dtype);
   std::vector<std::byte> bytes;
-  for (int32_t head = 0; head < 2 * kv_.num_kv_heads; ++head) {  // K's heads, then V's
-    const std::byte* row = kv_.piece(layer, block) + size_t(head) * kv_.head_bytes() +
-                           size_t(position % kv_.block_tokens) * row_bytes;
-    bytes.resize(bytes.size() + row_bytes);
-    backend_.CopyToHost(row, bytes.data() + bytes.size() - row_bytes, row_bytes);
+  const auto append = [&](const void* from, size_t count) {
+    bytes.resize(bytes.size() + count);
+    backend_.CopyToHost(from, bytes.data() + bytes.size() - count, count);
+  };
+  for (const int part : {0, 1}) {
+    for (int32_t head = 0; head < kv_.num_kv_heads; ++head) {
+      const kernels::KvRow row = RowOf(kv_, layer, block, part, head, position % kv_.block_tokens);
+      append(row.elements, kv_.row_bytes());
+      if (row.scale != nullptr) append(row.scale, sizeof(float));
+    }
   }
   return bytes;
 }

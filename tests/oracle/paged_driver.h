@@ -36,7 +36,7 @@ class PagedDriver {
   Logits last_logits() const;
   // Layers that on_layer() named during the last step.
   const std::vector<int32_t>& layers_seen() const { return layers_seen_; }
-  // The K and V bytes of one position of a sequence in one layer, all heads.
+  // The K and V bytes of one position of a sequence in one layer, all heads, with their scales.
   std::vector<std::byte> KvAt(int sequence, int32_t position, int32_t layer) const;
 
  private:

@@ -37,6 +37,8 @@ Cluster::Cluster(uint64_t seed, const ClusterOptions& options)
   plan_.model = {.vocab = kVocab, .context_tokens_max = kContext, .num_layers = 2};
   plan_.engine.block_tokens = queue_.Chance(50) ? 4 : 8;
   plan_.engine.num_blocks = queue_.Uniform(kContext / plan_.engine.block_tokens + 2, 80);
+  // As many as are lent at a time at most, some, or none.
+  plan_.engine.num_spares = queue_.Chance(60) ? queue_.Uniform(1, 40) : 0;
   plan_.engine.batch_sequences_max = queue_.Uniform(2, 8);
   plan_.engine.step_tokens_max = plan_.engine.batch_sequences_max + queue_.Uniform(8, 40);
   plan_.engine.waiting_sequences_max = queue_.Chance(20) ? queue_.Uniform(2, 6) : 100;
@@ -47,15 +49,17 @@ Cluster::Cluster(uint64_t seed, const ClusterOptions& options)
   bus_.set_landing([this](int64_t writer, const std::string& region, uint64_t offset) {
     const auto owner = regions_.find(region);
     if (owner == regions_.end()) return;
-    const kernels::KvView pool =
-        engine::testing::ChainRunner(plan_.model)
-            .KvGeometry(plan_.engine.num_blocks, plan_.engine.block_tokens);
+    const kernels::KvView pool = engine::testing::ChainRunner(plan_.model)
+                                     .KvGeometry(plan_.engine.num_blocks + plan_.engine.num_spares,
+                                                 plan_.engine.block_tokens);
     const auto block = static_cast<int32_t>(offset / pool.block_layer_bytes() % pool.num_blocks);
     if (std::string wrong = owner->second->ledger().CheckWrite(writer, block); !wrong.empty()) {
       Alarm(wrong);
     }
     const kv::BlockState state = owner->second->engine().core().pool().state(BlockId(block));
-    outcome_.late_pieces += state == kv::BlockState::kQuarantined;
+    outcome_.late_replaced += state == kv::BlockState::kReplaced;
+    outcome_.late_pieces +=
+        state == kv::BlockState::kQuarantined || state == kv::BlockState::kReplaced;
   });
   Build();
 }

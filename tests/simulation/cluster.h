@@ -32,7 +32,8 @@ struct Outcome {
   int64_t handovers = 0;
   int64_t handovers_failed = 0;
   int64_t mismatches = 0;
-  int64_t late_pieces = 0;  // that landed in quarantined blocks
+  int64_t late_pieces = 0;    // that landed in quarantined blocks
+  int64_t late_replaced = 0;  // of these, in blocks that a spare already stood in for
   int64_t preemptions = 0;
 };
 

@@ -42,17 +42,18 @@ struct Tally {
     sum.handovers_failed += one.handovers_failed;
     sum.mismatches += one.mismatches;
     sum.late_pieces += one.late_pieces;
+    sum.late_replaced += one.late_replaced;
     sum.preemptions += one.preemptions;
     sum.events += one.events;
   }
   void Print(std::string_view name) const {
     fmt::print(
         "{:10} {:5} runs: {:6} completed, {:4} failed, {:4} cancelled, {:4} lost with a router; "
-        "{:6} placements, {:6} hand-overs, {:5} failed, {:4} corrupt; {:5} late pieces, {:5} "
-        "preemptions; {} events a run\n",
+        "{:6} placements, {:6} hand-overs, {:5} failed, {:4} corrupt; {:5} late pieces "
+        "({} where a spare stood in), {:5} preemptions; {} events a run\n",
         name, runs, sum.completed, sum.failed, sum.cancelled, sum.lost, sum.placements,
-        sum.handovers, sum.handovers_failed, sum.mismatches, sum.late_pieces, sum.preemptions,
-        sum.events / runs);
+        sum.handovers, sum.handovers_failed, sum.mismatches, sum.late_pieces, sum.late_replaced,
+        sum.preemptions, sum.events / runs);
   }
 };
 
@@ -73,7 +74,14 @@ TEST(SimulationTest, EveryPromiseHoldsWhateverGoesWrong) {
     broken += !outcome.wrong.empty();
     tallies[outcome.profile].Add(outcome);
   }
-  for (const auto& [name, tally] : tallies) tally.Print(name);
+  int64_t late_replaced = 0;
+  for (const auto& [name, tally] : tallies) {
+    tally.Print(name);
+    late_replaced += tally.sum.late_replaced;
+  }
+  if (count >= 1000) {
+    EXPECT_GT(late_replaced, 0) << "spares were never put to the test";
+  }
   const double seconds = absl::ToDoubleSeconds(absl::Now() - began);
   std::printf("%llu seeds in %.1f s: %.0f a second\n", static_cast<unsigned long long>(count),
               seconds, static_cast<double>(count) / seconds);

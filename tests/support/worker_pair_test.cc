@@ -26,6 +26,18 @@ void WorkerPairTest::StartPair(const std::string& model, const std::vector<std::
   stream_ = std::make_unique<DecodeStream>(decode_worker_.grpc_address());
 }
 
+void WorkerPairTest::KillPair() {
+  stream_.reset();
+  for (auto* process : {&prefill_, &decode_}) {
+    (*process)->Signal(SIGKILL);
+    (*process)->Wait();
+  }
+  ASSERT_TRUE(Eventually([&] {
+    return !router_.IsAttached(prefill_worker_.worker_id()) &&
+           !router_.IsAttached(decode_worker_.worker_id());
+  }));
+}
+
 void WorkerPairTest::ExpectNothingLeaks(const v1::Registration& worker) {
   const bool clean = WaitForLoad(worker, [&](const v1::Load& load) {
     return load.blocks_total() > 0 && load.running() == 0 && load.waiting() == 0 &&

@@ -24,6 +24,8 @@ class WorkerPairTest : public ::testing::Test {
                                  const std::vector<std::string>& extra);
   // Starts both and waits until they have registered.
   void StartPair(const std::string& model, const std::vector<std::string>& extra = {});
+  // Kills both and waits until the router has noticed: the next pair knows nothing of this one.
+  void KillPair();
   // Waits until nothing runs and every block is free or cached; fails the test when that does not
   // come.
   void ExpectNothingLeaks(const v1::Registration& worker);

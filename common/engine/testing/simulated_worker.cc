@@ -37,7 +37,7 @@ SimulatedWorker::SimulatedWorker(Unbound, const EngineOptions& options, model::M
     : options_(options),
       clock_(clock),
       runner_(runner),
-      kv_(runner.KvGeometry(options.num_blocks, options.block_tokens)),
+      kv_(runner.KvGeometry(options.num_blocks + options.num_spares, options.block_tokens)),
       gate_(options.waiting_sequences_max, options.waiting_tokens_max) {
   // Finite, also when read as bf16: attention may multiply what is masked by zero.
   memory_.resize(kv_.pool_bytes() / sizeof(float) + 1);
@@ -81,9 +81,9 @@ std::string SimulatedWorker::CheckAlways() const {
 std::string SimulatedWorker::CheckIdle() {
   if (!idle()) return "not idle";
   const LoadReport load = core_->Load();
-  if (load.blocks_free + load.blocks_cached != load.blocks_total) {
-    return fmt::format("{} blocks active and {} quarantined in an idle worker", load.blocks_active,
-                       load.blocks_quarantined);
+  if (load.blocks_free + load.blocks_cached != load.blocks_total || load.blocks_replaced > 0) {
+    return fmt::format("{} blocks active, {} quarantined and {} replaced in an idle worker",
+                       load.blocks_active, load.blocks_quarantined, load.blocks_replaced);
   }
   if (load.waiting + load.running != 0 || load.waiting_tokens != 0) return "load without work";
   std::set<kv::BlockHash> held;

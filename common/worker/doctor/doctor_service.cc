@@ -10,6 +10,8 @@ namespace {
 
 constexpr char kRdmaDevices[] = "/sys/class/infiniband";
 constexpr int kRdmaDevicesMax = 64;
+// Asking a GPU takes longer than an answer should, which round trips are measured by.
+constexpr absl::Duration kDeviceKept = absl::Seconds(1);
 
 void ListRdmaDevices(v1::Examination& answer) {
   std::error_code none;  // no such folder: no such devices
@@ -32,6 +34,7 @@ absl::StatusOr<std::unique_ptr<DoctorService>> DoctorService::Create(Identity id
 DoctorService::DoctorService(Identity identity, transfer::Transport& transport,
                              std::unique_ptr<ProbeRegion> region, const Clock& clock)
     : identity_(std::move(identity)),
+      transport_name_(transport.local_address().transport),
       host_id_(transport.local_address().host_id),
       clock_(clock),
       region_(std::move(region)),
@@ -43,11 +46,24 @@ grpc::Status DoctorService::Examine(grpc::ServerContext*, const v1::ExamineReque
   answer->set_version(BATON_VERSION);
   answer->set_protocol(identity_.protocol);
   answer->set_fingerprint(identity_.fingerprint);
+  answer->set_token_fingerprint(identity_.token_fingerprint);
   answer->set_host_id(host_id_);
+  answer->set_transport(transport_name_);
+  *answer->mutable_device() = Device();
   answer->set_transfer_path(identity_.transfer_path);
   ListRdmaDevices(*answer);
   answer->set_wall_clock_us(absl::ToUnixMicros(clock_.Wall()));
   return grpc::Status::OK;
+}
+
+v1::ComputeDevice DoctorService::Device() {
+  absl::MutexLock lock(&mutex_);
+  const absl::Duration now = clock_.Monotonic();
+  if (identity_.device && now - device_at_ >= kDeviceKept) {
+    device_ = identity_.device();
+    device_at_ = now;
+  }
+  return device_;
 }
 
 grpc::Status DoctorService::ProbePath(grpc::ServerContext* context,

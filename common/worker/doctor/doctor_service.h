@@ -4,6 +4,8 @@
 #include <memory>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "baton/v1/doctor.grpc.pb.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
@@ -22,7 +24,9 @@ class DoctorService : public v1::Doctor::Service {
     bool is_decode = false;
     int32_t protocol = 0;
     std::string fingerprint;
-    std::string transfer_path;  // as configured
+    std::string token_fingerprint;
+    std::string transfer_path;                  // as configured
+    std::function<v1::ComputeDevice()> device;  // what it computes on, now; null: not told
   };
   // At start-up: allocates a probe region. `transport` outlives the service.
   static absl::StatusOr<std::unique_ptr<DoctorService>> Create(Identity identity,
@@ -44,11 +48,17 @@ class DoctorService : public v1::Doctor::Service {
   DoctorService(Identity identity, transfer::Transport& transport,
                 std::unique_ptr<ProbeRegion> region, const Clock& clock);
 
+  v1::ComputeDevice Device() ABSL_LOCKS_EXCLUDED(mutex_);
+
   const Identity identity_;
+  const std::string transport_name_;
   const std::string host_id_;
   const Clock& clock_;
   const std::unique_ptr<ProbeRegion> region_;
   PathProber prober_;
+  absl::Mutex mutex_;
+  absl::Duration device_at_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
+  v1::ComputeDevice device_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace baton::worker

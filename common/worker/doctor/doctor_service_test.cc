@@ -93,6 +93,27 @@ TEST_F(DoctorServiceTest, ItSaysWhoItIsAndWhatTimeItHas) {
   EXPECT_LE(answer.wall_clock_us(), absl::ToUnixMicros(absl::Now()));
 }
 
+TEST_F(DoctorServiceTest, TheDeviceIsNotAskedForEveryAnswer) {
+  ManualClock clock;
+  int asked = 0;
+  const auto service = *DoctorService::Create({.worker_id = "decode-1",
+                                               .is_decode = true,
+                                               .device =
+                                                   [&asked] {
+                                                     v1::ComputeDevice device;
+                                                     device.set_kind("cuda");
+                                                     device.set_gpus_present(++asked);
+                                                     return device;
+                                                   }},
+                                              decode_.transport, clock);
+  v1::Examination answer;
+  for (int i = 0; i < 3; ++i) service->Examine(nullptr, nullptr, &answer);
+  EXPECT_EQ(answer.device().gpus_present(), 1);
+  clock.Advance(absl::Seconds(1));
+  service->Examine(nullptr, nullptr, &answer);
+  EXPECT_EQ(answer.device().gpus_present(), 2) << "what is free changes";
+}
+
 TEST_F(DoctorServiceTest, EachKindDoesItsOwnPart) {
   v1::PathReport report;
   EXPECT_THAT(Probe(prefill_.server.address, &report).error_message(), HasSubstr("prefill"));

@@ -7,6 +7,7 @@
 #include "kernels/cuda/primitives/bf16.cuh"
 #include "kernels/cuda/primitives/math.cuh"
 #include "kernels/cuda/primitives/memory.cuh"
+#include "kernels/cuda/primitives/quantized.cuh"
 #include "kernels/cuda/primitives/swizzle.cuh"
 #include "kernels/cuda/primitives/sync.cuh"
 #include "kernels/cuda/primitives/warp.cuh"
@@ -73,8 +74,11 @@ class DecodeSplit {
   static constexpr uint32_t kTile = kShape.tile_tokens();
   static constexpr uint32_t kChunks = kShape.chunks();
   static constexpr int kElements = kShape.elements();
+  static constexpr int kSummed = kShape.summed();
+  static constexpr uint32_t kSlices = uint32_t(kHeadDim / kSummed);
   static constexpr uint32_t kTokenLanes = kShape.token_lanes();
   static constexpr uint32_t kRingElements = kShape.ring_elements();
+  static constexpr uint32_t kScales = kShape.scales();
   static constexpr uint32_t kSplit = kDecodeSplitTokens;
 
   BATON_DEVICE explicit DecodeSplit(const DecodeKernelArgs<T>& args)
@@ -83,6 +87,7 @@ class DecodeSplit {
         ring_(arena_.template Take<T>(kRingElements)),
         scores_(arena_.template Take<float>(kHeads * kSplit)),
         q_(arena_.template Take<float>(kHeads * kHeadDim)),
+        scales_(arena_.template Take<float>(kScales)),
         table_(arena_.template Take<int32_t>(PagedDecodeShape::kTableEntries)),
         statistics_(arena_.template Take<float>(kHeads * 2)) {}
 
@@ -98,9 +103,10 @@ class DecodeSplit {
     BATON_UNROLL
     for (int h = 0; h < kHeads; ++h) {
       BATON_UNROLL
-      for (int e = 0; e < kElements; ++e) sums_[h][e] = 0;
+      for (int e = 0; e < kSummed; ++e) sums_[h][e] = 0;
     }
     LoadTile(0, tiles);
+    if constexpr (kIsQuantized<T>) LoadScales();
     for (uint32_t step = 0; step < 2 * tiles; ++step) {
       LoadTile(step + 1, tiles);
       WaitCopies<1>();
@@ -184,6 +190,16 @@ class DecodeSplit {
     CommitCopies();
   }
 
+  // While the first tile is on its way. They are read after its barrier.
+  BATON_DEVICE void LoadScales() {
+    for (uint32_t token = first_ + ThreadIndex(); token < end_; token += kThreads) {
+      const uint32_t block = uint32_t(int32_t(table_[token >> args_.kv.token_shift]));
+      const uint32_t inside = token & (args_.kv.block_tokens - 1);
+      scales_[token] = args_.kv.Scales(block, 0, kv_head())[inside];
+      scales_[kSplit + token] = args_.kv.Scales(block, 1, kv_head())[inside];
+    }
+  }
+
   // A thread takes one token and every kParts-th head.
   BATON_DEVICE void ScoreTile(uint32_t step, uint32_t tile) {
     constexpr uint32_t kParts = kThreads / kTile;
@@ -193,14 +209,19 @@ class DecodeSplit {
     float dots[kHeadsPerThread] = {};
     const bool is_seen = token >= first_ && token < end_;
     if (is_seen) {
-      BATON_UNROLL_BY_8
+      BATON_UNROLL_BY(kElements == 16 ? 4 : 8)
       for (uint32_t chunk = 0; chunk < kChunks; ++chunk) {
         float key[kElements];
-        Unpack(ring_.Load16((place + Swizzled<kChunks>(row, chunk)) * kElements), key);
+        UnpackAs<T>(ring_.Load16((place + Swizzled<kChunks>(row, chunk)) * kElements), key);
         BATON_UNROLL
         for (uint32_t i = 0; i < kHeadsPerThread; ++i) {
           if (i * kParts + part < kHeads) dots[i] += Dot(i * kParts + part, chunk, key);
         }
+      }
+      if constexpr (kIsQuantized<T>) {
+        const float scale = scales_[token];
+        BATON_UNROLL
+        for (uint32_t i = 0; i < kHeadsPerThread; ++i) dots[i] *= scale;
       }
     }
     BATON_UNROLL
@@ -234,8 +255,8 @@ class DecodeSplit {
       float sum = 0;
       for (uint32_t t = begin + LaneIndex(); t < end; t += kWarpLanes) {
         const float weight = Exp2(scores_[head * kSplit + t] - largest);
-        scores_[head * kSplit + t] = weight;
         sum += weight;
+        scores_[head * kSplit + t] = weight * ValueScale(t);
       }
       sum = WarpSum(sum);
       if (LaneIndex() == 0) {
@@ -245,37 +266,58 @@ class DecodeSplit {
     }
   }
 
-  // A thread takes one chunk of every kTokenLanes-th token, for all heads.
+  // Weights take their value's scale along. A tile's first and last tokens may be seen by nobody.
+  BATON_DEVICE float ValueScale(uint32_t token) const {
+    if constexpr (kIsQuantized<T>) {
+      return token >= first_ && token < end_ ? float(scales_[kSplit + token]) : 0.0f;
+    } else {
+      return 1;
+    }
+  }
+
+  // A thread takes some elements of every kTokenLanes-th token, for all heads.
   BATON_DEVICE void AddTile(uint32_t step, uint32_t tile) {
-    const uint32_t lane = ThreadIndex() / kChunks, chunk = ThreadIndex() % kChunks;
+    const uint32_t lane = ThreadIndex() / kSlices, slice = ThreadIndex() % kSlices;
+    const uint32_t chunk = slice * kSummed / kElements;
     if (lane >= kTokenLanes) return;
     const uint32_t place = step % 2 * kTile * kChunks;
     for (uint32_t row = lane; row < kTile; row += kTokenLanes) {
       const uint32_t token = tile * kTile + row;
       if (token < first_ || token >= end_) continue;
-      float value[kElements];
-      Unpack(ring_.Load16((place + Swizzled<kChunks>(row, chunk)) * kElements), value);
+      float value[kSummed];
+      LoadValues((place + Swizzled<kChunks>(row, chunk)) * kElements, slice, value);
       BATON_UNROLL
       for (int h = 0; h < kHeads; ++h) {
         const float weight = scores_[uint32_t(h) * kSplit + token];
         BATON_UNROLL
-        for (int e = 0; e < kElements; ++e) {
+        for (int e = 0; e < kSummed; ++e) {
           sums_[h][e] = MultiplyAdd(weight, value[e], sums_[h][e]);
         }
       }
+    }
+  }
+  // The slice's part of 16 bytes: all of it, or one half.
+  BATON_DEVICE void LoadValues(size_t at, uint32_t slice, float (&value)[kSummed]) const {
+    if constexpr (kSummed == kElements) {
+      Unpack(ring_.Load16(at), value);
+    } else {
+      float both[kElements];
+      UnpackAs<T>(ring_.Load16(at), both);
+      BATON_UNROLL
+      for (int e = 0; e < kSummed; ++e) value[e] = slice % 2 == 0 ? both[e] : both[kSummed + e];
     }
   }
 
   // Adds the threads' sums up, in the order of their lanes, in what was the ring.
   BATON_DEVICE void WriteResult() {
     const Shared<float> sums = ring_.template As<float>();
-    const uint32_t lane = ThreadIndex() / kChunks, chunk = ThreadIndex() % kChunks;
+    const uint32_t lane = ThreadIndex() / kSlices, slice = ThreadIndex() % kSlices;
     if (lane < kTokenLanes) {
       BATON_UNROLL
       for (int h = 0; h < kHeads; ++h) {
-        const uint32_t at = (lane * kHeads + uint32_t(h)) * kHeadDim + chunk * kElements;
+        const uint32_t at = (lane * kHeads + uint32_t(h)) * kHeadDim + slice * kSummed;
         BATON_UNROLL
-        for (int e = 0; e < kElements; e += 4) {
+        for (int e = 0; e < kSummed; e += 4) {
           const float four[4] = {sums_[h][e], sums_[h][e + 1], sums_[h][e + 2], sums_[h][e + 3]};
           sums.Store16(at + uint32_t(e), Pack(four));
         }
@@ -310,13 +352,14 @@ class DecodeSplit {
   Shared<T> ring_;            // [2][tile][D], swizzled
   Shared<float> scores_;      // [heads][split], later weights
   Shared<float> q_;           // [heads][D], scaled
+  Shared<float> scales_;      // [K|V][split], of quantized pools
   Shared<int32_t> table_;     // block indices of the split
   Shared<float> statistics_;  // [heads][2]
   Span span_;
   int32_t split_;
   uint32_t first_, end_;  // tokens of the split that are seen
   uint32_t first_tile_, end_tile_;
-  float sums_[kHeads][kElements];
+  float sums_[kHeads][kSummed];
 };
 
 template <typename T, int kHeadDim, int kHeads>
@@ -418,8 +461,16 @@ Error LaunchFor(const PagedDecodeArgs& args, const PagedDecodePlan& plan, Stream
 }  // namespace
 
 Error Launch(const PagedDecodeArgs& args, const PagedDecodePlan& plan, Stream stream) {
-  return args.kv.dtype == DType::kF32 ? LaunchFor<float>(args, plan, stream)
-                                      : LaunchFor<Bf16>(args, plan, stream);
+  switch (args.kv.dtype) {
+    case DType::kF32:
+      return LaunchFor<float>(args, plan, stream);
+    case DType::kFp8:
+      return LaunchFor<Fp8>(args, plan, stream);
+    case DType::kInt8:
+      return LaunchFor<Int8>(args, plan, stream);
+    default:
+      return LaunchFor<Bf16>(args, plan, stream);
+  }
 }
 
 }  // namespace baton::kernels::cuda

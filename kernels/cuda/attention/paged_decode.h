@@ -12,7 +12,7 @@ namespace baton::kernels::cuda {
 // Attention of one new token per sequence over the paged cache. Pointers are device memory.
 struct PagedDecodeArgs {
   const float* q = nullptr;  // [B, Hq, D]
-  KvView kv;                 // f32 or bf16; D 64, 96, 128 or 256
+  KvView kv;                 // D 64, 96, 128 or 256
   int32_t layer = 0;
   const int32_t* context_tokens = nullptr;  // [B], including the new token; 0: no sequence, out = 0
   const int32_t* block_tables = nullptr;    // [B, blocks_max]

@@ -26,8 +26,10 @@ struct PagedDecodeShape {
     return tokens;
   }
   constexpr int tile_elements() const { return tile_tokens() * head_dim; }
-  // Threads that sum values of the same chunk over different tokens.
-  constexpr int token_lanes() const { return kThreads / chunks(); }
+  // Elements of head_dim that a thread sums: sixteen for eight heads would not fit its registers.
+  constexpr int summed() const { return elements() < 8 ? elements() : 8; }
+  // Threads that sum the same elements over different tokens.
+  constexpr int token_lanes() const { return kThreads / (head_dim / summed()); }
   constexpr int sums() const { return token_lanes() * heads * head_dim; }  // f32, at the end
   // Two tiles, later used for the sums.
   constexpr int ring_elements() const {
@@ -36,11 +38,14 @@ struct PagedDecodeShape {
   }
   // Block indices of a split of blocks of 16 tokens, the smallest.
   static constexpr int kTableEntries = kDecodeSplitTokens / 16;
+  // Of K and of V, one per token of the split.
+  constexpr int scales() const { return element_bytes == 1 ? 2 * kDecodeSplitTokens : 0; }
 
   constexpr size_t SharedBytes() const {
     return size_t(ring_elements() * element_bytes) +                        // ring
            size_t(heads * kDecodeSplitTokens * 4) +                         // scores
            size_t(heads * head_dim * 4) +                                   // q
+           size_t(scales() * 4) +                                           // scales
            size_t(kTableEntries * 4) + size_t((heads * 8 + 15) / 16 * 16);  // table, statistics
   }
 };

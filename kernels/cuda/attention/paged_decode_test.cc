@@ -25,12 +25,12 @@ void ExpectEqualsReference(const DecodeShape& shape, const std::vector<int32_t>&
 TEST(CudaPagedDecodeTest, EqualsTheReferenceForEveryHeadDimAndType) {
   InEveryOrder([] {
     for (const int32_t head_dim : {64, 96, 128, 256}) {
-      for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      for (const DType dtype : {DType::kF32, DType::kBF16, DType::kFp8, DType::kInt8}) {
         ExpectEqualsReference({.num_q_heads = 4,
                                .num_kv_heads = 2,
                                .head_dim = head_dim,
                                .kv_dtype = dtype,
-                               .out_dtype = dtype},
+                               .out_dtype = IsQuantized(dtype) ? DType::kF32 : dtype},
                               {1, 15, 16, 17, 150});
       }
     }
@@ -41,14 +41,17 @@ TEST(CudaPagedDecodeTest, EqualsTheReferenceForEveryGroupOfHeads) {
   InEveryOrder([] {
     for (const auto& [q, kv] :
          {std::pair{1, 1}, {3, 3}, {2, 1}, {3, 1}, {14, 2}, {8, 1}, {12, 1}}) {
-      ExpectEqualsReference({.num_q_heads = q, .num_kv_heads = kv, .head_dim = 64}, {70, 33});
+      for (const DType dtype : {DType::kF32, DType::kInt8}) {
+        ExpectEqualsReference(
+            {.num_q_heads = q, .num_kv_heads = kv, .head_dim = 64, .kv_dtype = dtype}, {70, 33});
+      }
     }
   });
 }
 
 TEST(CudaPagedDecodeTest, MergesTheSplitsOfLongContexts) {
   InEveryOrder([] {
-    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kFp8}) {
       ExpectEqualsReference({.num_q_heads = 2,
                              .num_kv_heads = 1,
                              .head_dim = 128,
@@ -65,6 +68,8 @@ TEST(CudaPagedDecodeTest, AWindowHidesWhatLiesBeforeIt) {
       DecodeShape shape = {.num_q_heads = 4, .num_kv_heads = 2, .head_dim = 64, .block_tokens = 64};
       shape.window = window;
       ExpectEqualsReference(shape, {1, 20, 512, 513, 1200});
+      shape.kv_dtype = DType::kInt8;
+      ExpectEqualsReference(shape, {20, 513});
     }
   });
 }
@@ -79,18 +84,20 @@ TEST(CudaPagedDecodeTest, SequencesWithoutTokensGetZero) {
 
 TEST(CudaPagedDecodeTest, ASequenceHasTheSameBitsAloneAndInABatch) {
   const std::vector<int32_t> contexts = {1300, 20, 513, 512};
-  const DecodeShape shape = {
-      .num_q_heads = 4, .num_kv_heads = 1, .head_dim = 64, .kv_dtype = DType::kBF16};
-  DecodeWorld world(shape, contexts, 4);
-  ExpectRuns(world.Args());
-  const auto all = world.Result();
-  for (size_t b = 0; b < contexts.size(); ++b) {
-    ExpectRuns(world.ArgsOf(int32_t(b)));
-    const auto alone = world.Result();
-    const size_t row = size_t(shape.num_q_heads * shape.head_dim);
-    EXPECT_TRUE(
-        std::equal(alone.begin(), alone.begin() + int64_t(row), all.begin() + int64_t(b * row)))
-        << "sequence " << b;
+  for (const DType dtype : {DType::kBF16, DType::kFp8}) {
+    const DecodeShape shape = {
+        .num_q_heads = 4, .num_kv_heads = 1, .head_dim = 64, .kv_dtype = dtype};
+    DecodeWorld world(shape, contexts, 4);
+    ExpectRuns(world.Args());
+    const auto all = world.Result();
+    for (size_t b = 0; b < contexts.size(); ++b) {
+      ExpectRuns(world.ArgsOf(int32_t(b)));
+      const auto alone = world.Result();
+      const size_t row = size_t(shape.num_q_heads * shape.head_dim);
+      EXPECT_TRUE(
+          std::equal(alone.begin(), alone.begin() + int64_t(row), all.begin() + int64_t(b * row)))
+          << "sequence " << b;
+    }
   }
 }
 

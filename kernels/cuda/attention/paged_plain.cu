@@ -23,7 +23,7 @@ struct PlainKernelArgs {
 template <typename T>
 class PlainRow {
  public:
-  static constexpr uint32_t kElements = kElementsPerVec16<T>;
+  static constexpr uint32_t kElements = kIsQuantized<T> ? 8 : kElementsPerVec16<T>;
   static constexpr uint32_t kSlices = 256 / kWarpLanes;  // of head_dim, one element per lane
 
   BATON_DEVICE explicit PlainRow(const PlainKernelArgs<T>& args)
@@ -49,9 +49,21 @@ class PlainRow {
 
  private:
   BATON_DEVICE bool Sees(int32_t token) const { return token >= first_ && token <= position_; }
+  BATON_DEVICE uint32_t BlockOf(int32_t token) const {
+    return uint32_t(int32_t(table_[uint32_t(token) >> args_.kv.token_shift]));
+  }
+  BATON_DEVICE uint32_t InBlock(int32_t token) const {
+    return uint32_t(token) & (args_.kv.block_tokens - 1);
+  }
   BATON_DEVICE size_t At(uint32_t part, int32_t token) const {
-    const uint32_t block = uint32_t(int32_t(table_[uint32_t(token) >> args_.kv.token_shift]));
-    return args_.kv.Row(block, part, kv_head_, uint32_t(token) & (args_.kv.block_tokens - 1));
+    return args_.kv.Row(BlockOf(token), part, kv_head_, InBlock(token));
+  }
+  BATON_DEVICE float ScaleAt(uint32_t part, int32_t token) const {
+    if constexpr (kIsQuantized<T>) {
+      return args_.kv.Scales(BlockOf(token), part, kv_head_)[InBlock(token)];
+    } else {
+      return 1;
+    }
   }
 
   BATON_DEVICE float Score(int32_t token) const {
@@ -60,7 +72,7 @@ class PlainRow {
     float score = 0;
     for (uint32_t d = 0; d < args_.kv.head_dim; d += kElements) {
       float k[kElements];
-      Unpack(keys_and_values_.Load16(key + d), k);
+      LoadKeys(key + d, k);
       BATON_UNROLL
       for (uint32_t i = 0; i < kElements; i += 4) {
         float four[4];
@@ -69,7 +81,17 @@ class PlainRow {
         for (uint32_t j = 0; j < 4; ++j) score = MultiplyAdd(four[j], k[i + j], score);
       }
     }
-    return score * (args_.call.scale * kLog2E);
+    return score * ScaleAt(0, token) * (args_.call.scale * kLog2E);
+  }
+
+  // Heads of eight bytes lie at multiples of eight.
+  BATON_DEVICE void LoadKeys(size_t at, float (&keys)[kElements]) const {
+    if constexpr (kIsQuantized<T>) {
+      BATON_UNROLL
+      for (uint32_t i = 0; i < kElements; ++i) keys[i] = ToFloat(T(keys_and_values_[at + i]));
+    } else {
+      Unpack(keys_and_values_.Load16(at), keys);
+    }
   }
 
   // Every tile visited has a token that the row sees.
@@ -85,7 +107,8 @@ class PlainRow {
     for (uint32_t slice = 0; slice < kSlices; ++slice) results_[slice] *= factor;
     for (uint32_t i = 0; i < kWarpLanes; ++i) {
       const float of_token = ShuffleFrom(weight, i);
-      if (Sees(begin + int32_t(i))) AddValue(At(1, begin + int32_t(i)), of_token);
+      const int32_t token = begin + int32_t(i);
+      if (Sees(token)) AddValue(At(1, token), of_token * ScaleAt(1, token));
     }
   }
 
@@ -133,12 +156,20 @@ void PlainAttentionKernel(PlainKernelArgs<T> args) {
 
 Error Launch(const PagedPlainArgs& args, const LaunchShape& shape, Stream stream) {
   const PagedPrefillArgs& call = args.call;
-  if (call.kv.dtype == DType::kF32) {
-    return LaunchKernel("paged_plain_f32", PlainAttentionKernel<float>, shape, stream,
-                        PlainKernelArgs<float>{call, LayerOf<const float>(call.kv, call.layer)});
+  const auto launch = [&]<typename T>(const char* name, T) {
+    return LaunchKernel(name, PlainAttentionKernel<T>, shape, stream,
+                        PlainKernelArgs<T>{call, LayerOf<const T>(call.kv, call.layer)});
+  };
+  switch (call.kv.dtype) {
+    case DType::kF32:
+      return launch("paged_plain_f32", float{});
+    case DType::kFp8:
+      return launch("paged_plain_fp8", Fp8{});
+    case DType::kInt8:
+      return launch("paged_plain_int8", Int8{});
+    default:
+      return launch("paged_plain_bf16", Bf16{});
   }
-  return LaunchKernel("paged_plain_bf16", PlainAttentionKernel<Bf16>, shape, stream,
-                      PlainKernelArgs<Bf16>{call, LayerOf<const Bf16>(call.kv, call.layer)});
 }
 
 }  // namespace baton::kernels::cuda

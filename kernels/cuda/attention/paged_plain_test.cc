@@ -22,7 +22,7 @@ std::vector<float> Got(PrefillWorld& world, const std::vector<PrefillChunk>& chu
 
 TEST(CudaPagedPlainTest, EqualsTheReferenceForHeadsOfAnySize) {
   InEveryOrder([] {
-    for (const DType kv : {DType::kF32, DType::kBF16}) {
+    for (const DType kv : {DType::kF32, DType::kBF16, DType::kFp8, DType::kInt8}) {
       for (const int32_t head_dim : {8, 40, 64, 256}) {
         PrefillWorld world({.num_q_heads = 4,
                             .num_kv_heads = 2,

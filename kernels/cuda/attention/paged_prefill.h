@@ -14,7 +14,7 @@ namespace baton::kernels::cuda {
 // context. Pointers are device memory.
 struct PagedPrefillArgs {
   const float* q = nullptr;  // [T, Hq, D], rounded to bf16 here
-  KvView kv;                 // bf16; D 64, 96, 128 or 256
+  KvView kv;                 // bf16, fp8 or int8; D 64, 96, 128 or 256
   int32_t layer = 0;
   const int32_t* query_begin = nullptr;     // [B]
   const int32_t* query_tokens = nullptr;    // [B]; 0: no sequence, nothing is written
@@ -31,7 +31,7 @@ struct PagedPrefillArgs {
 };
 
 struct PagedPrefillPlan {
-  bool on_warpgroups = false;
+  bool on_warpgroups = false;  // pools of bf16
   LaunchShape shape;
 };
 

@@ -11,13 +11,18 @@ struct PagedPrefillShape {
   static constexpr int kRows = 64;  // query rows of a block of threads: 16 per warp
 
   int head_dim;
+  bool quantized = false;
 
   // Tokens of K and V that lie in shared memory together, at absolute positions.
   constexpr int tile_tokens() const { return head_dim <= 128 ? 64 : 32; }
   constexpr int chunks() const { return head_dim / 8; }  // 16 bytes each, per row
-  // q, and twice K and V.
+  // Of K and V: 16 bytes each, as they come from the pool.
+  constexpr int pool_chunks() const { return quantized ? head_dim / 16 : chunks(); }
+  // K and V twice, or widened once and twice as bytes: the same size.
+  constexpr int ring_elements() const { return 4 * tile_tokens() * head_dim; }
+  constexpr int scales() const { return quantized ? 2 * tile_tokens() : 0; }
   constexpr size_t SharedBytes() const {
-    return size_t(kRows + 4 * tile_tokens()) * size_t(head_dim) * 2;
+    return size_t(kRows * head_dim + ring_elements()) * 2 + size_t(scales()) * 4;
   }
 };
 

@@ -131,5 +131,53 @@ TEST_P(CudaPagedPrefillTest, ARowHasTheSameBitsHoweverThePromptWasCut) {
   }
 }
 
+// Quantized pools, which warps serve on every GPU.
+class CudaQuantizedPrefillTest : public ::testing::TestWithParam<DType> {
+ protected:
+  std::vector<float> Got(PrefillWorld& world, const std::vector<PrefillChunk>& chunks) {
+    ExpectRuns(world.Args(chunks), testing::WarpgroupDevice().value_or(testing::TestDevice()));
+    return world.Result();
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Of, CudaQuantizedPrefillTest, ::testing::Values(DType::kFp8, DType::kInt8),
+                         [](const auto& info) { return std::string(NameOf(info.param)); });
+
+TEST_P(CudaQuantizedPrefillTest, EqualsTheReferenceForEveryHeadDimOverManyTiles) {
+  InEveryOrder([this] {
+    for (const int32_t head_dim : {64, 96, 128, 256}) {
+      PrefillWorld world(
+          {.num_q_heads = 4, .num_kv_heads = 2, .head_dim = head_dim, .kv_dtype = GetParam()},
+          {170, 1}, 1);
+      const std::vector<PrefillChunk> chunks = {{0, 150, 170}, {1, 0, 1}, {0, 3, 9}};
+      EXPECT_LT(RelativeError(Got(world, chunks), world.Want(chunks)), kTolerance)
+          << "head_dim " << head_dim;
+    }
+  });
+}
+
+TEST_P(CudaQuantizedPrefillTest, AWindowHidesWhatLiesBeforeIt) {
+  for (const int32_t window : {1, 20, 100}) {
+    PrefillWorld world({.num_q_heads = 3,
+                        .num_kv_heads = 1,
+                        .block_tokens = 32,
+                        .window = window,
+                        .kv_dtype = GetParam()},
+                       {210}, 3);
+    const std::vector<PrefillChunk> chunks = {{0, 180, 210}};
+    EXPECT_LT(RelativeError(Got(world, chunks), world.Want(chunks)), kTolerance) << window;
+  }
+}
+
+TEST_P(CudaQuantizedPrefillTest, ARowHasTheSameBitsHoweverThePromptWasCut) {
+  PrefillWorld world({.num_q_heads = 3, .num_kv_heads = 1, .kv_dtype = GetParam()}, {150, 20}, 4);
+  const auto whole = Got(world, {{0, 0, 150}});
+  for (const auto& [begin, end] : {std::pair{0, 64}, {64, 65}, {65, 150}}) {
+    const auto chunk = Got(world, {{1, 0, 20}, {0, begin, end}});
+    EXPECT_TRUE(std::equal(chunk.begin() + int64_t(20 * world.row()), chunk.end(),
+                           whole.begin() + int64_t(size_t(begin) * world.row())))
+        << "positions " << begin << " to " << end;
+  }
+}
+
 }  // namespace
 }  // namespace baton::kernels::cuda

@@ -1,7 +1,7 @@
 #include "kernels/cuda/attention/online_softmax.cuh"
 #include "kernels/cuda/attention/paged_prefill.h"
 #include "kernels/cuda/attention/paged_prefill_shape.h"
-#include "kernels/cuda/attention/prefill_rows.cuh"
+#include "kernels/cuda/attention/prefill_lane.cuh"
 #include "kernels/cuda/kv/kv_layer.cuh"
 #include "kernels/cuda/launch/launch.cuh"
 #include "kernels/cuda/primitives/bf16.cuh"
@@ -27,6 +27,7 @@ namespace {
 
 struct GroupPrefillArgs {
   PrefillKernelArgs call;
+  KvLayer<const Bf16> kv;
   BoxSource pool;  // the layer's, a row per token and head
 };
 
@@ -49,21 +50,18 @@ class GroupPrefillBlock {
 
   BATON_DEVICE explicit GroupPrefillBlock(const GroupPrefillArgs& args)
       : args_(args.call),
+        kv_(args.kv),
         pool_(args.pool),
-        rows_(args.call),
+        lane_(args.call),
         q_(Aligned().template Take<Bf16>(kRows * kHeadDim)),
         ring_(arena_.Take<Bf16>(4 * kTileElements)),
         barriers_(arena_.Take<uint64_t>(kBarriers)) {}
 
   BATON_DEVICE void Run() {
-    if (rows_.IsEmpty()) return;
-    const int32_t earliest = rows_.Position(0), latest = rows_.Position(kRows - 1);
-    first_ = rows_.FirstSeen(earliest);
-    end_ = latest + 1;
-    first_tile_ = first_ / int32_t(kTile);
-    end_tile_ = (end_ + int32_t(kTile) - 1) / int32_t(kTile);
-    all_see_first_ = rows_.FirstSeen(latest);
-    all_see_end_ = earliest + 1;
+    if (lane_.rows().IsEmpty()) return;
+    lane_.Place();
+    first_tile_ = lane_.first_tile();
+    end_tile_ = lane_.end_tile();
     if (ThreadIndex() == 0) MakeBarriers();
     if (WarpIndex() < 4 * kConsumers) LoadQueries();
     SyncBlock();  // the barriers are there, and the queries
@@ -104,8 +102,8 @@ class GroupPrefillBlock {
     for (uint32_t i = ThreadIndex(); i < kRows * kChunks; i += 128 * kConsumers) {
       const uint32_t row = i / kChunks, chunk = i % kChunks;
       float values[8] = {};
-      if (rows_.IsRow(row)) {
-        const size_t at = rows_.At(row) + 8 * chunk;
+      if (lane_.rows().IsRow(row)) {
+        const size_t at = lane_.rows().At(row) + 8 * chunk;
         float low[4], high[4];
         Unpack(q.Load16(at), low);
         Unpack(q.Load16(at + 4), high);
@@ -132,7 +130,7 @@ class GroupPrefillBlock {
       for (uint32_t part = 0; part < 2; ++part) {
         WaitPhase(barriers_, kEmpty + SlotOf(tile, part), ParityOf(tile) ^ 1);
         const int32_t begin = tile * int32_t(kTile), end = begin + int32_t(kTile);
-        const bool is_whole = begin >= first_ && end <= end_;
+        const bool is_whole = begin >= lane_.first() && end <= lane_.end();
         if (part == 0 || is_whole) {
           CopyBlocks(tile, part, kFull + SlotOf(tile, part));
         } else {
@@ -150,9 +148,9 @@ class GroupPrefillBlock {
   // The tile's blocks of which some row sees something. Of the others nothing is copied: their
   // scores are masked, whatever lies there.
   BATON_DEVICE void CopyBlocks(int32_t tile, uint32_t part, uint32_t barrier) const {
-    const uint32_t shift = args_.kv.token_shift, block_tokens = args_.kv.block_tokens;
-    const uint32_t begin = uint32_t(Larger(first_, tile * int32_t(kTile))) >> shift;
-    const uint32_t last = uint32_t(Smaller(end_, (tile + 1) * int32_t(kTile))) - 1;
+    const uint32_t shift = kv_.token_shift, block_tokens = kv_.block_tokens;
+    const uint32_t begin = uint32_t(Larger(lane_.first(), tile * int32_t(kTile))) >> shift;
+    const uint32_t last = uint32_t(Smaller(lane_.end(), (tile + 1) * int32_t(kTile))) - 1;
     const uint32_t end = (last >> shift) + 1;
     if (LaneIndex() == 0) {
       ArriveExpecting(barriers_, barrier, (end - begin) * block_tokens * kHeadDim * 2);
@@ -162,7 +160,7 @@ class GroupPrefillBlock {
     for (uint32_t i = LaneIndex(); i < (end - begin) * kPanels; i += kWarpLanes) {
       const uint32_t index = begin + i / kPanels, panel = i % kPanels;
       const uint32_t block = uint32_t(int32_t(table[index]));
-      const uint32_t row = ((block * 2 + part) * args_.kv.num_kv_heads + BlockY()) << shift;
+      const uint32_t row = ((block * 2 + part) * kv_.num_kv_heads + BlockY()) << shift;
       const uint32_t inside = (index << shift) - uint32_t(tile) * kTile;
       CopyBoxAsync(pool_, int32_t(panel * kPanel), int32_t(row), ring_,
                    SlotOf(tile, part) * kTileElements + (panel * kTile + inside) * kPanel,
@@ -176,7 +174,7 @@ class GroupPrefillBlock {
     const Vec16 zeros = {};
     for (uint32_t row = 0; row < kTile; ++row) {
       const int32_t token = tile * int32_t(kTile) + int32_t(row);
-      if (token >= first_ && token < end_) continue;
+      if (lane_.IsSeen(token)) continue;
       for (uint32_t chunk = LaneIndex(); chunk < kChunks; chunk += kWarpLanes) {
         ring_.Store16(SlotOf(tile, 1) * kTileElements + PlaceOf(kTile, row, chunk), zeros);
       }
@@ -188,8 +186,6 @@ class GroupPrefillBlock {
   BATON_DEVICE void Attend() {
     float results[kOutTiles][4], scores[kScoreTiles][4], factors[2];
     uint32_t weights[kTile / 16][4];
-    BATON_UNROLL
-    for (uint32_t i = 0; i < 2; ++i) positions_[i] = rows_.Position(RowOf(i));
     WaitPhase(barriers_, kFull + SlotOf(first_tile_, 0), 0);
     Score(first_tile_, scores);
     WaitProducts<0>(scores);
@@ -209,19 +205,15 @@ class GroupPrefillBlock {
       Weigh(next, scores, factors);
       WaitProducts<0>(results);
       Free(kEmpty + SlotOf(tile, 1));
-      Rescale(factors, results);
+      lane_.Rescale(factors, results);
       PackWeights(scores, weights);
     }
     WaitPhase(barriers_, kFull + SlotOf(end_tile_ - 1, 1), ParityOf(end_tile_ - 1));
     Add(end_tile_ - 1, weights, results, is_first);
     WaitProducts<0>(results);
-    Write(results);
+    lane_.Write(softmax_, results);
   }
 
-  // The lane's rows, 0 and 1.
-  BATON_DEVICE static uint32_t RowOf(uint32_t i) {
-    return WarpIndex() * 16 + LaneIndex() / 4 + 8 * i;
-  }
   BATON_DEVICE void Free(uint32_t barrier) const {
     SyncWarp();  // all lanes have waited
     if (LaneIndex() == 0) Arrive(barriers_, barrier);
@@ -245,23 +237,8 @@ class GroupPrefillBlock {
 
   // Scores that are there become weights.
   BATON_DEVICE void Weigh(int32_t tile, float (&scores)[kScoreTiles][4], float (&factors)[2]) {
-    const int32_t begin = tile * int32_t(kTile);
-    // False for the tiles of which every row sees every token: most of a long context.
-    const bool needs_mask = begin < all_see_first_ || begin + int32_t(kTile) > all_see_end_;
-    if (needs_mask) Mask(begin, scores);
+    lane_.Mask(tile, scores);
     softmax_.Weigh(scores, args_.scale, factors);
-  }
-  BATON_DEVICE void Mask(int32_t begin, float (&scores)[kScoreTiles][4]) const {
-    const int32_t column = begin + int32_t(LaneIndex() % 4 * 2);
-    BATON_UNROLL
-    for (uint32_t n = 0; n < kScoreTiles; ++n) {
-      BATON_UNROLL
-      for (uint32_t i = 0; i < 4; ++i) {
-        const int32_t token = column + int32_t(n * 8 + i % 2), position = positions_[i / 2];
-        const bool is_seen = token <= position && token >= rows_.FirstSeen(position);
-        if (!is_seen) scores[n][i] = kMinusInfinity;
-      }
-    }
   }
 
   // As the left operand of the products with values.
@@ -278,14 +255,6 @@ class GroupPrefillBlock {
     }
   }
 
-  BATON_DEVICE static void Rescale(const float (&factors)[2], float (&results)[kOutTiles][4]) {
-    BATON_UNROLL
-    for (uint32_t n = 0; n < kOutTiles; ++n) {
-      BATON_UNROLL
-      for (int i = 0; i < 4; ++i) results[n][i] *= factors[i / 2];
-    }
-  }
-
   // Orders the products of weights and the tile's values, added to the results if there are any.
   BATON_DEVICE void Add(int32_t tile, const uint32_t (&weights)[kTile / 16][4],
                         float (&results)[kOutTiles][4], bool is_first) const {
@@ -299,33 +268,17 @@ class GroupPrefillBlock {
     CommitProducts();
   }
 
-  BATON_DEVICE void Write(const float (&results)[kOutTiles][4]) const {
-    BATON_UNROLL
-    for (uint32_t i = 0; i < 2; ++i) {
-      const float sum = softmax_.Sum(i);
-      if (!rows_.IsRow(RowOf(i))) continue;
-      const size_t at = rows_.At(RowOf(i)) + LaneIndex() % 4 * 2;
-      BATON_UNROLL
-      for (uint32_t n = 0; n < kOutTiles; ++n) {
-        StorePair(args_, at + 8 * n, Divide(results[n][2 * i], sum),
-                  Divide(results[n][2 * i + 1], sum));
-      }
-    }
-  }
-
   const PrefillKernelArgs& args_;
+  const KvLayer<const Bf16>& kv_;
   const BoxSource& pool_;
-  const PrefillRows<kRows> rows_;
+  PrefillLane<kRows, int32_t(kTile)> lane_;
   SharedArena arena_;
   Shared<Bf16> q_;     // [panels][128][panel], swizzled
   Shared<Bf16> ring_;  // [2][K|V][panels][tile][panel], swizzled
   Shared<uint64_t> barriers_;
   OnlineSoftmax softmax_;
-  int32_t first_, end_;                  // positions that some row of the block sees
-  int32_t first_tile_, end_tile_;        // the tiles that hold them
-  int32_t all_see_first_, all_see_end_;  // positions that every row sees; may be none
-  int32_t positions_[2];                 // of the lane's rows
-  uint32_t landed_ = 0;                  // tiles, at that barrier
+  int32_t first_tile_, end_tile_;  // those that some row sees something of
+  uint32_t landed_ = 0;            // tiles, at that barrier
 };
 
 template <int kHeadDim>
@@ -337,7 +290,8 @@ void PrefillWarpgroupKernel(BATON_CONSTANT_ARGUMENT GroupPrefillArgs args) {
 }  // namespace
 
 Error LaunchOnWarpgroups(const PagedPrefillArgs& args, const LaunchShape& shape, Stream stream) {
-  GroupPrefillArgs group = {.call = KernelArgsOf(args)};
+  GroupPrefillArgs group = {.call = KernelArgsOf(args),
+                            .kv = LayerOf<const Bf16>(args.kv, args.layer)};
   const KvView& kv = args.kv;
   const MatrixBoxes pool = {
       .base = kv.piece(args.layer, 0),

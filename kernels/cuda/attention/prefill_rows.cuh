@@ -1,23 +1,22 @@
 #pragma once
 
 #include "kernels/cuda/attention/paged_prefill.h"
-#include "kernels/cuda/kv/kv_layer.cuh"
 #include "kernels/cuda/primitives/bf16.cuh"
 #include "kernels/cuda/primitives/math.cuh"
 #include "kernels/cuda/primitives/memory.cuh"
 
 namespace baton::kernels::cuda {
 
-// What the prefill kernel is given. PagedPrefillArgs says what the arrays are.
+// What the prefill kernels are given besides the pool. PagedPrefillArgs says what the arrays are.
 struct PrefillKernelArgs {
   const float* q;
-  KvLayer<const Bf16> kv;
   const int32_t* query_begin;
   const int32_t* query_tokens;
   const int32_t* context_tokens;
   const int32_t* block_tables;
   uint32_t blocks_max;
   uint32_t num_q_heads;
+  uint32_t head_dim;
   uint32_t group;  // query heads per KV head
   float scale;     // times log2(e)
   int32_t window;
@@ -27,13 +26,13 @@ struct PrefillKernelArgs {
 
 inline PrefillKernelArgs KernelArgsOf(const PagedPrefillArgs& args) {
   return {.q = args.q,
-          .kv = LayerOf<const Bf16>(args.kv, args.layer),
           .query_begin = args.query_begin,
           .query_tokens = args.query_tokens,
           .context_tokens = args.context_tokens,
           .block_tables = args.block_tables,
           .blocks_max = uint32_t(args.blocks_max),
           .num_q_heads = uint32_t(args.num_q_heads),
+          .head_dim = uint32_t(args.kv.head_dim),
           .group = uint32_t(args.num_q_heads / args.kv.num_kv_heads),
           .scale = args.scale * kLog2E,
           .window = args.window,
@@ -80,7 +79,7 @@ class PrefillRows {
     const uint32_t of_sequence = first_row_ + row;
     const size_t token = size_t{query_begin_} + of_sequence / args_.group;
     const uint32_t head = BlockY() * args_.group + of_sequence % args_.group;
-    return (token * args_.num_q_heads + head) * args_.kv.head_dim;
+    return (token * args_.num_q_heads + head) * args_.head_dim;
   }
 
   // A row's position, and the first one that it sees. Rows past the end are as the last one.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/attention/paged_decode.h"
+#include "kernels/cuda/backend/bucket.h"
 
 namespace baton::kernels::cuda {
 
@@ -18,6 +19,11 @@ std::vector<AttentionRun> RunsOf(std::span<const AttentionSequence> sequences, b
   return runs;
 }
 
+int32_t ReachOf(int32_t context_tokens) {
+  return BucketOf((context_tokens + kDecodeSplitTokens - 1) / kDecodeSplitTokens) *
+         kDecodeSplitTokens;
+}
+
 AttentionBatch BatchOf(std::span<const AttentionSequence> sequences, int32_t block_tokens) {
   const auto blocks_of = [&](const AttentionSequence& s) {
     return (s.context_tokens + block_tokens - 1) / block_tokens;
@@ -30,10 +36,7 @@ AttentionBatch BatchOf(std::span<const AttentionSequence> sequences, int32_t blo
     batch.query_tokens_max = std::max(batch.query_tokens_max, s.query_tokens);
     batch.context_tokens_max = std::max(batch.context_tokens_max, s.context_tokens);
   }
-  // As far as a whole number of decode's splits: the steps of a batch differ in nothing but what is
-  // uploaded, until one of its contexts grows beyond the next.
-  const int32_t reach = kDecodeSplitTokens;
-  batch.context_tokens_max = (batch.context_tokens_max + reach - 1) / reach * reach;
+  batch.context_tokens_max = ReachOf(batch.context_tokens_max);
   batch.blocks_max = batch.context_tokens_max / block_tokens;
   batch.block_tables.assign(sequences.size() * size_t(batch.blocks_max), -1);
   for (size_t i = 0; i < sequences.size(); ++i) {

@@ -29,6 +29,11 @@ struct AttentionBatch {
   int32_t context_tokens_max = 0;
 };
 
+// What launches are told instead of the longest context of a batch: some of decode's splits, of few
+// different numbers (BucketOf). So the steps of a batch differ in nothing but what is uploaded,
+// until one of its contexts grows beyond the next; splits that hold nothing end at once.
+int32_t ReachOf(int32_t context_tokens);
+
 AttentionBatch BatchOf(std::span<const AttentionSequence> sequences, int32_t block_tokens);
 
 }  // namespace baton::kernels::cuda

@@ -1,4 +1,5 @@
 #include "kernels/cuda/backend/attention_batch.h"
+#include "kernels/cuda/backend/bucket.h"
 
 #include <gmock/gmock.h>
 
@@ -12,6 +13,18 @@ constexpr int32_t kTables[2][3] = {{7, 1, 4}, {2, 9, 0}};
 std::vector<AttentionSequence> Mixed() {
   return {{0, 1, 20, kTables[0]}, {1, 1, 33, kTables[1]}, {2, 5, 5, kTables[0]},
           {7, 3, 40, kTables[1]}, {10, 1, 1, kTables[0]}, {12, 1, 16, kTables[1]}};
+}
+
+TEST(CudaAttentionBatchTest, BucketsAreFewAndAThirdTooLargeAtMost) {
+  int32_t buckets = 0;
+  for (int32_t count = 1; count <= 4096; ++count) {
+    const int32_t bucket = BucketOf(count);
+    ASSERT_GE(bucket, count);
+    ASSERT_LE(2 * bucket, 3 * count - (count > 1)) << count;
+    ASSERT_EQ(BucketOf(bucket), bucket);
+    buckets += bucket == count;
+  }
+  EXPECT_EQ(buckets, 24);
 }
 
 TEST(CudaAttentionBatchTest, NeighbouringDecodesMakeOneRun) {

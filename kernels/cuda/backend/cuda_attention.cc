@@ -8,7 +8,7 @@
 // Which of the attention kernels serves which part of a batch:
 //
 //   one new token          paged_decode   head_dim 64, 96, 128, 256; not when deterministic
-//   prompts, and chunks    paged_prefill  the same head_dims, a pool of bf16
+//   prompts, and chunks    paged_prefill  the same head_dims, any pool but of f32
 //   all else               paged_plain
 namespace baton::kernels::cuda {
 namespace {
@@ -44,7 +44,7 @@ size_t CudaBackend::DecodesAtOnce(const AttentionCall& call, int32_t context_tok
 void CudaBackend::Decode(const AttentionCall& call, std::span<const AttentionSequence> sequences) {
   int32_t longest = 0;
   for (const AttentionSequence& s : sequences) longest = std::max(longest, s.context_tokens);
-  const size_t at_once = DecodesAtOnce(call, longest);
+  const size_t at_once = DecodesAtOnce(call, ReachOf(longest));
   if (at_once == 0) {
     Expect("a context of " + std::to_string(longest) +
            " tokens needs a larger workspace_bytes than " + std::to_string(workspace_->size()));
@@ -89,7 +89,7 @@ void CudaBackend::Attend(const AttentionCall& call, std::span<const AttentionSeq
                                  .window = call.window,
                                  .out_dtype = call.out_dtype,
                                  .out = call.out};
-  if (call.kv.dtype == DType::kBF16 && IsForTiles(call.kv.head_dim)) {
+  if (call.kv.dtype != DType::kF32 && IsForTiles(call.kv.head_dim)) {
     Launch(args);
   } else {
     Launch(PagedPlainArgs{args});

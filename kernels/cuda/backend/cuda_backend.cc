@@ -65,6 +65,17 @@ std::string CudaBackend::name() const {
          (options_.deterministic ? ":deterministic" : "");
 }
 
+DeviceFacts CudaBackend::facts() const {
+  Versions versions = FindVersions();
+  return {.name = info_.name,
+          .index = options_.device,
+          .driver_version = std::move(versions.driver),
+          .runtime_version = std::move(versions.runtime),
+          .graphs = options_.graphs_max > 0,
+          .warpgroups = info_.traits.has_warpgroups,
+          .deterministic = options_.deterministic};
+}
+
 std::optional<DeviceMemory> CudaBackend::memory() const {
   DeviceInfo now;
   Expect(Describe(options_.device, &now));

@@ -8,6 +8,7 @@
 #include "kernels/backend.h"
 #include "kernels/cuda.h"
 #include "kernels/cuda/backend/attention_batch.h"
+#include "kernels/cuda/backend/bucket.h"
 #include "kernels/cuda/backend/launch_queue.h"
 #include "kernels/cuda/backend/staging.h"
 #include "kernels/cuda/launch/run.h"
@@ -31,7 +32,11 @@ class CudaBackend final : public Backend {
   std::string name() const override;
   DType activation_dtype(DType weights) const override { return weights; }
   std::string WhyNot(const ModelShape& shape) const override;
+  DeviceFacts facts() const override;
   std::optional<DeviceMemory> memory() const override;
+  int32_t PaddedRows(int32_t rows) const override {
+    return options_.graphs_max == 0 ? rows : BucketOf(rows);
+  }
 
   // What became of the launches so far.
   const LaunchQueue::Counts& launch_counts() const { return launches_.counts(); }
@@ -115,11 +120,12 @@ class CudaBackend final : public Backend {
   size_t DecodesAtOnce(const AttentionCall& call, int32_t context_tokens_max) const;
 
   using Samples = std::span<const SampleArgs>;
-  // For the samples at these indices.
+  // For the samples at these indices. On the device so many rows as in `launched`, of which the
+  // last ones only fill up.
   void SampleOnHost(const float* logits, int32_t vocab, Samples rows, std::span<const size_t> which,
                     std::span<SampledToken> out);
   void SampleOnDevice(float* logits, int32_t vocab, std::span<const SampleArgs> rows,
-                      std::span<const size_t> which, std::span<SampledToken> out);
+                      std::span<const size_t> which, int32_t launched, std::span<SampledToken> out);
   void SamplePenalised(const float* logits, int32_t vocab, Samples rows,
                        std::span<const size_t> which, std::span<SampledToken> out);
 

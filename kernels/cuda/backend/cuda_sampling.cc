@@ -23,19 +23,23 @@ void CudaBackend::Sample(const float* logits, int32_t vocab, std::span<const Sam
       (HasNoPenalties(rows[i]) ? plain : penalised).push_back(i);
     }
   }
-  SampleOnDevice(const_cast<float*>(logits), vocab, rows, plain, out);  // none of them is written
+  // None of these rows is written, so one may be sampled twice.
+  SampleOnDevice(const_cast<float*>(logits), vocab, rows, plain, PaddedRows(int32_t(plain.size())),
+                 out);
   SamplePenalised(logits, vocab, rows, penalised, out);
   SampleOnHost(logits, vocab, rows, on_host, out);
 }
 
 void CudaBackend::SampleOnDevice(float* logits, int32_t vocab, std::span<const SampleArgs> rows,
-                                 std::span<const size_t> which, std::span<SampledToken> out) {
+                                 std::span<const size_t> which, int32_t launched,
+                                 std::span<SampledToken> out) {
   if (which.empty()) return;
   std::vector<SampleArgs> chosen;
   for (const size_t i : which) chosen.push_back(rows[i]);
+  chosen.resize(size_t(launched), chosen.back());
   const SampleBatch batch = BatchOf(chosen, vocab);
-  const size_t bytes = which.size() * sizeof(int32_t);
-  SampleTokensArgs args = {.logits = logits, .vocabulary = vocab, .batch = int32_t(which.size())};
+  const size_t bytes = chosen.size() * sizeof(int32_t);
+  SampleTokensArgs args = {.logits = logits, .vocabulary = vocab, .batch = launched};
   args.rows = Upload(batch.rows);
   if (!batch.biases.empty()) args.biases = Upload(batch.biases);
   if (!batch.banned.empty()) args.banned = Upload(batch.banned);
@@ -70,7 +74,7 @@ void CudaBackend::SamplePenalised(const float* logits, int32_t vocab, Samples ro
       copies.back().row = int32_t(indices.back());
     }
     std::vector<SampledToken> tokens(copies.size());
-    SampleOnDevice(workspace_->as<float>(), vocab, copies, indices, tokens);
+    SampleOnDevice(workspace_->as<float>(), vocab, copies, indices, int32_t(copies.size()), tokens);
     for (size_t i = 0; i < part.size(); ++i) out[part[i]] = std::move(tokens[i]);
   }
 }

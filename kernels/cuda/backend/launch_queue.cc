@@ -72,9 +72,12 @@ bool LaunchQueue::Record(const DeviceTraits& device, Stream stream, Graph* graph
 Error LaunchQueue::EnqueueAsGraph(const DeviceTraits& device, Stream stream) {
   if (!FindKnown(stream)) return EnqueueAll(device, stream);
   Graph& graph = known_.front().graph;
-  if (graph.handle == nullptr && !Record(device, stream, &graph)) {
-    graphs_max_ = 0;
-    return EnqueueAll(device, stream);
+  if (graph.handle == nullptr) {
+    if (!Record(device, stream, &graph)) {
+      graphs_max_ = 0;
+      return EnqueueAll(device, stream);
+    }
+    ++counts_.recorded;
   }
   ++counts_.graphs;
   return LaunchGraph(graph, stream);

@@ -65,6 +65,7 @@ class LaunchQueue {
   struct Counts {
     uint64_t graphs = 0;
     uint64_t launches = 0;
+    uint64_t recorded = 0;  // graphs made
   };
   const Counts& counts() const { return counts_; }
 

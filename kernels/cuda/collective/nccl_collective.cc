@@ -76,6 +76,7 @@ class NcclCollective final : public Collective {
     Release();
   }
 
+  std::string name() const override { return "nccl " + group_->nccl().version; }
   int32_t rank() const override { return rank_; }
   int32_t size() const override { return size_; }
 

@@ -18,6 +18,12 @@ void Find(void* handle, const char* name, Function* function, std::string* error
   }
 }
 
+// 22703 is 2.27.3.
+std::string VersionText(int version) {
+  return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+         std::to_string(version % 100);
+}
+
 Loading LoadOnce() {
   Loading loading;
   void* handle = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
@@ -37,6 +43,12 @@ Loading LoadOnce() {
   Find(handle, "ncclAllReduce", &nccl.all_reduce, error);
   Find(handle, "ncclAllGather", &nccl.all_gather, error);
   Find(handle, "ncclBroadcast", &nccl.broadcast, error);
+  decltype(&::ncclGetVersion) get_version = nullptr;
+  Find(handle, "ncclGetVersion", &get_version, error);
+  int version = 0;
+  if (get_version != nullptr && get_version(&version) == ncclSuccess) {
+    nccl.version = VersionText(version);
+  }
   return loading;
 }
 

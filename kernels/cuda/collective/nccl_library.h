@@ -18,6 +18,7 @@ struct NcclLibrary {
   decltype(&::ncclAllReduce) all_reduce = nullptr;
   decltype(&::ncclAllGather) all_gather = nullptr;
   decltype(&::ncclBroadcast) broadcast = nullptr;
+  std::string version;  // "2.27.3"
 
   // Null, and why, when it cannot be loaded. Loaded once and kept for the life of the process.
   static const NcclLibrary* Load(std::string* error);

@@ -20,6 +20,7 @@ BATON_PREFILL_MUTANT(PrefillWithoutZeros);
 BATON_PREFILL_MUTANT(PrefillWithoutRescaling);
 BATON_PREFILL_MUTANT(PrefillWithKeysUnswizzled);
 BATON_PREFILL_MUTANT(PrefillWithValuesUnswizzled);
+BATON_PREFILL_MUTANT(PrefillWithoutScales);
 
 namespace {
 
@@ -32,9 +33,11 @@ using testing::PrefillWorld;
 using PrefillLauncher = Error (*)(const PagedPrefillArgs&, const PagedPrefillPlan&, Stream);
 
 // Rows that see four tiles, and rows that see part of the first.
-Outcome Prefill(PrefillLauncher launch, uint64_t order, int32_t window = 0) {
+Outcome Prefill(PrefillLauncher launch, uint64_t order, int32_t window = 0,
+                DType kv = DType::kBF16) {
   emulation::SetOrder(order);
-  PrefillWorld world({.num_q_heads = 2, .num_kv_heads = 1, .window = window}, {240, 20}, 9);
+  PrefillWorld world({.num_q_heads = 2, .num_kv_heads = 1, .window = window, .kv_dtype = kv},
+                     {240, 20}, 9);
   const std::vector<testing::PrefillChunk> chunks = {{0, 210, 240}, {1, 0, 20}};
   const PagedPrefillArgs args = world.Args(chunks);
   EXPECT_EQ(launch(args, Choose(args, kSmallestDevice), {}), std::nullopt);
@@ -59,6 +62,18 @@ TEST(CudaPrefillMutantsTest, MissingBarriersAndWaitsAreFoundInEveryOrder) {
     }
     EXPECT_TRUE(Prefill(PrefillWithCopiesLeft, order).Has(ViolationKind::kResources));
     EXPECT_TRUE(Prefill(PrefillWithoutZeros, order).Has(ViolationKind::kUninitialised));
+  }
+}
+
+TEST(CudaPrefillMutantsTest, SoAreThoseOverAQuantizedCache) {
+  for (const uint64_t order : {0, 1, 2}) {
+    EXPECT_EQ(emulation::Describe(Prefill(Launch, order, 100, DType::kInt8).violations), "");
+    for (const PrefillLauncher launch :
+         {PrefillWithoutBarrierBeforeTile, PrefillWithoutBarrierAfterTile, PrefillWithoutWaiting}) {
+      EXPECT_TRUE(Prefill(launch, order, 0, DType::kInt8).Has(ViolationKind::kRace)) << order;
+    }
+    const Outcome without_scales = Prefill(PrefillWithoutScales, order, 0, DType::kInt8);
+    EXPECT_GT(without_scales.error, 1e-1);
   }
 }
 

@@ -39,6 +39,8 @@ void Write(void* device, const void* bytes, size_t count) {
 
 }  // namespace
 
+Versions FindVersions() { return {.driver = "emulation", .runtime = "emulation"}; }
+
 Error CountDevices(int* count) {
   *count = 2;
   return std::nullopt;

@@ -16,14 +16,15 @@
 // there.
 #define BATON_CONSTANT_ARGUMENT const __grid_constant__
 #define BATON_UNROLL _Pragma("unroll")
-#define BATON_UNROLL_BY_8 _Pragma("unroll 8")
+#define BATON_PRAGMA(text) _Pragma(#text)
+#define BATON_UNROLL_BY(times) BATON_PRAGMA(unroll(times))
 #else
 #define BATON_ON_DEVICE 0
 #define BATON_DEVICE inline
 #define BATON_KERNEL(max_threads)
 #define BATON_CONSTANT_ARGUMENT const
 #define BATON_UNROLL
-#define BATON_UNROLL_BY_8
+#define BATON_UNROLL_BY(times)
 #include "kernels/cuda/emulation/grid.h"
 #endif
 

@@ -67,6 +67,28 @@ BATON_DEVICE void Write(const Head& head, const Global<T>& to, size_t at, uint32
   });
 }
 
+// The same bytes and scale as the host's QuantizeRow().
+template <typename T>
+BATON_DEVICE void WriteQuantized(const Head& head, const Global<T>& to, size_t at, uint32_t half,
+                                 const Global<float>& scale) {
+  uint32_t largest = 0;
+  ForPairs(half, [&](uint32_t k, uint32_t) {
+    const uint32_t low = BitsOf(head.low[k]) & 0x7fffffffu;
+    const uint32_t high = BitsOf(head.high[k]) & 0x7fffffffu;
+    const uint32_t larger = low > high ? low : high;
+    largest = larger > largest ? larger : largest;
+  });
+  const RowScale row = ScaleOfWarp<T>(largest);
+  const auto rounded = [&](float x) {
+    return Quantized<T>(row.inverse == 0 ? 0 : RoundedProduct(x, row.inverse));
+  };
+  ForPairs(half, [&](uint32_t k, uint32_t i) {
+    to[at + i] = rounded(head.low[k]);
+    to[at + half + i] = rounded(head.high[k]);
+  });
+  if (LaneIndex() == 0) scale[0] = row.scale;
+}
+
 template <typename T>
 BATON_KERNEL(128)
 void QkNormRopeKvKernel(QkNormRopeKvKernelArgs<T> args) {
@@ -98,8 +120,15 @@ void QkNormRopeKvKernel(QkNormRopeKvKernelArgs<T> args) {
   if (slot < 0) return;
   const uint32_t token = uint32_t(slot) & (args.kv.block_tokens - 1);
   const uint32_t kv_head = is_v ? h - q_heads - kv_heads : h - q_heads;
-  const size_t at = args.kv.Row(uint32_t(slot) >> args.kv.token_shift, is_v, kv_head, token);
-  Write(head, Global<T>(args.kv.base), at, half);
+  const uint32_t block = uint32_t(slot) >> args.kv.token_shift;
+  const size_t at = args.kv.Row(block, is_v, kv_head, token);
+  if constexpr (kIsQuantized<T>) {
+    T* scales = args.kv.base + args.kv.Row(block, is_v, kv_head, args.kv.block_tokens);
+    WriteQuantized(head, Global<T>(args.kv.base), at, half,
+                   Global<float>(reinterpret_cast<float*>(scales)) + token);
+  } else {
+    Write(head, Global<T>(args.kv.base), at, half);
+  }
 }
 
 template <typename T>
@@ -113,9 +142,16 @@ Error LaunchFor(const char* name, const QkNormRopeKvArgs& args, const LaunchShap
 }  // namespace
 
 Error Launch(const QkNormRopeKvArgs& args, const LaunchShape& shape, Stream stream) {
-  return args.kv.dtype == DType::kF32
-             ? LaunchFor<float>("qk_norm_rope_kv_f32", args, shape, stream)
-             : LaunchFor<Bf16>("qk_norm_rope_kv_bf16", args, shape, stream);
+  switch (args.kv.dtype) {
+    case DType::kF32:
+      return LaunchFor<float>("qk_norm_rope_kv_f32", args, shape, stream);
+    case DType::kFp8:
+      return LaunchFor<Fp8>("qk_norm_rope_kv_fp8", args, shape, stream);
+    case DType::kInt8:
+      return LaunchFor<Int8>("qk_norm_rope_kv_int8", args, shape, stream);
+    default:
+      return LaunchFor<Bf16>("qk_norm_rope_kv_bf16", args, shape, stream);
+  }
 }
 
 }  // namespace baton::kernels::cuda

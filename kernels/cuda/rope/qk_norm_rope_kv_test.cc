@@ -1,10 +1,12 @@
 #include "kernels/cuda/rope/qk_norm_rope_kv.h"
 
 #include <cmath>
+#include <limits>
 
 #include "kernels/cuda/testing/device_array.h"
 #include "kernels/cuda/testing/harness.h"
 #include "kernels/cuda/testing/kv_pool.h"
+#include "kernels/kv_row.h"
 #include "kernels/testing/fixtures.h"
 
 namespace baton::kernels::cuda {
@@ -114,6 +116,46 @@ TEST(CudaQkNormRopeKvTest, EqualsTheReference) {
       ExpectSamePool(call.pool, shape.dtype == DType::kF32 ? 1e-5 : 2e-3);
     }
   });
+}
+
+// Elements that a rounding before puts on the other side of a step may differ by one; almost none
+// do.
+TEST(CudaQkNormRopeKvTest, QuantizesAsTheReferenceDoes) {
+  InEveryOrder([] {
+    for (const DType dtype : {DType::kFp8, DType::kInt8}) {
+      for (const int32_t head_dim : {8, 64, 128, 256}) {
+        Call call({3, 2, head_dim, head_dim % 128 == 0, dtype}, 5);
+        const auto want_q = call.Want();
+        EXPECT_LT(RelativeError(call.Got(call.slots), want_q), 1e-5);
+        auto got = call.pool.DeviceBytesNow();
+        KvView device = call.pool.host();
+        device.base = got.data();
+        std::vector<float> on_device, on_host;
+        for (int32_t row = 0; row < kTokens * 4; ++row) {
+          const int32_t slot = call.slots[size_t(row / 4)];
+          const auto of = [&](const KvView& kv) {
+            return RowOf(kv, 1, slot / 16, row % 2, row / 2 % 2, slot % 16);
+          };
+          for (int32_t d = 0; d < head_dim; ++d) {
+            on_device.push_back(LoadKvElement(of(device), dtype, d));
+            on_host.push_back(LoadKvElement(of(call.pool.host()), dtype, d));
+          }
+        }
+        EXPECT_LT(RelativeError(on_device, on_host), 2e-3) << NameOf(dtype) << " " << head_dim;
+      }
+    }
+  });
+}
+
+TEST(CudaQkNormRopeKvTest, QuantizedRowsThatAreNoNumbersHaveNoScale) {
+  Call call({1, 1, 64, false, DType::kInt8}, 5);
+  call.qkv[2 * 64 + 5] = std::numeric_limits<float>::infinity();  // of the first token's value
+  (void)call.Got(call.slots);
+  auto bytes = call.pool.DeviceBytesNow();
+  KvView device = call.pool.host();
+  device.base = bytes.data();
+  EXPECT_TRUE(std::isnan(*RowOf(device, 1, 1, 1, 0, 1).scale));
+  EXPECT_FALSE(std::isnan(*RowOf(device, 1, 1, 0, 0, 1).scale));
 }
 
 TEST(CudaQkNormRopeKvTest, RowsWithoutASlotWriteNoKv) {

@@ -18,6 +18,12 @@ struct DeviceInfo {
   size_t memory_bytes_free = 0;
 };
 
+// CUDA versions, such as "12.8". The driver's is the newest that it knows; empty: no driver.
+struct Versions {
+  std::string driver;
+  std::string runtime;
+};
+Versions FindVersions();
 // An error says why there is none at all: no driver, too old a driver, no GPU.
 Error CountDevices(int* count);
 Error Describe(int device, DeviceInfo* info);

@@ -21,6 +21,13 @@ std::string VersionText(int version) {
 
 }  // namespace
 
+Versions FindVersions() {
+  int driver = 0, runtime = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  return {.driver = driver == 0 ? "" : VersionText(driver), .runtime = VersionText(runtime)};
+}
+
 Error CountDevices(int* count) {
   *count = 0;
   int driver = 0, runtime = 0;

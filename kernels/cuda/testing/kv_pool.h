@@ -2,9 +2,8 @@
 
 #include <vector>
 
-#include "kernels/convert.h"
 #include "kernels/cuda/testing/device_array.h"
-#include "kernels/kv_view.h"
+#include "kernels/kv_row.h"
 #include "kernels/testing/fixtures.h"
 
 namespace baton::kernels::cuda::testing {
@@ -13,7 +12,7 @@ namespace baton::kernels::cuda::testing {
 class KvPool {
  public:
   explicit KvPool(KvView geometry) : host_view_(geometry), device_(geometry.pool_bytes()) {
-    // NaN where nothing is written, in either type.
+    // NaN where nothing is written, in any type: of a quantized pool the scales.
     host_.assign(geometry.pool_bytes(), std::byte{0xff});
     host_view_.base = host_.data();
   }
@@ -29,13 +28,11 @@ class KvPool {
   void FillToken(kernels::testing::Random& random, int32_t layer, int32_t block, int32_t token) {
     for (int part = 0; part < 2; ++part) {
       for (int32_t head = 0; head < host_view_.num_kv_heads; ++head) {
-        std::byte* row = host_view_.piece(layer, block) +
-                         size_t(part * host_view_.num_kv_heads + head) * host_view_.head_bytes() +
-                         size_t(token) * row_bytes();
-        for (int32_t d = 0; d < host_view_.head_dim; ++d) {
-          StoreElement(row, host_view_.dtype, d, random.Float());
-        }
-        device_.CopyIn(row, row_bytes(), size_t(row - host_.data()));
+        const KvRow row = RowOf(host_view_, layer, block, part, head, token);
+        const std::vector<float> values = random.Floats(size_t(host_view_.head_dim));
+        StoreKvRow(row, host_view_.dtype, values.data(), host_view_.head_dim);
+        CopyIn(row.elements, host_view_.row_bytes());
+        if (row.scale != nullptr) CopyIn(row.scale, sizeof(float));
       }
     }
   }
@@ -57,7 +54,9 @@ class KvPool {
   }
 
  private:
-  size_t row_bytes() const { return size_t(host_view_.head_dim) * BytesOf(host_view_.dtype); }
+  void CopyIn(const void* from, size_t bytes) {
+    device_.CopyIn(from, bytes, size_t(static_cast<const std::byte*>(from) - host_.data()));
+  }
 
   KvView host_view_;
   std::vector<std::byte> host_;

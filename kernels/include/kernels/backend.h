@@ -103,7 +103,9 @@ struct QkvArgs {
   float norm_epsilon = 0;
   RopeTable rope;
   const int32_t* positions = nullptr;  // host, [T]
-  const int32_t* slots = nullptr;      // host, [T]: block * P + token of the block where K and V go
+  // host, [T]: block * P + token of the block where K and V go. A row that fills up a batch
+  // (PaddedRows) has -1: its K and V go nowhere.
+  const int32_t* slots = nullptr;
 };
 
 // What a backend must know of a model to say whether it can run it.
@@ -117,6 +119,17 @@ struct ModelShape {
 struct DeviceMemory {
   size_t bytes = 0;
   size_t bytes_free = 0;
+};
+
+// What a backend computes on, for people.
+struct DeviceFacts {
+  std::string name;            // "NVIDIA H200"; on the machine's own processors the backend's name
+  int32_t index = -1;          // of a GPU, as the driver counts; -1: the machine's own processors
+  std::string driver_version;  // the newest CUDA that the driver knows, "12.8"; empty: no GPU
+  std::string runtime_version;
+  bool graphs = false;      // launches that come again go as one
+  bool warpgroups = false;  // wgmma
+  bool deterministic = true;
 };
 
 class Backend {
@@ -134,7 +147,13 @@ class Backend {
   // Why models of this shape cannot be run, naming the field of config.json and the limit; empty:
   // they can.
   virtual std::string WhyNot(const ModelShape&) const { return ""; }
-  // None: the backend computes in host memory, and so do data() and KvView::base point there.
+  // Never changes. Any thread.
+  virtual DeviceFacts facts() const { return {.name = name()}; }
+  // As many rows as a step of `rows` decodes is best filled up to: steps of few different sizes can
+  // be prepared once and enqueued again and again. `rows` itself where that is worth nothing.
+  virtual int32_t PaddedRows(int32_t rows) const { return rows; }
+  // None: the backend computes in host memory, and so do data() and KvView::base point there. Any
+  // thread.
   virtual std::optional<DeviceMemory> memory() const { return std::nullopt; }
 
   virtual std::unique_ptr<Buffer> Allocate(size_t bytes) = 0;

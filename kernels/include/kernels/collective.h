@@ -28,6 +28,8 @@ class Collective {
  public:
   virtual ~Collective() = default;
 
+  // "host", "nccl 2.27.3".
+  virtual std::string name() const = 0;
   virtual int32_t rank() const = 0;
   virtual int32_t size() const = 0;
 

@@ -22,7 +22,8 @@ struct CudaOptions {
   // Kernels on warpgroups (wgmma, TMA), where the GPU has them (sm_90): large GEMMs and prompts.
   // Off: the kernels that every GPU has. Deterministic ones are always those.
   bool warpgroups = true;
-  // Steps whose launches are kept as graphs, one per batch size and reach of its contexts; 0: none.
+  // Steps whose launches are kept as graphs, one per size of batch and reach of its contexts, of
+  // which there are few (Backend::PaddedRows); 0: none, and batches are not filled up.
   size_t graphs_max = 32;
   size_t staging_bytes = 32 << 20;    // pinned host memory for a step's small arrays
   size_t workspace_bytes = 64 << 20;  // device memory for partial results

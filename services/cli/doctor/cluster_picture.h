@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "baton/v1/device.pb.h"
 #include "common/base/status.h"
 
 namespace baton::cli {
@@ -34,8 +35,11 @@ struct WorkerPicture {
   absl::Status examined;  // why it did not say more
   std::string version;
   std::string host_id;
+  std::string token_fingerprint;
+  std::string transport;
   std::string transfer_path;
   std::vector<std::string> rdma_devices;
+  v1::ComputeDevice device;
   ClockOffset clock;
 };
 

@@ -1,5 +1,8 @@
 #include "services/cli/doctor/doctor_report.h"
 
+#include <string_view>
+
+#include "common/config/units.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 
@@ -39,6 +42,50 @@ std::string WorkersText(const ClusterPicture& picture) {
   return text;
 }
 
+// "cuda:0 NVIDIA H200 (cuda:sm90:warpgroups)", "2 x cpu:avx512_bf16".
+std::string DeviceText(const v1::ComputeDevice& device) {
+  if (device.ranks().empty()) return "-";
+  const v1::ComputeDevice::Rank& first = device.ranks(0);
+  const std::string one = first.has_index() ? fmt::format("cuda:{} {} ({})", first.index(),
+                                                          first.name(), device.backend())
+                                            : device.backend();
+  return device.ranks_size() == 1 ? one : fmt::format("{} x {}", device.ranks_size(), one);
+}
+
+// Of the fullest rank's device; "-": it computes in the machine's memory.
+std::string MemoryText(const v1::ComputeDevice& device) {
+  const v1::ComputeDevice::Rank* fullest = nullptr;
+  for (const v1::ComputeDevice::Rank& rank : device.ranks()) {
+    if (rank.memory_bytes() == 0) continue;
+    if (fullest == nullptr || rank.memory_bytes_free() < fullest->memory_bytes_free()) {
+      fullest = &rank;
+    }
+  }
+  if (fullest == nullptr) return "-";
+  const auto text = [](uint64_t bytes) {
+    return config::RoundedBytesText(static_cast<int64_t>(bytes));
+  };
+  return fmt::format("{} of {}", text(fullest->memory_bytes_free()), text(fullest->memory_bytes()));
+}
+
+std::string DevicesText(const ClusterPicture& picture) {
+  constexpr const char* kRow = "{:<24} {:<44} {:<22} {:<10} {:<12} {}\n";
+  std::string text = fmt::format(kRow, "WORKER", "DEVICE", "MEMORY FREE", "CUDA", "KV", "RANKS BY");
+  for (const WorkerPicture& worker : picture.workers) {
+    const v1::ComputeDevice& device = worker.device;
+    if (device.ranks().empty()) continue;
+    const std::string cuda =
+        device.kind() == "cuda"
+            ? fmt::format("{}/{}", device.runtime_version(), device.driver_version())
+            : "-";
+    const std::string_view access = rpc::NameOf(device.kv_access());
+    text += fmt::format(fmt::runtime(kRow), worker.id, DeviceText(device), MemoryText(device), cuda,
+                        access.empty() ? "-" : access,
+                        device.collective().empty() ? "-" : device.collective());
+  }
+  return text;
+}
+
 std::string PathsText(const ClusterPicture& picture, size_t paths_total) {
   if (picture.paths.empty()) return "No path between a prefill and a decode worker to measure.\n";
   constexpr const char* kRow = "{:<24} {:<24} {:<14} {:>8} {:>8} {:>11}  {}\n";
@@ -65,6 +112,34 @@ Json ClockJson(const ClockOffset& clock) {
   return {{"ahead_ms", Ms(clock.ahead)}, {"give_or_take_ms", Ms(clock.give_or_take)}};
 }
 
+Json DeviceJson(const v1::ComputeDevice& device) {
+  Json json{{"kind", device.kind()},
+            {"backend", device.backend()},
+            {"driver_version", device.driver_version()},
+            {"runtime_version", device.runtime_version()},
+            {"tensor_parallel_size", device.ranks_size()},
+            {"collective", device.collective()},
+            {"graphs", device.graphs()},
+            {"warpgroups", device.warpgroups()},
+            {"deterministic", device.deterministic()},
+            {"kv_access", rpc::NameOf(device.kv_access())},
+            {"why_mirror", device.why_mirror()},
+            {"mirror_pinned", device.mirror_pinned()},
+            {"why_no_gpu", device.why_no_gpu()},
+            {"gpus_present", device.gpus_present()}};
+  json["ranks"] = Json::array();
+  for (const v1::ComputeDevice::Rank& rank : device.ranks()) {
+    Json one{{"name", rank.name()}};
+    if (rank.has_index()) one["index"] = rank.index();
+    if (rank.memory_bytes() > 0) {
+      one["memory_bytes"] = rank.memory_bytes();
+      one["memory_bytes_free"] = rank.memory_bytes_free();
+    }
+    json["ranks"].push_back(std::move(one));
+  }
+  return json;
+}
+
 Json WorkerJson(const WorkerPicture& worker) {
   Json json{{"id", worker.id},
             {"role", worker.is_decode ? "decode" : "prefill"},
@@ -76,8 +151,11 @@ Json WorkerJson(const WorkerPicture& worker) {
     return json;
   }
   json["version"] = worker.version;
+  json["token_fingerprint"] = worker.token_fingerprint;
+  json["transport"] = worker.transport;
   json["transfer_path"] = worker.transfer_path;
   json["rdma_devices"] = worker.rdma_devices;
+  if (!worker.device.ranks().empty()) json["device"] = DeviceJson(worker.device);
   json["clock"] = ClockJson(worker.clock);
   return json;
 }
@@ -103,7 +181,8 @@ Json PathJson(const ClusterPicture& picture, const PathPicture& path) {
 
 std::string DoctorText(const ClusterPicture& picture, size_t paths_total,
                        const std::vector<Finding>& findings) {
-  std::string text = WorkersText(picture) + "\n" + PathsText(picture, paths_total) + "\n";
+  std::string text = WorkersText(picture) + "\n" + DevicesText(picture) + "\n" +
+                     PathsText(picture, paths_total) + "\n";
   if (findings.empty()) return text + "All is well.\n";
   text += fmt::format("{} finding{}:\n", findings.size(), findings.size() == 1 ? "" : "s");
   for (const Finding& finding : findings) {

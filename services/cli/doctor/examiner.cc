@@ -25,7 +25,10 @@ std::unique_ptr<v1::Doctor::Stub> StubFor(const WorkerPicture& worker) {
 void Take(const v1::Examination& answer, WorkerPicture& worker) {
   worker.version = answer.version();
   worker.host_id = answer.host_id();
+  worker.token_fingerprint = answer.token_fingerprint();
+  worker.transport = answer.transport();
   worker.transfer_path = answer.transfer_path();
+  worker.device = answer.device();
   worker.rdma_devices.assign(answer.rdma_devices().begin(), answer.rdma_devices().end());
 }
 

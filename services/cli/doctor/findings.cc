@@ -12,6 +12,18 @@ namespace {
 
 constexpr char kSharedMemory[] = "shared memory";
 
+// Fingerprints read <weights and arithmetic>/v<protocol>/P<block tokens>.
+std::string HowToPair(const std::string& one, const std::string& other) {
+  const auto blocks = [](const std::string& print) { return print.substr(print.rfind('/') + 1); };
+  const auto weights = [](const std::string& print) { return print.substr(0, print.find('/')); };
+  if (blocks(one) != blocks(other)) return "give both kinds of workers the same block_tokens";
+  if (weights(one) == weights(other)) {
+    return "they speak different versions of the protocol: finish the rollout";
+  }
+  return "give both the same weights, --dtype, --kv-dtype and --isa, on processors of one kind; a "
+         "rollout of new weights ends this by itself";
+}
+
 // One pass over the picture; each method adds findings of one kind.
 class Doctor {
  public:
@@ -23,6 +35,8 @@ class Doctor {
     Roles();
     for (const WorkerPicture& worker : picture_.workers) Standing(worker);
     Pairs();
+    Equals();
+    for (const WorkerPicture& worker : picture_.workers) Computing(worker);
     for (const PathPicture& path : picture_.paths) Probed(path);
     for (const PathPicture& path : picture_.paths) Fallback(path);
     Slow();
@@ -35,6 +49,8 @@ class Doctor {
   void Roles();
   void Standing(const WorkerPicture& worker);
   void Pairs();
+  void Equals();
+  void Computing(const WorkerPicture& worker);
   void Probed(const PathPicture& path);
   void Fallback(const PathPicture& path);
   void Slow();
@@ -112,17 +128,63 @@ void Doctor::Pairs() {
       if (prefill.fingerprint != decode.fingerprint) other = &prefill;
     }
     if (paired || other == nullptr) continue;
-    const auto blocks = [](const std::string& print) { return print.substr(print.rfind('/') + 1); };
-    const bool size = blocks(decode.fingerprint) != blocks(other->fingerprint);
     Add({.kind = "fingerprint",
          .subject = decode.id,
          .what = fmt::format("its fingerprint is {}, but {}'s is {}", decode.fingerprint, other->id,
                              other->fingerprint),
          .meaning = "no prefill worker is ever paired with it: it computes every prompt itself",
-         .advice = size ? "give both kinds of workers the same block_tokens"
-                        : "give both the same weights, --dtype and --isa, on processors of one "
-                          "kind; a rollout of new weights ends this by itself"});
+         .advice = HowToPair(decode.fingerprint, other->fingerprint)});
   }
+}
+
+// Only where all else is equal: two that differ in their weights are a rollout's.
+void Doctor::Equals() {
+  for (const WorkerPicture& worker : picture_.workers) {
+    const WorkerPicture* other = nullptr;
+    bool has_equal = false;
+    for (const WorkerPicture& second : picture_.workers) {
+      if (&second == &worker || !second.is_decode || !second.examined.ok()) continue;
+      if (second.model != worker.model || second.fingerprint != worker.fingerprint) continue;
+      if (second.token_fingerprint == worker.token_fingerprint) has_equal = true;
+      other = &second;
+    }
+    if (!worker.is_decode || !worker.examined.ok() || has_equal || other == nullptr) continue;
+    Add({.kind = "no-equal",
+         .subject = worker.id,
+         .what = fmt::format("no other decode worker generates the same tokens: it has {} ranks, "
+                             "{} has {}",
+                             worker.device.ranks_size(), other->id, other->device.ranks_size()),
+         .meaning = "when it leaves or is lost, what it has begun cannot go on elsewhere",
+         .advice = "give the decode workers of a model the same tensor_parallel_size"});
+  }
+}
+
+void Doctor::Computing(const WorkerPicture& worker) {
+  const v1::ComputeDevice& device = worker.device;
+  if (device.kind() == "cpu" && device.gpus_present() > 0) {
+    Add({.kind = "cpu-beside-gpu",
+         .subject = worker.id,
+         .what = fmt::format("it computes on the CPU ({}), though it is given {} GPU{}{}",
+                             device.backend(), device.gpus_present(),
+                             device.gpus_present() == 1 ? "" : "s",
+                             device.why_no_gpu().empty() ? "" : ": " + device.why_no_gpu()),
+         .meaning = "it is many times slower than it could be",
+         .advice = device.why_no_gpu().empty()
+                       ? "set its device to auto or cuda:N"
+                       : "remove what stands in the way; device cuda:N makes it an error at "
+                         "start"});
+  }
+  if (device.kv_access() != v1::KV_ACCESS_HOST_MIRROR) return;
+  Add({.kind = "kv-staging",
+       .subject = worker.id,
+       .what = fmt::format("its KV goes through {}host memory: {}",
+                           device.mirror_pinned() ? "" : "unpinned ", device.why_mirror()),
+       .meaning =
+           "every hand-over is copied over PCIe once more on its side, and takes host memory "
+           "as large as its KV pool",
+       .advice = device.mirror_pinned()
+                     ? "count on the rate of PCIe"
+                     : "let the process lock as much memory as its pool has (ulimit -l)"});
 }
 
 void Doctor::Probed(const PathPicture& path) {

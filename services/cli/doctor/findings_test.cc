@@ -20,10 +20,30 @@ WorkerPicture Worker(const std::string& id, bool is_decode) {
           .is_decode = is_decode,
           .model = "m",
           .address = "h:1",
-          .fingerprint = "abc/P16",
+          .fingerprint = "abc/v2/P16",
           .version = "1.0.0",
           .host_id = "here",
+          .token_fingerprint = "abc/P16/T1",
           .transfer_path = "auto"};
+}
+
+// A GPU that takes KV by itself.
+v1::ComputeDevice Gpu() {
+  v1::ComputeDevice device;
+  device.set_kind("cuda");
+  device.set_backend("cuda:sm90:warpgroups");
+  device.set_driver_version("12.8");
+  device.set_runtime_version("12.6");
+  device.set_graphs(true);
+  device.set_warpgroups(true);
+  device.set_kv_access(v1::KV_ACCESS_DEVICE_POOL);
+  device.set_gpus_present(1);
+  v1::ComputeDevice::Rank& rank = *device.add_ranks();
+  rank.set_name("NVIDIA H200");
+  rank.set_index(0);
+  rank.set_memory_bytes(uint64_t{140} << 30);
+  rank.set_memory_bytes_free(uint64_t{12} << 30);
+  return device;
 }
 
 auto Kind(const char* kind) { return Field("kind", &Finding::kind, kind); }
@@ -102,16 +122,72 @@ TEST_F(FindingsTest, SilenceIsOneFindingAndItsPathsAreNotProbed) {
 }
 
 TEST_F(FindingsTest, AWorkerThatNobodyIsPairedWithIsNamedWithTheReason) {
-  cluster_.workers[2].fingerprint = "abc/P32";
-  cluster_.workers[3].fingerprint = "xyz/P16";
+  cluster_.workers[2].fingerprint = "abc/v2/P32";
+  cluster_.workers[3].fingerprint = "xyz/v2/P16";
   EXPECT_THAT(PathsOf(cluster_), IsEmpty());
   EXPECT_THAT(Findings(),
               ElementsAre(AllOf(Kind("fingerprint"), Subject("d0"), Advice("block_tokens")),
                           AllOf(Kind("fingerprint"), Subject("d1"), Advice("--dtype"))));
   // During a rollout each has its likes.
-  cluster_.workers[2].fingerprint = cluster_.workers[0].fingerprint = "new/P16";
-  cluster_.workers[3].fingerprint = "abc/P16";
+  cluster_.workers[2].fingerprint = cluster_.workers[0].fingerprint = "new/v2/P16";
+  cluster_.workers[3].fingerprint = "abc/v2/P16";
   EXPECT_THAT(Findings(), IsEmpty());
+}
+
+TEST_F(FindingsTest, AnotherVersionOfTheProtocolIsARollout) {
+  cluster_.workers[2].fingerprint = "abc/P16";
+  EXPECT_THAT(Findings(),
+              ElementsAre(AllOf(Kind("fingerprint"), Subject("d0"), Advice("protocol"))));
+}
+
+TEST_F(FindingsTest, ADecodeWorkerWhoseSequencesCanGoOnNowhereIsNamed) {
+  cluster_.workers[3].token_fingerprint = "abc/P16/T2";
+  cluster_.workers[3].device.add_ranks();
+  cluster_.workers[3].device.add_ranks();
+  EXPECT_THAT(Findings(), ElementsAre(AllOf(Kind("no-equal"), Subject("d0"), What("d1 has 2")),
+                                      AllOf(Kind("no-equal"), Subject("d1"), What("2 ranks"))));
+  // Prefill workers may have as many as they like.
+  cluster_.workers[3].token_fingerprint = "abc/P16/T1";
+  cluster_.workers[0].token_fingerprint = "abc/P16/T8";
+  EXPECT_THAT(Findings(), IsEmpty());
+}
+
+TEST_F(FindingsTest, AGpuThatTakesKvByItselfIsWell) {
+  for (WorkerPicture& worker : cluster_.workers) worker.device = Gpu();
+  EXPECT_THAT(Findings(), IsEmpty());
+  EXPECT_THAT(
+      DoctorText(cluster_, 4, {}),
+      AllOf(HasSubstr("cuda:0 NVIDIA H200 (cuda:sm90:warpgroups)"),
+            HasSubstr("12.0 GiB of 140.0 GiB"), HasSubstr("12.6/12.8"), HasSubstr("device pool")));
+  EXPECT_THAT(DoctorJson(cluster_, 4, {}),
+              AllOf(HasSubstr("\"warpgroups\": true"), HasSubstr("\"memory_bytes_free\"")));
+}
+
+TEST_F(FindingsTest, KvThatGoesThroughHostMemoryIsNoticed) {
+  v1::ComputeDevice device = Gpu();
+  device.set_kv_access(v1::KV_ACCESS_HOST_MIRROR);
+  device.set_why_mirror("UCX has no CUDA here");
+  device.set_mirror_pinned(true);
+  cluster_.workers[0].device = device;
+  EXPECT_THAT(Findings(), ElementsAre(AllOf(Kind("kv-staging"), Subject("p0"),
+                                            What("host memory: UCX has no CUDA here"))));
+  cluster_.workers[0].device.set_mirror_pinned(false);
+  EXPECT_THAT(Findings(),
+              ElementsAre(AllOf(Kind("kv-staging"), What("unpinned"), Advice("ulimit -l"))));
+}
+
+TEST_F(FindingsTest, ACpuWhereAGpuIsIsNoticedWithTheReason) {
+  v1::ComputeDevice device;
+  device.set_kind("cpu");
+  device.set_backend("cpu:avx512");
+  device.add_ranks()->set_name("cpu:avx512");
+  cluster_.workers[1].device = device;
+  EXPECT_THAT(Findings(), IsEmpty());
+  cluster_.workers[1].device.set_gpus_present(8);
+  EXPECT_THAT(Findings(), ElementsAre(AllOf(Kind("cpu-beside-gpu"), Subject("p1"), What("8 GPUs"),
+                                            Advice("auto or cuda:N"))));
+  cluster_.workers[1].device.set_why_no_gpu("this build has no CUDA");
+  EXPECT_THAT(Findings(), ElementsAre(AllOf(What("this build has no CUDA"), Advice("remove"))));
 }
 
 TEST_F(FindingsTest, BrokenAndCorruptPathsAreToldApart) {

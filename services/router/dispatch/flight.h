@@ -89,7 +89,7 @@ class Flight {
   WorkerId kv_source() const;
   // Of the worker that its tokens come from: only its equals can go on with them. Empty: it has no
   // token yet.
-  std::string fingerprint() const;
+  std::string token_fingerprint() const;
   bool over() const;
   // What is left to run needs so much room.
   struct Footprint {
@@ -144,8 +144,8 @@ class Flight {
   int32_t held_ ABSL_GUARDED_BY(mutex_) = 0;                 // places on worker_
   std::optional<absl::Duration> waiting_since_ ABSL_GUARDED_BY(mutex_);
   WorkerId kv_source_ ABSL_GUARDED_BY(mutex_);
-  std::string worker_fingerprint_ ABSL_GUARDED_BY(mutex_);  // of worker_
-  std::string fingerprint_ ABSL_GUARDED_BY(mutex_);
+  std::string worker_token_fingerprint_ ABSL_GUARDED_BY(mutex_);  // of worker_
+  std::string token_fingerprint_ ABSL_GUARDED_BY(mutex_);
   int attempt_ ABSL_GUARDED_BY(mutex_) = 1;
   RequestId attempt_id_ ABSL_GUARDED_BY(mutex_);
   std::vector<WorkerId> failed_workers_ ABSL_GUARDED_BY(mutex_);

@@ -18,10 +18,10 @@ constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 constexpr int kTurnsMax = 4;
 
 // Leaves those that can go on with tokens of such a worker: others would say something else.
-void KeepEquals(std::string_view fingerprint, std::vector<WorkerState>& workers) {
-  if (fingerprint.empty()) return;
+void KeepEquals(std::string_view token_fingerprint, std::vector<WorkerState>& workers) {
+  if (token_fingerprint.empty()) return;
   std::erase_if(workers, [&](const WorkerState& worker) {
-    return worker.profile.fingerprint != fingerprint;
+    return worker.profile.token_fingerprint != token_fingerprint;
   });
 }
 
@@ -65,7 +65,7 @@ absl::StatusOr<std::optional<Placer::Found>> Placer::Find(
       std::span<const kv::BlockHash> findable;
       if (!sequences.front().sampling.prompt_logprobs) findable = found.prompt;
       roster_.SnapshotFor(model, findable, flight.failed_workers(), snapshot);
-      KeepEquals(flight.fingerprint(), snapshot.decode);
+      KeepEquals(flight.token_fingerprint(), snapshot.decode);
     }
     if (snapshot.decode.empty()) {
       const absl::Status status =
@@ -97,12 +97,15 @@ Decision Placer::Decide(const Flight& flight, const std::vector<SequenceSpec>& s
                                 .priority = request.priority,
                                 .session = SessionKeyOf(request.user, prompt, tokens)};
   Decision decision = policies_.Decide(request.model->name(), wanted, snapshot);
+  std::string fingerprint;
   for (const WorkerState& worker : snapshot.decode) {
-    if (worker.profile.id == decision.decode) decision.fingerprint = worker.profile.fingerprint;
+    if (worker.profile.id != decision.decode) continue;
+    fingerprint = worker.profile.fingerprint;
+    decision.token_fingerprint = worker.profile.token_fingerprint;
   }
   if (!why_local.empty()) decision.reason = why_local;
   const WorkerId source = flight.kv_source();
-  if (why_local.empty() && !source.value().empty() && source != decision.decode) {
+  if (why_local.empty() && source != decision.decode && HandsOver(source, fingerprint)) {
     decision.prefill.insert(decision.prefill.begin(), source);
     decision.spare.clear();
     decision.reason = reason::kMigrated;
@@ -110,6 +113,12 @@ Decision Placer::Decide(const Flight& flight, const std::vector<SequenceSpec>& s
   decision.at = clock_.Wall();
   metrics_.Placed(decision.reason);
   return decision;
+}
+
+bool Placer::HandsOver(const WorkerId& source, const std::string& fingerprint) const {
+  if (source.value().empty()) return false;
+  const std::optional<WorkerProfile> profile = roster_.ProfileOf(source);
+  return profile && profile->fingerprint == fingerprint;
 }
 
 bool Placer::Reserve(const std::vector<SequenceSpec>& sequences, Where where, Found& found) {
@@ -140,7 +149,7 @@ Placer::Room Placer::RoomFor(const Flight& flight) const {
   const Flight::Footprint needed = flight.footprint();
   static thread_local PlacementSnapshot snapshot;
   roster_.SnapshotFor(flight.request().model->name(), {}, {}, snapshot);
-  KeepEquals(flight.fingerprint(), snapshot.decode);
+  KeepEquals(flight.token_fingerprint(), snapshot.decode);
   if (snapshot.decode.empty()) return Room::kNowhere;
   const auto has_room = [&](const WorkerState& to) {
     const engine::LoadReport& load = to.load.engine;

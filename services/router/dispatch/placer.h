@@ -54,6 +54,8 @@ class Placer {
  private:
   Decision Decide(const Flight& flight, const std::vector<SequenceSpec>& sequences,
                   std::span<const kv::BlockHash> prompt, PlacementSnapshot& snapshot);
+  // Is the worker there, and may it hand KV to workers of this fingerprint?
+  bool HandsOver(const WorkerId& source, const std::string& fingerprint) const;
   bool Reserve(const std::vector<SequenceSpec>& sequences, Where where, Found& found);
 
   const int batch_ahead_percent_;

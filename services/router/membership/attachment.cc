@@ -1,17 +1,28 @@
 #include "services/router/membership/attachment.h"
 
+#include <algorithm>
+#include <string_view>
+
 #include "common/rpc/convert.h"
 #include "common/telemetry/logging.h"
 
 namespace baton::router {
 namespace {
 
-constexpr int32_t kProtocol = 1;
+// Both say the same to a router; their workers are never paired with each other.
+constexpr int32_t kProtocolMin = 1;
+constexpr int32_t kProtocolMax = 2;
+
+DeviceProfile DeviceOf(const v1::ComputeDevice& device) {
+  return {.backend = device.backend(),
+          .name = device.ranks().empty() ? "" : device.ranks(0).name(),
+          .kv_access = rpc::NameOf(device.kv_access())};
+}
 
 absl::StatusOr<WorkerProfile> ProfileOf(const v1::Registration& r) {
-  if (r.protocol() != kProtocol) {
-    return FailedPrecondition("registration: protocol {} is not spoken here, {} is", r.protocol(),
-                              kProtocol);
+  if (r.protocol() < kProtocolMin || r.protocol() > kProtocolMax) {
+    return FailedPrecondition("registration: protocol {} is not spoken here, {} to {} are",
+                              r.protocol(), kProtocolMin, kProtocolMax);
   }
   if (r.role() != v1::WORKER_ROLE_PREFILL && r.role() != v1::WORKER_ROLE_DECODE) {
     return InvalidArgument("registration: role is neither prefill nor decode");
@@ -21,6 +32,7 @@ absl::StatusOr<WorkerProfile> ProfileOf(const v1::Registration& r) {
       .role = r.role() == v1::WORKER_ROLE_PREFILL ? WorkerRole::kPrefill : WorkerRole::kDecode,
       .model = r.model(),
       .fingerprint = r.fingerprint(),
+      .token_fingerprint = r.token_fingerprint().empty() ? r.fingerprint() : r.token_fingerprint(),
       .grpc_address = r.grpc_address(),
       .metrics_address = r.metrics_address(),
       .hash_salt = r.hash_salt(),
@@ -36,7 +48,9 @@ absl::StatusOr<WorkerProfile> ProfileOf(const v1::Registration& r) {
       .waiting_sequences_max = r.waiting_sequences_max(),
       .waiting_tokens_max = r.waiting_tokens_max(),
       .kv_bytes_per_token = r.kv_bytes_per_token(),
-      .step_tokens_max = r.step_tokens_max()};
+      .step_tokens_max = r.step_tokens_max(),
+      .tensor_parallel_size = std::max(1, r.tensor_parallel_size()),
+      .device = DeviceOf(r.device())};
 }
 
 WorkerLoad LoadOf(const v1::Load& load) {

@@ -151,7 +151,7 @@ std::vector<engine::StepFit> Roster::FitsOfEquals(const Worker& worker) const {
   for (const auto& [id, other] : workers_) {
     if (&other == &worker || other.breaker.tripped()) continue;
     if (other.profile.role != worker.profile.role || other.profile.model != worker.profile.model ||
-        other.profile.fingerprint != worker.profile.fingerprint) {
+        other.profile.token_fingerprint != worker.profile.token_fingerprint) {
       continue;
     }
     fits.push_back(other.load.engine.fit);

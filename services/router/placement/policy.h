@@ -52,7 +52,7 @@ inline constexpr std::string_view kMigrated = "migrated";  // its KV comes from 
 struct Decision {
   PlacementRequest request;
   WorkerId decode;
-  std::string fingerprint;        // of `decode`
+  std::string token_fingerprint;  // of `decode`
   std::vector<WorkerId> prefill;  // best first, at most three; empty: local
   // With an empty `prefill`: who computes the prompt, best first, if it turns out that what is
   // ahead of it on `decode` takes longer than `local_wait_max`. Empty: nobody.

@@ -17,12 +17,21 @@ constexpr std::string_view NameOf(WorkerRole role) {
   return role == WorkerRole::kPrefill ? "prefill" : "decode";
 }
 
+// What it computes on, for people.
+struct DeviceProfile {
+  std::string backend;  // "cpu:avx512_bf16", "cuda:sm90:warpgroups"; empty: it did not say
+  std::string name;     // "NVIDIA H200"
+  std::string_view kv_access;
+};
+
 // What a worker said of itself when it registered. Constant for the life of its process.
 struct WorkerProfile {
   WorkerId id;
   WorkerRole role = WorkerRole::kDecode;
-  std::string model;            // served name
-  std::string fingerprint;      // only equal ones are paired
+  std::string model;        // served name
+  std::string fingerprint;  // only equal ones are paired
+  // Only equal ones go on with each other's sequences: they would say the same.
+  std::string token_fingerprint;
   std::string grpc_address;     // host:port
   std::string metrics_address;  // host:port; empty: none
   std::string hash_salt;        // of its block hashes
@@ -39,6 +48,8 @@ struct WorkerProfile {
   int64_t waiting_tokens_max = 0;
   int64_t kv_bytes_per_token = 0;
   int32_t step_tokens_max = 0;
+  int32_t tensor_parallel_size = 1;
+  DeviceProfile device;
 };
 
 // What it reported last.

@@ -82,13 +82,19 @@ TEST_F(WorkerDrainTest, AWorkerThatJoinsLaterTakesOver) {
   EXPECT_EQ(second.worker->WaitForSubmit().prefill(0).worker_id(), "decode-0");
 }
 
-// Another version of the weights would go on with another text.
-TEST_F(WorkerDrainTest, NeverToAWorkerOfAnotherFingerprint) {
+class WorkerDrainToAnother : public WorkerDrainTest {
+ protected:
+  // What has a token stays on the worker that drains, though `adjust`ed ones are there.
+  void ExpectNeverMovedTo(const std::function<void(v1::Registration&)>& adjust);
+};
+
+void WorkerDrainToAnother::ExpectNeverMovedTo(
+    const std::function<void(v1::Registration&)>& adjust) {
   auto first = cluster_.AddDecode("decode-0");
   const std::string id = Begin(first);
   FakeDecodeWorker other;
   v1::Registration registration = cluster_.RegistrationOf("decode-1", other.address());
-  registration.set_fingerprint("another");
+  adjust(registration);
   FakeAttachment attachment(cluster_.grpc(), std::move(registration));
   ASSERT_TRUE(other.WaitFor([](const auto& seen) { return seen.streams == 1; }));
   SayDraining(*first.attachment);
@@ -102,6 +108,35 @@ TEST_F(WorkerDrainTest, NeverToAWorkerOfAnotherFingerprint) {
   EXPECT_THAT(http_.ReadUntil("[DONE]"), HasSubstr("\"text\":\"b\""));
   EXPECT_TRUE(HasNoStream(*first.worker));
   EXPECT_EQ(other.seen().submits.size(), 1u);
+}
+
+// Another version of the weights would go on with another text.
+TEST_F(WorkerDrainToAnother, NeverToAWorkerOfAnotherFingerprint) {
+  ExpectNeverMovedTo([](v1::Registration& other) { other.set_fingerprint("another"); });
+}
+
+// Its KV would do, but its sums round otherwise: where two tokens are as good as equal it may pick
+// the other one.
+TEST_F(WorkerDrainToAnother, NeverToAWorkerOfAnotherNumberOfRanks) {
+  ExpectNeverMovedTo([](v1::Registration& other) {
+    other.set_tensor_parallel_size(2);
+    other.set_token_fingerprint("fp/T2");
+  });
+}
+
+TEST_F(WorkerDrainTest, AnotherVersionOfTheProtocolMayGoOnWithItsTokens) {
+  const auto say = [](v1::Registration& registration, int32_t protocol) {
+    registration.set_protocol(protocol);
+    registration.set_fingerprint("fp/v" + std::to_string(protocol));
+    registration.set_token_fingerprint("fp/T1");
+  };
+  auto first = cluster_.AddDecode("decode-0", [&](v1::Registration& r) { say(r, 1); });
+  Begin(first);
+  auto second = cluster_.AddDecode("decode-1", [&](v1::Registration& r) { say(r, 2); });
+  SayDraining(*first.attachment);
+  const v1::SubmitSequences moved = second.worker->WaitForSubmit();
+  EXPECT_EQ(moved.sequences(0).resumed_tokens(), 1);
+  EXPECT_EQ(moved.prefill_size(), 0) << "they do not hand KV to each other";
 }
 
 // Its tokens so far are known here; what was never begun has nothing to bring along.

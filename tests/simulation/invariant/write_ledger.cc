@@ -39,7 +39,7 @@ std::string WriteLedger::CheckPool(const kv::BlockPool& pool) const {
     const bool awaited = awaiting_.contains(grant.epoch);
     for (const int32_t block : grant.blocks) {
       const kv::BlockState state = pool.state(BlockId(block));
-      if (state == kv::BlockState::kQuarantined) continue;
+      if (state == kv::BlockState::kQuarantined || state == kv::BlockState::kReplaced) continue;
       if (awaited && state == kv::BlockState::kActive) continue;
       return fmt::format("block {} is in state {} although attempt {} may still write to it", block,
                          static_cast<int>(state), wire_epoch);

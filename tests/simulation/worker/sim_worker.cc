@@ -29,7 +29,8 @@ SimWorker::SimWorker(bool decode, const WorkerPlan& plan, Network& network, Memo
       id_(fmt::format("{}@{}", process_->name(), process_->life())),
       runner_(plan.model),
       transport_(bus, process_),
-      pool_(runner_.KvGeometry(plan.engine.num_blocks, plan.engine.block_tokens)),
+      pool_(runner_.KvGeometry(plan.engine.num_blocks + plan.engine.num_spares,
+                               plan.engine.block_tokens)),
       peers_(network, process_, ledger_, plan.mutations) {
   auto region = transport_.AllocateRegion(pool_.pool_bytes());
   CHECK_OK(region.status());
@@ -113,7 +114,7 @@ v1::Registration SimWorker::Describe() const {
   self.set_grpc_address(process_->name());
   self.set_protocol(1);
   self.set_block_tokens(pool_.block_tokens);
-  self.set_num_blocks(pool_.num_blocks);
+  self.set_num_blocks(plan_.engine.num_blocks);
   self.set_context_tokens_max(engine_->context_tokens_max());
   self.set_vocab_size(runner_.info().vocab);
   for (int32_t token : runner_.info().eos_token_ids) self.add_eos_token_ids(token);
@@ -218,9 +219,10 @@ std::string SimWorker::CheckIdle() {
     return fmt::format("{}: not idle: {} waiting, {} running, {} blocks quarantined", id_.value(),
                        load.waiting, load.running, load.blocks_quarantined);
   }
-  if (load.blocks_free + load.blocks_cached != load.blocks_total) {
-    return fmt::format("{}: {} blocks active and {} quarantined in an idle worker", id_.value(),
-                       load.blocks_active, load.blocks_quarantined);
+  if (load.blocks_free + load.blocks_cached != load.blocks_total || load.blocks_replaced > 0) {
+    return fmt::format("{}: {} blocks active, {} quarantined and {} replaced in an idle worker",
+                       id_.value(), load.blocks_active, load.blocks_quarantined,
+                       load.blocks_replaced);
   }
   if (!ledger_->empty()) return id_.value() + ": somebody may still write to an idle worker";
   return "";

@@ -69,6 +69,7 @@ class PrefixTree {
   bool TakeIn(WorkerNumber worker, Holding& holding, const kv::BlockHash& hash,
               const kv::BlockHash& parent);
   void Enter(WorkerNumber worker, Holding& holding, RecordId id, RecordId parent, bool unlinked);
+  void EnterBehindLeaf(WorkerNumber worker, Holding& holding, RecordId id, RecordId parent);
   RecordId FindParent(const kv::BlockHash& parent) const;
   RecordId OnlyChildOfRecent(const kv::BlockHash& hash, const kv::BlockHash& parent) const;
   void AddOrphan(Holding& holding, const kv::BlockHash& hash, const kv::BlockHash& parent);

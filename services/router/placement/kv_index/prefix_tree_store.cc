@@ -38,16 +38,18 @@ size_t PrefixTree::StoreRun(WorkerNumber worker, Holding& holding,
   for (size_t i = 0; i < run.size(); ++i) aims[i] = map_.AimAt(run[i].hash);
   records_.Prefetch(run.size());
   for (size_t i = 0; i < run.size(); ++i) map_.PrefetchRecord(aims[i]);
+  RecordId fresh = 0;  // the block before, when nobody knew it: this worker's alone, and a leaf
   for (size_t i = 0; i < run.size(); ++i) {
     const kv::BlockHash& hash = run[i].hash;
-    RecordId parent = 0;
-    if (run[i].parent != kNoBlock) {
+    const bool behind_fresh = fresh != 0 && run[i].parent == run[i - 1].hash;
+    RecordId parent = behind_fresh ? fresh : 0;
+    if (!behind_fresh && run[i].parent != kNoBlock) {
       parent = FindParent(run[i].parent);
       if (parent == kParentGone || !WorkerSets::Holds(records_.at(parent).holders, worker)) {
         return i;
       }
     }
-    RecordId id = OnlyChildOfRecent(hash, run[i].parent);
+    RecordId id = behind_fresh ? 0 : OnlyChildOfRecent(hash, run[i].parent);
     if (id == 0) {
       const BlockMap::Place place = map_.Locate(aims[i], hash);
       id = place.id;
@@ -55,10 +57,16 @@ size_t PrefixTree::StoreRun(WorkerNumber worker, Holding& holding,
         id = records_.Allocate(hash);
         if (id == 0) return i;
         map_.Put(place, id);
-        Enter(worker, holding, id, parent, true);
+        if (behind_fresh) {
+          EnterBehindLeaf(worker, holding, id, parent);
+        } else {
+          Enter(worker, holding, id, parent, true);
+        }
+        fresh = id;
         continue;
       }
     }
+    fresh = 0;
     const BlockRecord& record = records_.at(id);
     if (!WorkerSets::Holds(record.holders, worker)) {
       if (record.parent != parent) return i;
@@ -114,6 +122,19 @@ inline void PrefixTree::Enter(WorkerNumber worker, Holding& holding, RecordId id
   }
   sets_.Insert(record.holders, worker);
   if (parent != 0) CountChild(parent, worker);
+  ++holding.complete;
+  recent_ = id;
+}
+
+// The same, for a new record behind one that only this worker holds and that has no child.
+inline void PrefixTree::EnterBehindLeaf(WorkerNumber worker, Holding& holding, RecordId id,
+                                        RecordId parent) {
+  BlockRecord& record = records_.at(id);
+  BlockRecord& above = records_.at(parent);
+  record.parent = parent;
+  above.first_child = id;
+  WorkerSets::SetOnlyMember(record.holders, worker, false);
+  WorkerSets::SetOnlyMember(above.holders, worker, true);
   ++holding.complete;
   recent_ = id;
 }

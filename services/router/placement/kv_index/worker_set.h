@@ -53,6 +53,10 @@ class WorkerSets {
     }
     InsertBesideOthers(set, worker);
   }
+  // Of a set that is empty, or has this member alone.
+  static void SetOnlyMember(WorkerSet& set, WorkerNumber worker, bool mark) {
+    set.store((worker + 1u) | (mark ? kMark : 0), std::memory_order_release);
+  }
   // The rest requires that it is a member. Erase takes the mark with it.
   void Erase(WorkerSet& set, WorkerNumber worker) {
     const uint64_t word = set.load(std::memory_order_relaxed);
