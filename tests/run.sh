@@ -99,6 +99,7 @@ stage_python() {
 # Has something left to build only when `unit` did not run before.
 cuda_targets=(kernels_cuda kernels_cuda_gpu_test cuda_oracle_gpu_test cuda_bench model_device_test
   baton-prefill-worker baton-decode-worker)
+cuda_tests='kernels_cuda_code_test|model_device_test|kernels_nccl_library_test|nccl_links_test'
 
 stage_cuda() {
   must cuda configure-release cmake --preset release --log-level=WARNING -DBATON_CUDA=AUTO \
@@ -109,8 +110,11 @@ stage_cuda() {
     return
   fi
   check cuda kernels-alone cmake -S kernels -B build/kernels-alone --log-level=WARNING
+  # Where there is a compiler but no NCCL, tensor parallelism and one transport are left out in silence.
+  check cuda nccl-header grep -q '^BATON_NCCL_INCLUDE_DIR:PATH=.*include$' build/release/CMakeCache.txt &&
+    cuda_targets+=(kernels_nccl_library_test nccl_links_test)
   build cuda release "${cuda_targets[@]}" &&
-    run_ctest cuda release -R '^(kernels_cuda_code_test|model_device_test)$'
+    run_ctest cuda release -R "^($cuda_tests)\$"
 }
 
 stage_lint() {

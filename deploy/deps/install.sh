@@ -3,7 +3,7 @@
 #
 #   install.sh [--demo]    what building and running the demo needs (the default)
 #   install.sh --tests     that, and what `make test` needs
-#   install.sh --cuda      the demo's, and a CUDA compiler from wheels (104 MB; no driver needed)
+#   install.sh --cuda      the demo's, and a CUDA compiler and NCCL from wheels (no driver needed)
 #   install.sh --check     installs nothing: prints the table; exit status 1 when something is missing
 #
 # Runs as root or through sudo. A second run only looks, in well under a second.
@@ -124,6 +124,12 @@ look_for_cuda() {
   else
     look_for_wheels cuda-wheels "CUDA kernels (compiler, no driver)"
   fi
+  system=$(ls -d /usr/include/nccl.h /usr/local/cuda/include/nccl.h 2>/dev/null | head -1 || true)
+  if [[ -n $system ]]; then
+    row nccl "several GPUs" "present ($system)"
+  else
+    look_for_wheels nccl-wheel "several GPUs (NCCL)"
+  fi
 }
 
 install_packages() {
@@ -145,10 +151,10 @@ install_wheels() {
   [[ -x $venv/bin/pip ]] || make_venv
   for list in "${missing_wheels[@]}"; do
     echo "Installing $list into .deps/venv"
-    # UCX's wheel names CUDA packages as dependencies, which only its CUDA transports need; the list of
-    # CUDA wheels is complete as it stands.
+    # UCX's wheel names CUDA packages as dependencies, which only its CUDA transports need; the lists of
+    # CUDA's wheels are complete as they stand.
     flags=()
-    [[ $list == ucx-wheel || $list == cuda-wheels ]] && flags=(--no-deps)
+    [[ $list == python-tests ]] || flags=(--no-deps)
     if "$venv/bin/pip" install -q --disable-pip-version-check "${flags[@]}" -r "$here/$list.txt"; then
       if [[ $list == cuda-wheels ]]; then "$here/cuda_layout.sh" "$venv"/lib/python3*/site-packages/nvidia/cu13; fi
       cp "$here/$list.txt" "$venv/.installed-$list"
