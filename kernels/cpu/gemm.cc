@@ -40,8 +40,9 @@ GemmRunner::GemmRunner(const IsaOps& ops, ThreadPool& pool)
 GemmRunner::Plan GemmRunner::MakePlan(const GemmArgs& args, const PackedMatrix& w) {
   Plan plan;
   plan.bf16_dot = w.dtype() == DType::kBF16 && ops_.bf16_dot;
-  plan.widen = w.dtype() == DType::kBF16 && !ops_.bf16_dot;
-  plan.k = plan.widen ? 2 * w.dwords() : w.dwords();
+  plan.pairs = w.dtype() == DType::kBF16 && !ops_.bf16_dot;
+  plan.widen = plan.pairs && ops_.tile_f32_pairs == nullptr;
+  plan.k = plan.pairs ? 2 * w.dwords() : w.dwords();
   const int64_t blocks = CeilDiv(plan.k, kBlockDwords);
   plan.k_block = CeilDiv(CeilDiv(plan.k, blocks), 8) * 8;
   plan.num_tiles = int32_t(CeilDiv(args.num_tokens, kTileRowsMax));
@@ -127,16 +128,21 @@ void GemmRunner::RunPanels(const GemmArgs& args, const PackedMatrix& w, const Pl
 void GemmRunner::RunBlock(const GemmArgs& args, const PackedMatrix& w, const Plan& plan,
                           int32_t first_tile, int32_t end_tile, int64_t panel, int64_t k0,
                           float* acc, float* widened) {
-  const TileFn tile_fn = plan.bf16_dot ? ops_.tile_bf16_packed : ops_.tile_f32_packed;
+  const TileFn tile_fn = plan.bf16_dot               ? ops_.tile_bf16_packed
+                         : plan.pairs && !plan.widen ? ops_.tile_f32_pairs
+                                                     : ops_.tile_f32_packed;
   const int64_t n0 = panel * kPanelLanes;
   const int lanes = int(std::min<int64_t>(kPanelLanes, w.rows() - n0));
   const int64_t k = std::min(plan.k_block, plan.k - k0);
-  const std::byte* block = w.panel(panel) + k0 * kPanelLanes * (plan.widen ? 2 : 4);
+  const int64_t row_bytes = kPanelLanes * (plan.pairs ? 2 : 4);
+  const std::byte* block = w.panel(panel) + k0 * row_bytes;
   if (plan.widen) ops_.widen_panel(block, k / 2, widened);
-  // A single tile streams with a short lead; several share the fetching of the next block.
+  // What goes over the weight once streams with a short lead; else the next block is fetched,
+  // evenly, meanwhile.
   const int32_t num_tiles = end_tile - first_tile;
-  const std::byte* ahead = block + (num_tiles == 1 ? kStreamLeadBytes : k * kPanelLanes * 4);
-  const int64_t fetch_bytes = CeilDiv(k * kPanelLanes * 4, num_tiles);
+  const bool once = args.num_tokens <= ops_.rows_at_once;
+  const std::byte* ahead = block + (once ? kStreamLeadBytes : k * row_bytes);
+  const int64_t fetch_bytes = CeilDiv(k * row_bytes, num_tiles);
   for (int32_t tile = first_tile; tile < end_tile; ++tile, acc += kAccFloats) {
     const int32_t begin = TileBegin(tile, plan.num_tiles, args.num_tokens);
     const int32_t rows = TileBegin(tile + 1, plan.num_tiles, args.num_tokens) - begin;

@@ -29,7 +29,8 @@ class GemmRunner {
   // The plan of one call.
   struct Plan {
     bool bf16_dot;      // x is bf16, pairs meet pairs
-    bool widen;         // the weight's pairs are widened for an f32 tile
+    bool pairs;         // x is f32 and meets pairs of bf16
+    bool widen;         // the same, and the pairs are widened for an f32 tile first
     int64_t k;          // dwords of x per row, after padding an odd K
     int64_t k_block;    // dwords of x per block
     int32_t num_tiles;  // of rows; tile i has rows i * T / num_tiles up to (i + 1) * T / num_tiles

@@ -10,7 +10,7 @@ namespace {
 BATON_TILE_PACKED(F32Packed, "vfmadd231ps")
 BATON_TILE_ROWS64(F32Rows, "vfmadd231ps")
 
-constexpr IsaOps kOps = Ops<avx512::Vec>::Table("avx512", F32Packed, F32Rows);
+constexpr IsaOps kOps = Ops<avx512::Vec>::Table("avx512", kTileRowsMax, F32Packed, F32Rows);
 
 }  // namespace
 

@@ -60,9 +60,13 @@ struct SoftmaxTileArgs {
 struct IsaOps {
   const char* name;
   bool bf16_dot;  // multiplies bf16 pairs; else bf16 weights are widened and met by f32 activations
+  int rows_at_once;  // rows of a tile that go over a panel together; with more it is read again
 
   TileFn tile_f32_packed, tile_f32_rows;
   TileFn tile_bf16_packed, tile_bf16_rows;  // null without bf16_dot
+  // f32 rows, packed, by a panel of bf16 pairs: `k` counts floats of x and is even. Null: pairs are
+  // widened to f32 first.
+  TileFn tile_f32_pairs;
   // Pairs of bf16 [k][32] to f32 [2 k][32].
   void (*widen_panel)(const void* panel, int64_t k, float* out);
   // `rows` (1 .. 12) rows of x to kPacked, `k` dwords of each.

@@ -69,9 +69,12 @@ struct Ops {
         __builtin_prefetch(x + size_t(r) * row_bytes + i * 4 + kRowLeadBytes);
       }
       Vec::Transpose(x + i * 4, row_bytes, rows, columns, square[0], 16);
+      // What is stored too much the next column overwrites; behind the last ones lie another
+      // thread's rows.
       for (int c = 0; c < columns; ++c, out += rows) {
-        Vec::Load(reinterpret_cast<const float*>(square[c]))
-            .StoreFirst(reinterpret_cast<float*>(out), rows);
+        const Vec column = Vec::Load(reinterpret_cast<const float*>(square[c]));
+        auto* to = reinterpret_cast<float*>(out);
+        (k - i - c) * rows >= 16 ? column.Store(to) : column.StoreFirst(to, rows);
       }
     }
   }
@@ -344,13 +347,16 @@ struct Ops {
     }
   }
 
-  static constexpr IsaOps Table(const char* name, TileFn f32_packed, TileFn f32_rows) {
+  static constexpr IsaOps Table(const char* name, int rows_at_once, TileFn f32_packed,
+                                TileFn f32_rows) {
     return {.name = name,
             .bf16_dot = false,
+            .rows_at_once = rows_at_once,
             .tile_f32_packed = f32_packed,
             .tile_f32_rows = f32_rows,
             .tile_bf16_packed = nullptr,
             .tile_bf16_rows = nullptr,
+            .tile_f32_pairs = nullptr,
             .widen_panel = WidenPanel,
             .pack_rows = PackRows,
             .store_tile = StoreTile,

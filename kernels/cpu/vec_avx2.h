@@ -136,12 +136,48 @@ struct Vec {
   // become 0.
   static BATON_INLINE void Transpose(const std::byte* src, size_t src_bytes, int rows, int columns,
                                      uint32_t* dst, size_t dst_dwords) {
-    alignas(64) uint32_t square[16][16] = {};
-    for (int i = 0; i < rows; ++i) {
-      __builtin_memcpy(square[i], src + size_t(i) * src_bytes, size_t(columns) * 4);
+    alignas(64) uint32_t square[16][16];
+    if (columns < 16) {
+      for (int i = 0; i < rows; ++i) {
+        for (int c = 0; c < 16; ++c) square[i][c] = 0;
+        __builtin_memcpy(square[i], src + size_t(i) * src_bytes, size_t(columns) * 4);
+      }
+      src = reinterpret_cast<const std::byte*>(square);
+      src_bytes = sizeof(square[0]);
     }
-    for (int c = 0; c < 16; ++c) {
-      for (int i = 0; i < 16; ++i) dst[size_t(c) * dst_dwords + size_t(i)] = square[i][c];
+    for (int row = 0; row < 16; row += 8) {
+      for (int column = 0; column < 16; column += 8) {
+        TransposeEighth(src + size_t(row) * src_bytes + column * 4, src_bytes, rows - row,
+                        dst + size_t(column) * dst_dwords + row, dst_dwords);
+      }
+    }
+  }
+  // 8 x 8 of the same; `rows` may be anything.
+  static BATON_INLINE void TransposeEighth(const std::byte* src, size_t src_bytes, int rows,
+                                           uint32_t* dst, size_t dst_dwords) {
+    __m256 r[8], s[8];
+    BATON_UNROLL
+    for (int i = 0; i < 8; ++i) {
+      r[i] = i < rows ? _mm256_loadu_ps(reinterpret_cast<const float*>(src + size_t(i) * src_bytes))
+                      : _mm256_setzero_ps();
+    }
+    BATON_UNROLL
+    for (int i = 0; i < 8; i += 2) {
+      s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+      s[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    BATON_UNROLL
+    for (int i = 0; i < 8; i += 4) {
+      r[i] = _mm256_shuffle_ps(s[i], s[i + 2], 0x44);
+      r[i + 1] = _mm256_shuffle_ps(s[i], s[i + 2], 0xee);
+      r[i + 2] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0x44);
+      r[i + 3] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0xee);
+    }
+    BATON_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      auto* column = reinterpret_cast<float*>(dst + size_t(i) * dst_dwords);
+      _mm256_storeu_ps(column, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+      _mm256_storeu_ps(column + 4 * dst_dwords, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
     }
   }
   // Interleaves two rows of 32 bf16, of which the first `n` count, into 32 pairs.
