@@ -15,6 +15,23 @@
 #include "kernels/cuda/rope/qk_norm_rope_kv.h"
 
 namespace baton::kernels::cuda {
+namespace {
+
+GemmArgs ArgsOf(const void* x, const Matrix& w, const float* bias, int32_t num_tokens,
+                GemmOutput output, float* out) {
+  const auto& weights = static_cast<const DeviceMatrix&>(w);
+  return {.x = x,
+          .w = weights.data(),
+          .dtype = weights.dtype(),
+          .bias = bias,
+          .out = out,
+          .is_added = output == GemmOutput::kAdd,
+          .num_tokens = num_tokens,
+          .num_outputs = int32_t(weights.rows()),
+          .num_inputs = int32_t(weights.cols())};
+}
+
+}  // namespace
 
 Error CudaBackend::Create(const CudaOptions& options, std::unique_ptr<Backend>* backend) {
   int count = 0;
@@ -29,6 +46,9 @@ Error CudaBackend::Create(const CudaOptions& options, std::unique_ptr<Backend>* 
   if (info.traits.compute_capability < kSmallestDevice.compute_capability) {
     return info.name + " has compute capability " + std::to_string(info.traits.compute_capability) +
            "; " + std::to_string(kSmallestDevice.compute_capability) + " (Ampere) is the least";
+  }
+  if (options.deterministic && options.gemm == CudaGemm::kCublasLt) {
+    return "deterministic, and gemm is cublaslt: its sums may depend on the batch";
   }
   if (options.deterministic || !options.warpgroups) info.traits.has_warpgroups = false;
   std::unique_ptr<CudaBackend> made(new CudaBackend(options, std::move(info)));
@@ -50,6 +70,20 @@ Error CudaBackend::Prepare() {
   if (Error error = AllocatePinned(options_.staging_bytes, &staging_host_)) return error;
   staging_ = Staging(static_cast<std::byte*>(staging_host_), staging_device_->data(),
                      options_.staging_bytes);
+  return PrepareChooser();
+}
+
+// The workspace is nobody's between two launches, so cuBLASLt has it for its own.
+Error CudaBackend::PrepareChooser() {
+  if (options_.gemm == CudaGemm::kOwn || options_.deterministic) return std::nullopt;
+  const Error error = GemmChooser::Create({.gemm = options_.gemm,
+                                           .folder = options_.gemm_folder,
+                                           .workspace = workspace_->data(),
+                                           .workspace_bytes = options_.workspace_bytes},
+                                          info_, &chooser_);
+  if (!error) return std::nullopt;
+  if (options_.gemm == CudaGemm::kCublasLt) return "gemm is cublaslt: " + *error;
+  why_own_gemms_ = *error;
   return std::nullopt;
 }
 
@@ -62,6 +96,7 @@ CudaBackend::~CudaBackend() {
 std::string CudaBackend::name() const {
   return "cuda:sm" + std::to_string(info_.traits.compute_capability) +
          (info_.traits.has_warpgroups ? ":warpgroups" : "") +
+         (chooser_ != nullptr ? ":cublaslt-" + chooser_->library_version() : "") +
          (options_.deterministic ? ":deterministic" : "");
 }
 
@@ -73,7 +108,10 @@ DeviceFacts CudaBackend::facts() const {
           .runtime_version = std::move(versions.runtime),
           .graphs = options_.graphs_max > 0,
           .warpgroups = info_.traits.has_warpgroups,
-          .deterministic = options_.deterministic};
+          .deterministic = options_.deterministic,
+          .gemm = chooser_ != nullptr      ? chooser_->Summary()
+                  : why_own_gemms_.empty() ? "own"
+                                           : "own: " + why_own_gemms_};
 }
 
 std::optional<DeviceMemory> CudaBackend::memory() const {
@@ -160,18 +198,25 @@ void CudaBackend::RmsNorm(const float* x, const float* weight, float epsilon, in
                      .hidden = hidden});
 }
 
+void CudaBackend::PrepareGemms(std::span<const GemmUse> uses) {
+  if (chooser_ == nullptr) return;
+  std::vector<GemmArgs> all;
+  for (const GemmUse& use : uses) {
+    all.push_back(ArgsOf(use.x, *use.w, use.bias, use.num_tokens_max, use.output, use.out));
+    Expect(Check(all.back()));
+  }
+  Expect(chooser_->Prepare(all, stream()));
+}
+
 void CudaBackend::Gemm(const void* x, const Matrix& w, const float* bias, int32_t num_tokens,
                        GemmOutput output, float* out) {
-  const auto& weights = static_cast<const DeviceMatrix&>(w);
-  Launch(GemmArgs{.x = x,
-                  .w = weights.data(),
-                  .dtype = weights.dtype(),
-                  .bias = bias,
-                  .out = out,
-                  .is_added = output == GemmOutput::kAdd,
-                  .num_tokens = num_tokens,
-                  .num_outputs = int32_t(weights.rows()),
-                  .num_inputs = int32_t(weights.cols())});
+  const GemmArgs args = ArgsOf(x, w, bias, num_tokens, output, out);
+  LtChoice* choice = chooser_ == nullptr ? nullptr : chooser_->Find(args);
+  if (choice == nullptr) {
+    Launch(args);
+  } else {
+    Launch(LtGemmArgs{.gemm = args, .choice = choice});
+  }
 }
 
 void CudaBackend::SiluMul(const float* gate_up, int32_t num_tokens, int32_t intermediate,

@@ -13,6 +13,7 @@
 #include "kernels/cuda/backend/staging.h"
 #include "kernels/cuda/launch/run.h"
 #include "kernels/cuda/runtime/runtime.h"
+#include "kernels/cuda/tuning/gemm_chooser.h"
 
 namespace baton::kernels::cuda {
 
@@ -44,6 +45,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Buffer> Allocate(size_t bytes) override;
   std::unique_ptr<Matrix> LoadMatrix(std::span<const HostMatrix> parts, DType target) override;
   Vector LoadVector(std::span<const HostMatrix> parts) override;
+  void PrepareGemms(std::span<const GemmUse> uses) override;
 
   void Embed(const Matrix& table, const int32_t* ids, int32_t num_tokens, float* out) override;
   void RmsNorm(const float* x, const float* weight, float epsilon, int32_t num_tokens,
@@ -88,6 +90,7 @@ class CudaBackend final : public Backend {
 
   CudaBackend(const CudaOptions& options, DeviceInfo info);
   Error Prepare();
+  Error PrepareChooser();
 
   // For what launches that are still held back have nothing to do with.
   Stream StreamForUploads();
@@ -136,6 +139,8 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Buffer> staging_device_;
   std::unique_ptr<Buffer> workspace_;
   Staging staging_;
+  std::unique_ptr<GemmChooser> chooser_;  // null: own kernels multiply, always
+  std::string why_own_gemms_;             // though others were asked for
   LaunchQueue launches_;
 };
 

@@ -85,6 +85,7 @@ class Block {
 Block block;
 uint64_t order = 0;
 uint32_t launches = 0;
+double seconds_passed = 0;
 uint32_t block_index = 0;
 std::vector<RecordedLaunch>* recording = nullptr;
 
@@ -231,6 +232,9 @@ void Land(const std::vector<PendingCopy>& group) {
 void SetOrder(uint64_t seed) { order = seed; }
 void RecordLaunches(std::vector<RecordedLaunch>* launches) { recording = launches; }
 
+double SecondsPassed() { return seconds_passed; }
+void PassSeconds(double seconds) { seconds_passed += seconds; }
+
 void RunGrid(const char* kernel, const cuda::LaunchShape& shape,
              const std::function<void()>& body) {
   KERNELS_CHECK(shape.threads > 0 && shape.threads <= 1024 && shape.threads % 32 == 0);
@@ -238,6 +242,7 @@ void RunGrid(const char* kernel, const cuda::LaunchShape& shape,
   KERNELS_CHECK(shape.grid_y <= 65535 && shape.grid_z <= 65535);
   if (recording != nullptr) return recording->push_back({kernel, shape, body});
   ++launches;
+  PassSeconds(kLaunchSeconds);
   std::mt19937_64 random(order);
   const uint32_t blocks = shape.grid_x * shape.grid_y * shape.grid_z;
   std::vector<uint32_t> sequence(blocks);

@@ -20,6 +20,12 @@ void SetOrder(uint64_t seed);
 // Runs `body` once for every thread of the grid. What the kernel did wrong is in TakeViolations().
 void RunGrid(const char* kernel, const cuda::LaunchShape& shape, const std::function<void()>& body);
 
+// The device's own clock, which stands still but for launches: each takes kLaunchSeconds, and what
+// a kernel adds to that.
+constexpr double kLaunchSeconds = 10e-6;
+double SecondsPassed();
+void PassSeconds(double seconds);
+
 // A launch as RunGrid was given it.
 struct RecordedLaunch {
   const char* kernel;

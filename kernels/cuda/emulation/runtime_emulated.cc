@@ -80,6 +80,12 @@ Error CreateStream(Stream* stream) {
 }
 void DestroyStream(Stream) {}
 Error Wait(Stream) { return std::nullopt; }
+Error TimeOn(Stream, const std::function<Error()>& work, double* seconds) {
+  const double before = emulation::SecondsPassed();
+  const Error error = work();
+  *seconds = emulation::SecondsPassed() - before;
+  return error;
+}
 
 namespace {
 using Launches = std::vector<emulation::RecordedLaunch>;

@@ -26,6 +26,9 @@ struct GemmArgs {
 // inside a step in another order there.
 enum class GemmTile : uint8_t { kNarrow, kMiddle, kWide, kF32, kWarpgroup };
 
+// Counts changes of these kernels' speed: times that were measured before one mean nothing.
+constexpr int kOwnGemmVersion = 1;
+
 struct GemmPlan {
   GemmTile tile = GemmTile::kNarrow;
   LaunchShape shape;

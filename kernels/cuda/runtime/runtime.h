@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 
 #include "kernels/cuda/launch/device.h"
@@ -43,6 +44,10 @@ Error CreateStream(Stream* stream);
 void DestroyStream(Stream stream);
 // Until all that was ordered on the stream is done.
 Error Wait(Stream stream);
+
+// Seconds of the device's own time from the first to the last that `work` orders on the stream,
+// which is waited for. An error is work's own, or the device's.
+Error TimeOn(Stream stream, const std::function<Error()>& work, double* seconds);
 
 // Launches that were recorded once and are enqueued together again and again, arguments and all.
 // Between BeginRecording and EndRecording nothing but launches goes to the stream, and none is run.

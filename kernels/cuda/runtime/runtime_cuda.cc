@@ -97,6 +97,29 @@ Error Wait(Stream stream) {
   return ErrorOf("cudaStreamSynchronize", cudaStreamSynchronize(HandleOf(stream)));
 }
 
+Error TimeOn(Stream stream, const std::function<Error()>& work, double* seconds) {
+  struct Events {
+    cudaEvent_t begin = nullptr, end = nullptr;
+    ~Events() {
+      if (begin != nullptr) cudaEventDestroy(begin);
+      if (end != nullptr) cudaEventDestroy(end);
+    }
+  } events;
+  cudaError_t status = cudaEventCreate(&events.begin);
+  if (status == cudaSuccess) status = cudaEventCreate(&events.end);
+  if (status == cudaSuccess) status = cudaEventRecord(events.begin, HandleOf(stream));
+  if (status != cudaSuccess) return ErrorOf("cudaEventRecord", status);
+  if (Error error = work()) return error;
+  status = cudaEventRecord(events.end, HandleOf(stream));
+  if (status == cudaSuccess) status = cudaEventSynchronize(events.end);
+  float milliseconds = 0;
+  if (status == cudaSuccess) {
+    status = cudaEventElapsedTime(&milliseconds, events.begin, events.end);
+  }
+  *seconds = double{milliseconds} * 1e-3;
+  return ErrorOf("cudaEventElapsedTime", status);
+}
+
 Error BeginRecording(Stream stream) {
   return ErrorOf("cudaStreamBeginCapture",
                  cudaStreamBeginCapture(HandleOf(stream), cudaStreamCaptureModeThreadLocal));

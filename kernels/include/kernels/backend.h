@@ -108,6 +108,16 @@ struct QkvArgs {
   const int32_t* slots = nullptr;
 };
 
+// A GEMM that steps will have.
+struct GemmUse {
+  const Matrix* w = nullptr;
+  const float* bias = nullptr;
+  GemmOutput output = GemmOutput::kStore;
+  int32_t num_tokens_max = 0;
+  void* x = nullptr;     // [num_tokens_max, K] of activation_dtype(): its contents are lost
+  float* out = nullptr;  // [num_tokens_max, N]: its contents are lost
+};
+
 // What a backend must know of a model to say whether it can run it.
 struct ModelShape {
   int32_t hidden = 0;        // H
@@ -130,6 +140,8 @@ struct DeviceFacts {
   bool graphs = false;      // launches that come again go as one
   bool warpgroups = false;  // wgmma
   bool deterministic = true;
+  std::string
+      gemm;  // who multiplies, where there is a choice: "cuBLASLt 13.1.0 for 12 of 20 sizes"
 };
 
 class Backend {
@@ -147,7 +159,7 @@ class Backend {
   // Why models of this shape cannot be run, naming the field of config.json and the limit; empty:
   // they can.
   virtual std::string WhyNot(const ModelShape&) const { return ""; }
-  // Never changes. Any thread.
+  // Changes while a model is loaded. Any thread.
   virtual DeviceFacts facts() const { return {.name = name()}; }
   // As many rows as a step of `rows` decodes is best filled up to: steps of few different sizes can
   // be prepared once and enqueued again and again. `rows` itself where that is worth nothing.
@@ -162,6 +174,10 @@ class Backend {
   virtual std::unique_ptr<Matrix> LoadMatrix(std::span<const HostMatrix> parts, DType target) = 0;
   // Packs a weight of one row or column count as f32.
   virtual Vector LoadVector(std::span<const HostMatrix> parts) = 0;
+  // Told once, when a model and its scratch memory are there: a backend that has several ways to
+  // multiply may measure them now, because in a step it must not. What is not told of is computed
+  // all the same.
+  virtual void PrepareGemms(std::span<const GemmUse> /*uses*/) {}
 
   // out[t, :] = table[ids[t], :] as f32.  ids: host, [T], each in [0, N).
   virtual void Embed(const Matrix& table, const int32_t* ids, int32_t num_tokens, float* out) = 0;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -14,6 +15,14 @@
 // driver.
 namespace baton::kernels {
 
+// Who multiplies by weights in bf16.
+enum class CudaGemm : uint8_t {
+  kOwn,   // our own kernels: bits are the same with every driver, library and batch that they
+          // are the same with today
+  kAuto,  // for every size who was faster when measured: own kernels, or cuBLASLt if it is there
+  kCublasLt,  // cuBLASLt, where it can
+};
+
 struct CudaOptions {
   int device = 0;  // as the driver counts
   // One kernel for every attention row, so that a row has the same bits in any batch and any chunks
@@ -22,6 +31,10 @@ struct CudaOptions {
   // Kernels on warpgroups (wgmma, TMA), where the GPU has them (sm_90): large GEMMs and prompts.
   // Off: the kernels that every GPU has. Deterministic ones are always those.
   bool warpgroups = true;
+  CudaGemm gemm = CudaGemm::kOwn;  // not kCublasLt when deterministic, which makes kAuto kOwn
+  // Where times that GEMMs took are kept, a small file per GPU; made when missing. Empty: nowhere,
+  // they are measured whenever a model is loaded.
+  std::string gemm_folder;
   // Steps whose launches are kept as graphs, one per size of batch and reach of its contexts, of
   // which there are few (Backend::PaddedRows); 0: none, and batches are not filled up.
   size_t graphs_max = 32;
