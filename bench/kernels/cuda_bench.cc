@@ -2,13 +2,14 @@
 // and 8 KV heads of 128, intermediate 14336, vocabulary 128256), bf16.
 //
 //   cuda_bench [--device N] [--json FILE] [--smoke] [--no-warpgroups] [--no-graphs]
-//              [attention] [gemm] [small] [step]
+//              [--gemm own|auto|cublaslt] [attention] [gemm] [small] [step]
 //
 // --no-warpgroups takes the kernels of every GPU where Hopper has its own, --no-graphs enqueues
-// launches one by one: run with and without, they say what these are worth.
+// launches one by one: run with and without, they say what these are worth. --gemm says who
+// multiplies (kernels/cuda/README.md); what it measures itself is kept nowhere.
 //
 // A floor is the larger of bytes / bandwidth and flops / peak. Both are measured in the same run:
-// the bandwidth of a copy on the device, and the fastest product of our own GEMM. --smoke takes a
+// the bandwidth of a copy on the device, and a large GEMM of this run's. --smoke takes a
 // tiny model instead, to see that everything runs; its numbers mean nothing.
 #include <algorithm>
 #include <cstdio>
@@ -60,6 +61,7 @@ struct Options {
   bool smoke = false;
   bool warpgroups = true;
   bool graphs = true;
+  CudaGemm gemm = CudaGemm::kOwn;
   std::string json;
   std::vector<std::string> sections;
 };
@@ -159,7 +161,7 @@ void Bench::MeasurePeaks() {
   const int32_t tokens = shape_.tokens.back();
   const double flops = 2.0 * tokens * shape_.inner * shape_.hidden;
   peak_ = flops / GemmSeconds(shape_.inner, shape_.hidden, tokens);
-  std::printf("bandwidth %.1f GB/s, own GEMM %.1f TFLOP/s\n", bandwidth_ / 1e9, peak_ / 1e12);
+  std::printf("bandwidth %.1f GB/s, GEMM %.1f TFLOP/s\n", bandwidth_ / 1e9, peak_ / 1e12);
 }
 
 double Bench::GemmSeconds(int64_t n, int64_t k, int32_t tokens) {
@@ -169,6 +171,11 @@ double Bench::GemmSeconds(int64_t n, int64_t k, int32_t tokens) {
   }
   auto x = Noise(size_t(tokens) * size_t(k) * 2);
   auto out = backend_->Allocate(size_t(tokens) * size_t(n) * 4);
+  std::vector<GemmUse> uses;
+  for (const auto& copy : copies) {
+    uses.push_back({copy.get(), nullptr, GemmOutput::kStore, tokens, x->data(), out->as<float>()});
+  }
+  backend_->PrepareGemms(uses);
   return Seconds(int(copies.size()), [&](int i) {
     backend_->Gemm(x->data(), *copies[size_t(i)], nullptr, tokens, GemmOutput::kStore,
                    out->as<float>());
@@ -306,11 +313,23 @@ void Bench::Step() {
     std::vector<SampledToken> tokens(samples.size());
     const size_t t = size_t(batch);
     auto x = backend_->Allocate(t * size_t(s.hidden) * 4);
-    auto act = backend_->Allocate(t * size_t(std::max(s.hidden, s.inner)) * 2);
+    auto act = backend_->Allocate(t * size_t(std::max({s.hidden, s.inner, s.q_heads * s.dim})) * 2);
     auto q = backend_->Allocate(t * size_t(s.q_heads * s.dim) * 4);
     auto qkv = backend_->Allocate(t * size_t(s.qkv()) * 4);
     auto gate_up = backend_->Allocate(t * 2 * size_t(s.inner) * 4);
     auto logits = backend_->Allocate(t * size_t(s.vocab) * 4);
+    std::vector<GemmUse> uses;
+    const auto announce = [&](const Matrix& w, GemmOutput output, Buffer& out) {
+      uses.push_back({&w, nullptr, output, batch, act->data(), out.as<float>()});
+    };
+    for (const Layer& w : layers) {
+      announce(*w.qkv, GemmOutput::kStore, *qkv);
+      announce(*w.o, GemmOutput::kAdd, *x);
+      announce(*w.gate_up, GemmOutput::kStore, *gate_up);
+      announce(*w.down, GemmOutput::kAdd, *x);
+    }
+    announce(*head, GemmOutput::kStore, *logits);
+    backend_->PrepareGemms(uses);
     const auto gemm = [&](const Matrix& w, GemmOutput output, Buffer& out) {
       backend_->Gemm(act->data(), w, nullptr, batch, output, out.as<float>());
     };
@@ -381,6 +400,15 @@ Options Parse(int argc, char** argv) {
       options.warpgroups = false;
     } else if (arg == "--no-graphs") {
       options.graphs = false;
+    } else if (arg == "--gemm" && i + 1 < argc) {
+      const std::string by = argv[++i];
+      if (by == "auto") {
+        options.gemm = CudaGemm::kAuto;
+      } else if (by == "cublaslt") {
+        options.gemm = CudaGemm::kCublasLt;
+      } else if (by != "own") {
+        options.sections.push_back("--gemm " + by);  // which is refused
+      }
     } else if (arg == "--device" && i + 1 < argc) {
       options.device = std::atoi(argv[++i]);
     } else if (arg == "--json" && i + 1 < argc) {
@@ -400,6 +428,7 @@ int Main(int argc, char** argv) {
   cuda::DeviceInfo info;
   CudaOptions wanted = {.device = options.device,
                         .warpgroups = options.warpgroups,
+                        .gemm = options.gemm,
                         .staging_bytes = room,
                         .workspace_bytes = room};
   if (!options.graphs) wanted.graphs_max = 0;
@@ -409,8 +438,8 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "cuda_bench: %s\n", error->c_str());
     return 77;
   }
-  std::printf("%s, %d multiprocessors, %s\n", info.name.c_str(), info.traits.multiprocessors,
-              backend->name().c_str());
+  std::printf("%s, %d multiprocessors, %s, GEMMs: %s\n", info.name.c_str(),
+              info.traits.multiprocessors, backend->name().c_str(), backend->facts().gemm.c_str());
   Bench bench(options, std::move(backend), info.name);
   for (const std::string& section : options.sections) {
     if (section == "attention") {

@@ -1,6 +1,7 @@
 #include "common/config/command_line.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -11,6 +12,7 @@
 namespace baton::config {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 const Program kDecode = {.name = "baton-decode-worker",
@@ -156,6 +158,55 @@ TEST(WorkerOptionsTest, BlockSizesOtherThanTheSupportedAreRefused) {
   worker.block_tokens = 17;
   EXPECT_EQ(MessageOf(worker.Validate("decode")),
             "decode.block_tokens must be 16, 32 or 64, got 17");
+}
+
+TEST(WorkerOptionsTest, WhoMultipliesIsOurOwnUnlessSaid) {
+  ClusterOptions options;
+  ASSERT_FALSE(Parsed({}, {}, options));
+  EXPECT_EQ(options.decode.gemm, GemmBy::kOwn);
+  ASSERT_FALSE(Parsed({"--gemm=auto", "--gemm-cache=/tmp/times"}, {}, options));
+  EXPECT_EQ(options.decode.gemm, GemmBy::kAuto);
+  EXPECT_EQ(options.decode.gemm_cache_folder(), "/tmp/times");
+  EXPECT_TRUE(Parsed({"--gemm=mkl"}, {}, options));
+}
+
+TEST(WorkerOptionsTest, CublasLtAndDeterministicExcludeEachOther) {
+  WorkerOptions worker;
+  worker.deterministic = true;
+  worker.gemm = GemmBy::kAuto;
+  EXPECT_TRUE(worker.Validate("decode").ok());
+  worker.gemm = GemmBy::kCublasLt;
+  EXPECT_THAT(MessageOf(worker.Validate("decode")),
+              AllOf(HasSubstr("decode.gemm"), HasSubstr("deterministic")));
+}
+
+// The variables as they were, afterwards.
+class GemmCacheTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const char* name : {"XDG_CACHE_HOME", "HOME"}) {
+      const char* value = std::getenv(name);
+      before_[name] = value == nullptr ? "" : value;
+    }
+  }
+  void TearDown() override {
+    for (const auto& [name, value] : before_) ::setenv(name.c_str(), value.c_str(), 1);
+  }
+  std::map<std::string, std::string> before_;
+};
+
+TEST_F(GemmCacheTest, TimesAreInTheUsersFolderForCachesUnlessSaid) {
+  WorkerOptions worker;
+  ::setenv("HOME", "/home/somebody", 1);
+  ::setenv("XDG_CACHE_HOME", "/var/caches", 1);
+  EXPECT_EQ(worker.gemm_cache_folder(), "/var/caches/baton");
+  ::setenv("XDG_CACHE_HOME", "relative", 1);
+  EXPECT_EQ(worker.gemm_cache_folder(), "/home/somebody/.cache/baton");
+  ::setenv("HOME", "", 1);
+  EXPECT_EQ(worker.gemm_cache_folder(), "") << "nowhere";
+  worker.gemm_cache = "none";
+  ::setenv("HOME", "/home/somebody", 1);
+  EXPECT_EQ(worker.gemm_cache_folder(), "");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "common/base/check.h"
@@ -160,6 +161,14 @@ void WorkerOptions::AddTo(OptionSet& set) {
                "to one of few sizes"});
   set.Add("cuda_warpgroups", &cuda_warpgroups,
           {.help = "on a GPU that has them (sm_90): kernels on wgmma and TMA"});
+  set.Add(
+      "gemm", &gemm,
+      {{"own", GemmBy::kOwn}, {"auto", GemmBy::kAuto}, {"cublaslt", GemmBy::kCublasLt}},
+      {.help = "on a GPU: who multiplies by weights in bf16; auto: who was faster when measured"});
+  set.Add(
+      "gemm_cache", &gemm_cache,
+      {.zero = "auto",
+       .help = "folder that keeps what gemm has measured, or none; auto: the user's for caches"});
   set.Add("threads", &threads,
           {.min = 0,
            .max = 1024,
@@ -265,6 +274,12 @@ absl::Status WorkerOptions::Validate(std::string_view section) const {
   if (transport != "ucx" && transport != "nccl") {
     return InvalidArgument("{}.transport must be ucx or nccl, got '{}'", section, transport);
   }
+  if (deterministic && gemm == GemmBy::kCublasLt) {
+    return InvalidArgument(
+        "{}.gemm must be own or auto (which is own then) with deterministic, got cublaslt: its "
+        "sums may depend on the batch",
+        section);
+  }
   if (step_tokens_max < batch_sequences_max) {
     return InvalidArgument(
         "{}.step_tokens_max must be at least batch_sequences_max (a token for each sequence), got "
@@ -273,6 +288,18 @@ absl::Status WorkerOptions::Validate(std::string_view section) const {
         section, step_tokens_max, batch_sequences_max);
   }
   return absl::OkStatus();
+}
+
+std::string WorkerOptions::gemm_cache_folder() const {
+  if (gemm_cache == "none") return "";
+  if (!gemm_cache.empty()) return gemm_cache;
+  const auto from = [](const char* variable, const char* below) {
+    const char* folder = std::getenv(variable);
+    // What is not absolute is to be ignored, as the rules of these variables say.
+    return folder != nullptr && *folder == '/' ? std::string(folder) + below : "";
+  };
+  const std::string folder = from("XDG_CACHE_HOME", "/baton");
+  return !folder.empty() ? folder : from("HOME", "/.cache/baton");
 }
 
 Bytes WorkerOptions::kv_memory_or_default() const {

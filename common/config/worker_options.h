@@ -14,6 +14,7 @@
 namespace baton::config {
 
 enum class Isa : uint8_t { kAuto, kScalar, kAvx2, kAvx512, kAvx512Bf16 };
+enum class GemmBy : uint8_t { kOwn, kAuto, kCublasLt };
 enum class Preemption : uint8_t { kAuto, kRecompute, kSwap };
 enum class TransferPath : uint8_t { kAuto, kSharedMemory, kTcp };
 
@@ -25,6 +26,8 @@ struct WorkerOptions {
   bool deterministic = false;        // on a GPU: rows have the same bits in any batch
   bool cuda_graphs = true;           // on a GPU: decode steps are prepared once, sizes are few
   bool cuda_warpgroups = true;       // on a GPU that has them: wgmma and TMA
+  GemmBy gemm = GemmBy::kOwn;        // on a GPU: who multiplies by weights in bf16
+  std::string gemm_cache;            // see gemm_cache_folder()
   int32_t threads = 0;               // of the CPU backend; 0: one per core
   Isa isa = Isa::kAuto;
 
@@ -64,6 +67,9 @@ struct WorkerOptions {
 
   void AddTo(OptionSet& set);
   absl::Status Validate(std::string_view section) const;
+  // Where times of GEMMs are kept: gemm_cache; if that is empty, "baton" in the user's folder for
+  // caches ($XDG_CACHE_HOME, else ~/.cache). Empty: nowhere, because it is "none" or there is none.
+  std::string gemm_cache_folder() const;
   // kv_memory, or its default.
   Bytes kv_memory_or_default() const;
 };

@@ -4,8 +4,6 @@
 #include <thread>
 #include <utility>
 
-#include "kernels/cuda.h"
-
 namespace baton::model {
 namespace {
 
@@ -36,6 +34,8 @@ kernels::CudaOpening OpenCuda(const DeviceOptions& options, int32_t index) {
   cuda.deterministic = options.deterministic;
   cuda.warpgroups = options.cuda_warpgroups;
   if (!options.cuda_graphs) cuda.graphs_max = 0;
+  cuda.gemm = options.gemm;
+  cuda.gemm_folder = options.gemm_folder;
   cuda.on_failure = options.on_failure;
   return kernels::MakeCudaBackend(cuda);
 }

@@ -10,6 +10,7 @@
 #include "common/model/load_model.h"
 #include "kernels/backend.h"
 #include "kernels/collective.h"
+#include "kernels/cuda.h"
 
 namespace baton::model {
 
@@ -22,6 +23,8 @@ struct DeviceOptions {
   bool deterministic = false;
   bool cuda_graphs = true;      // CUDA: decode steps as graphs, in batches of few sizes
   bool cuda_warpgroups = true;  // CUDA: kernels on warpgroups where the GPU has them
+  kernels::CudaGemm gemm = kernels::CudaGemm::kOwn;  // CUDA: who multiplies by weights in bf16
+  std::string gemm_folder;  // CUDA: where times of GEMMs are kept; empty: nowhere
   // CUDA: the device does not work any more. Called on the thread that uses it; does not return.
   std::function<void(const std::string& what)> on_failure;
   int32_t threads = 0;  // of the CPU backend; 0: one per core that the process may use

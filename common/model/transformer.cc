@@ -111,11 +111,32 @@ Transformer::Transformer(HfConfig config, Weights weights, kernels::Backend& bac
     all_logits_ = backend_.Allocate(scratch.all_logits);
     logits_parts_.reserve(size_t(options.logits_rows_max) * rank_.shard.size);
   }
+  PrepareGemms();
   const size_t t = static_cast<size_t>(options.step_tokens_max);
   tokens_.reserve(t);
   positions_.reserve(t);
   slots_.reserve(t);
   sequence_of_.reserve(t);
+}
+
+// What WriteKv, AttendAndMix and ComputeLogits will ask for, on the same memory.
+void Transformer::PrepareGemms() {
+  const int32_t t = options_.step_tokens_max, r = options_.logits_rows_max;
+  std::vector<kernels::GemmUse> uses;
+  for (const LayerWeights& w : weights_.layers) {
+    uses.push_back({w.qkv.get(), DataOf(w.qkv_bias), GemmOutput::kStore, t, normed_->data(),
+                    qkv_->as<float>()});
+    uses.push_back({w.o.get(), DataOf(w.o_bias), ProjectedOutput(), t, attended_->data(),
+                    residual_->as<float>()});
+    uses.push_back({w.gate_up.get(), DataOf(w.gate_up_bias), GemmOutput::kStore, t, normed_->data(),
+                    gate_up_->as<float>()});
+    uses.push_back({w.down.get(), DataOf(w.down_bias), ProjectedOutput(), t, mlp_->data(),
+                    residual_->as<float>()});
+  }
+  kernels::Buffer& logits = rank_.shard.vocab_parallel ? *own_logits_ : *logits_;
+  uses.push_back(
+      {&weights_.head(), nullptr, GemmOutput::kStore, r, normed_->data(), logits.as<float>()});
+  backend_.PrepareGemms(uses);
 }
 
 kernels::KvView Transformer::KvGeometry(int32_t num_blocks, int32_t block_tokens) const {
@@ -296,11 +317,14 @@ void Transformer::AttendAndMix(int32_t layer, const Rows& rows) {
   AddProjected(mlp_->data(), *w.down, w.down_bias, rows);
 }
 
+GemmOutput Transformer::ProjectedOutput() const {
+  return rank_.shard.rank == 0 ? GemmOutput::kAdd : GemmOutput::kStore;
+}
+
 // residual += x w^T + bias, where w has this rank's inputs only.
 void Transformer::AddProjected(const void* x, const kernels::Matrix& w, const kernels::Vector& bias,
                                const Rows& rows) {
-  const GemmOutput output = rank_.shard.rank == 0 ? GemmOutput::kAdd : GemmOutput::kStore;
-  backend_.Gemm(x, w, DataOf(bias), rows.count, output, rows.residual);
+  backend_.Gemm(x, w, DataOf(bias), rows.count, ProjectedOutput(), rows.residual);
   if (rank_.collective == nullptr) return;
   Expect(rank_.collective->AllReduceSum(rows.residual, size_t(rows.count) * config_.hidden));
 }

@@ -72,6 +72,9 @@ class Transformer : public ModelRunner {
     std::span<const kernels::AttentionSequence> sequences;
   };
 
+  void PrepareGemms();
+  // o and down: rank 0 adds its part to the residual stream.
+  kernels::GemmOutput ProjectedOutput() const;
   void CheckBatch(const StepBatch& batch) const;
   void PlanRows(const StepBatch& batch);
   void PadRows(const StepBatch& batch);

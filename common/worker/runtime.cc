@@ -43,6 +43,18 @@ model::DeviceOptions DeviceOf(const config::WorkerOptions& options) {
   device.deterministic = options.deterministic;
   device.cuda_graphs = options.cuda_graphs;
   device.cuda_warpgroups = options.cuda_warpgroups;
+  device.gemm_folder = options.gemm_cache_folder();
+  switch (options.gemm) {
+    case config::GemmBy::kOwn:
+      device.gemm = kernels::CudaGemm::kOwn;
+      break;
+    case config::GemmBy::kAuto:
+      device.gemm = kernels::CudaGemm::kAuto;
+      break;
+    case config::GemmBy::kCublasLt:
+      device.gemm = kernels::CudaGemm::kCublasLt;
+      break;
+  }
   switch (options.device.kind) {
     case config::Device::Kind::kAuto:
       device.kind = model::DeviceKind::kAuto;
@@ -253,6 +265,7 @@ absl::Status Runtime::MakeKvPool() {
       {{"model", runner_->info().name},
        {"parameters", runner_->info().num_parameters},
        {"backend", backend().name()},
+       {"gemm", backend().facts().gemm},
        {"tensor_parallel_size", pool_.num_ranks},
        {"kv_blocks", kv_blocks_},
        {"kv_spares", pool_.num_blocks() - kv_blocks_},

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <regex>
 #include <string>
 
 #include "common/model/load_model.h"
@@ -56,14 +57,15 @@ double RelativeDistance(const std::vector<float>& got, const std::vector<float>&
 class Model {
  public:
   Model(std::unique_ptr<kernels::Backend> backend, const std::filesystem::path& folder,
-        model::WeightDType dtype, std::optional<kernels::DType> kv_dtype = std::nullopt)
+        model::WeightDType dtype, std::optional<kernels::DType> kv_dtype = std::nullopt,
+        int32_t step_tokens_max = 80)
       : backend_(std::move(backend)) {
     model::LoadOptions options;
     options.model_dir = folder;
     options.dtype = dtype;
     options.kv_dtype = kv_dtype;
-    options.step_tokens_max = 80;
-    options.logits_rows_max = 80;
+    options.step_tokens_max = step_tokens_max;
+    options.logits_rows_max = step_tokens_max;
     options.context_tokens_max = 256;
     auto runner = model::LoadModel(options, *backend_);
     EXPECT_TRUE(runner.ok()) << runner.status();
@@ -223,6 +225,34 @@ TEST(CudaModelTest, WhatDoesNotFitIsAnErrorAtLoadWithTheNumbers) {
                                                             options.step_tokens_max)),
                              testing::HasSubstr("GB of memory free; a smaller step_tokens_max and "
                                                 "batch_sequences_max would fit")));
+}
+
+// Every product of every step goes there: what the model has announced is what it asks for.
+TEST(CudaModelTest, CublasLtStaysWithinTheReferencesOwnBf16Error) {
+  constexpr int32_t kStepTokens = 7;
+  std::unique_ptr<kernels::Backend> backend;
+  if (const auto error = kernels::cuda::CudaBackend::Create(
+          {.gemm = kernels::CudaGemm::kCublasLt, .staging_bytes = 1 << 20}, &backend)) {
+    ASSERT_THAT(*error, testing::HasSubstr("cuBLASLt is not there"));
+    GTEST_SKIP() << *error;
+  }
+  kernels::cuda::testing::UseOrder(0);
+  const Golden golden = ReadGolden("qwen2-tied-bf16");
+  Model model(std::move(backend), golden.folder, model::WeightDType::kBF16, std::nullopt,
+              kStepTokens);
+  EXPECT_TRUE(
+      std::regex_search(model.backend().facts().gemm, std::regex("for ([1-9][0-9]*) of \\1 sizes")))
+      << model.backend().facts().gemm;
+  const GoldenPrompt& prompt = golden.prompts.front();
+  const Logits got = model.Feed(prompt.ids, kStepTokens);
+  for (size_t i = 0; i < got.size(); ++i) {
+    ASSERT_LE(RelativeDistance(got[i], prompt.logits[i]), *golden.bf16_rel_l2_max)
+        << "position " << i << " of " << got.size();
+  }
+  const auto counts = static_cast<const kernels::cuda::CudaBackend&>(model.backend()).gemm_counts();
+  EXPECT_GT(counts.library, 0u);
+  EXPECT_EQ(counts.own, 0u);
+  EXPECT_EQ(kernels::cuda::testing::Complaints(), "");
 }
 
 // The demo model: heads of 64 in bf16, so the tensor core kernels and decode attention.

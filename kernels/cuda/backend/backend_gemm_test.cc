@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "kernels/cuda/backend/cuda_backend.h"
-#include "kernels/cuda/emulation/cublaslt_stand_in.h"
+#include "kernels/cuda/testing/cublaslt_stand_in.h"
 #include "kernels/cuda/testing/harness.h"
 #include "kernels/testing/fixtures.h"
 
@@ -13,13 +13,13 @@ namespace baton::kernels::cuda {
 namespace {
 
 using cublaslt::Status;
-using emulation::TheCublasLt;
 using kernels::testing::Encode;
 using kernels::testing::MatrixOf;
 using kernels::testing::Random;
 using kernels::testing::RelativeError;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using testing::TheCublasLt;
 
 constexpr int32_t kTokens = 3, kOutputs = 20, kInputs = 24;
 

@@ -213,8 +213,10 @@ void CudaBackend::Gemm(const void* x, const Matrix& w, const float* bias, int32_
   const GemmArgs args = ArgsOf(x, w, bias, num_tokens, output, out);
   LtChoice* choice = chooser_ == nullptr ? nullptr : chooser_->Find(args);
   if (choice == nullptr) {
+    ++gemm_counts_.own;
     Launch(args);
   } else {
+    ++gemm_counts_.library;
     Launch(LtGemmArgs{.gemm = args, .choice = choice});
   }
 }

@@ -42,6 +42,13 @@ class CudaBackend final : public Backend {
   // What became of the launches so far.
   const LaunchQueue::Counts& launch_counts() const { return launches_.counts(); }
 
+  // How many GEMMs of steps went to whom.
+  struct GemmCounts {
+    uint64_t own = 0;
+    uint64_t library = 0;
+  };
+  const GemmCounts& gemm_counts() const { return gemm_counts_; }
+
   std::unique_ptr<Buffer> Allocate(size_t bytes) override;
   std::unique_ptr<Matrix> LoadMatrix(std::span<const HostMatrix> parts, DType target) override;
   Vector LoadVector(std::span<const HostMatrix> parts) override;
@@ -141,6 +148,7 @@ class CudaBackend final : public Backend {
   Staging staging_;
   std::unique_ptr<GemmChooser> chooser_;  // null: own kernels multiply, always
   std::string why_own_gemms_;             // though others were asked for
+  GemmCounts gemm_counts_;
   LaunchQueue launches_;
 };
 

@@ -14,7 +14,7 @@ struct Library {
   std::string version;  // "13.1.0"
 
   // Loaded once and kept for the life of the process; null, and why, when it cannot be. In the
-  // emulation: the tests' stand-in (emulation/cublaslt_stand_in.h). Any thread.
+  // emulation: the tests' stand-in (testing/cublaslt_stand_in.h). Any thread.
   static const Library* Load(std::string* error);
 };
 

@@ -102,9 +102,12 @@ Error GemmChooser::PrepareKind(const GemmKind& kind, std::vector<GemmArgs> uses,
   if (KindFor(kind).gemm == nullptr) return std::nullopt;
   int32_t tokens_max = uses.front().num_tokens;
   for (const GemmArgs& use : uses) tokens_max = std::min(tokens_max, use.num_tokens);
+  const void* filled = nullptr;
   for (GemmArgs& use : uses) {
     use.num_tokens = tokens_max;
+    if (use.x == filled) continue;  // layers share it
     if (Error error = FillInput(use, stream)) return error;
+    filled = use.x;
   }
   for (int32_t bucket = 0; bucket <= TokenBucketOf(tokens_max); ++bucket) {
     for (GemmArgs& use : uses) use.num_tokens = std::min(tokens_max, MostTokensOf(bucket));
@@ -133,9 +136,11 @@ Error GemmChooser::PrepareSize(const GemmSize& size, const std::vector<GemmArgs>
     }
   }
   if (!is_known) {
-    if (seconds_spent_ >= options_.seconds_max) return ++num_left_, Error();
     time = {};
-    if (Error error = Measure(kind, uses, stream, &time)) return error;
+    if (!IsTimeUp()) {
+      if (Error error = Measure(kind, uses, stream, &time)) return error;
+    }
+    if (IsTimeUp()) return ++num_left_, Error();  // some candidates were not looked at
     ++num_measured_;
     times_[size] = time;
   }
@@ -183,7 +188,7 @@ Error GemmChooser::Measure(Kind& kind, const std::vector<GemmArgs>& uses, Stream
   Complain(kind.gemm->Propose(uses.front(), options_.workspace_bytes, options_.candidates_max,
                               &candidates));
   for (const LtCandidate& candidate : candidates) {
-    if (seconds_spent_ >= options_.seconds_max) break;
+    if (IsTimeUp()) break;
     bool is_good = false;
     if (Error error = IsGood(kind, candidate, uses.front(), want, stream, &is_good)) return error;
     if (!is_good) continue;

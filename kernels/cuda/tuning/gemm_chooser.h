@@ -81,6 +81,7 @@ class GemmChooser {
   // Some of what it makes of the first use; empty: it cannot be launched.
   Error ResultOf(const Enqueue& enqueue, const GemmArgs& use, Stream stream,
                  std::vector<float>* result);
+  bool IsTimeUp() const { return seconds_spent_ >= options_.seconds_max; }
   bool IsWorthIt(const GemmTime& time) const;
   void Take(const GemmSize& size, const GemmTime& time);
   void Complain(const Error& error);

@@ -10,9 +10,7 @@
 // What stands where cuBLASLt is on a GPU: the same functions with the same reading of layouts,
 // attributes, sizes and alignments, in plain arithmetic on the emulated device. Tests tell it what
 // there is and how fast it is, and see what it was asked.
-namespace baton::kernels::emulation {
-
-namespace cublaslt = cuda::cublaslt;
+namespace baton::kernels::cuda::testing {
 
 struct CublasLtStandIn {
   std::string why_missing;  // not empty: there is no library
@@ -44,4 +42,4 @@ struct CublasLtStandIn {
 // The one that Library::Load() gives in the emulation. Tests put it back: = {}.
 CublasLtStandIn& TheCublasLt();
 
-}  // namespace baton::kernels::emulation
+}  // namespace baton::kernels::cuda::testing

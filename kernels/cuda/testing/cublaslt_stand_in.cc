@@ -1,4 +1,4 @@
-#include "kernels/cuda/emulation/cublaslt_stand_in.h"
+#include "kernels/cuda/testing/cublaslt_stand_in.h"
 
 #include <cstring>
 
@@ -30,8 +30,8 @@ struct PreferenceRecord {
 
 namespace {
 
-using emulation::CublasLtStandIn;
-using emulation::TheCublasLt;
+using testing::CublasLtStandIn;
+using testing::TheCublasLt;
 
 constexpr uint64_t kMark = 0x6261746f6e;  // in algorithms that the stand-in has made
 
@@ -284,11 +284,11 @@ const Library* Library::Load(std::string* error) {
 
 }  // namespace baton::kernels::cuda::cublaslt
 
-namespace baton::kernels::emulation {
+namespace baton::kernels::cuda::testing {
 
 CublasLtStandIn& TheCublasLt() {
   static CublasLtStandIn stand_in;
   return stand_in;
 }
 
-}  // namespace baton::kernels::emulation
+}  // namespace baton::kernels::cuda::testing
