@@ -6,6 +6,7 @@
 #include <cstring>
 #include <thread>
 
+#include "kernels/activation_row.h"
 #include "kernels/check.h"
 #include "kernels/convert.h"
 #include "kernels/cpu/packed_matrix.h"
@@ -52,6 +53,17 @@ void CpuBackend::ForRows(int64_t count, int64_t cost, const Fn& fn) {
   });
 }
 
+template <typename Fn>
+void CpuBackend::QuantizeRows(int64_t count, int32_t width, int64_t cost, void* out, const Fn& fn) {
+  const size_t row_bytes = ActivationRowBytes(DType::kInt8, width);
+  ForRows(count, cost, [&](int64_t begin, int64_t end, int thread) {
+    auto* row = reinterpret_cast<float*>(per_thread_[size_t(thread)].Reserve(size_t(width) * 4));
+    for (int64_t t = begin; t < end; ++t) {
+      ops_.quantize_row(fn(t, row), width, static_cast<std::byte*>(out) + size_t(t) * row_bytes);
+    }
+  });
+}
+
 std::unique_ptr<Buffer> CpuBackend::Allocate(size_t bytes) {
   return std::make_unique<CpuMemory>(bytes);
 }
@@ -81,6 +93,12 @@ void CpuBackend::Embed(const Matrix& table, const int32_t* ids, int32_t num_toke
 
 void CpuBackend::RmsNorm(const float* x, const float* weight, float epsilon, int32_t num_tokens,
                          int32_t hidden, DType out_dtype, void* out) {
+  if (out_dtype == DType::kInt8) {
+    return QuantizeRows(num_tokens, hidden, int64_t{hidden} * 8, out, [&](int64_t t, float* row) {
+      ops_.rms_norm(x + t * hidden, weight, epsilon, hidden, DType::kF32, row);
+      return row;
+    });
+  }
   ForRows(num_tokens, int64_t{hidden} * 6, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       ops_.rms_norm(x + t * hidden, weight, epsilon, hidden, out_dtype,
@@ -101,6 +119,14 @@ void CpuBackend::Gemm(const void* x, const Matrix& w, const float* bias, int32_t
 
 void CpuBackend::SiluMul(const float* gate_up, int32_t num_tokens, int32_t intermediate,
                          DType out_dtype, void* out) {
+  if (out_dtype == DType::kInt8) {
+    const auto product = [&](int64_t t, float* row) {
+      const float* gate = gate_up + t * 2 * intermediate;
+      ops_.silu_mul(gate, gate + intermediate, intermediate, DType::kF32, row);
+      return row;
+    };
+    return QuantizeRows(num_tokens, intermediate, int64_t{intermediate} * 12, out, product);
+  }
   ForRows(num_tokens, int64_t{intermediate} * 10, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       const float* gate = gate_up + t * 2 * intermediate;
@@ -160,6 +186,16 @@ void CpuBackend::RopeAndWriteKv(const QkvArgs& args, const KvView& kv, int32_t l
 void CpuBackend::Attention(const float* q, const KvView& kv, int32_t layer, int32_t num_q_heads,
                            std::span<const AttentionSequence> sequences, float scale,
                            int32_t window, DType out_dtype, void* out) {
+  const int32_t width = num_q_heads * kv.head_dim;
+  int32_t num_tokens = 0;
+  for (const AttentionSequence& s : sequences) {
+    num_tokens = std::max(num_tokens, s.query_begin + s.query_tokens);
+  }
+  // A row is several tasks' work: it is rounded when all of it is there.
+  const bool is_rounded_after = out_dtype == DType::kInt8;
+  void* into = is_rounded_after
+                   ? attended_.Reserve(size_t(num_tokens) * size_t(width) * sizeof(float))
+                   : out;
   attention_.Run({.q = q,
                   .kv = kv,
                   .layer = layer,
@@ -167,8 +203,12 @@ void CpuBackend::Attention(const float* q, const KvView& kv, int32_t layer, int3
                   .sequences = sequences,
                   .scale = scale,
                   .window = window,
-                  .out_dtype = out_dtype,
-                  .out = out});
+                  .out_dtype = is_rounded_after ? DType::kF32 : out_dtype,
+                  .out = into});
+  if (!is_rounded_after) return;
+  const auto* attended = static_cast<const float*>(into);
+  QuantizeRows(num_tokens, width, int64_t{width} * 5, out,
+               [&](int64_t t, float*) { return attended + t * width; });
 }
 
 void CpuBackend::GatherRows(const void* x, std::span<const int32_t> rows, size_t row_bytes,

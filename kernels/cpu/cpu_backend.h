@@ -18,7 +18,11 @@ class CpuBackend final : public Backend {
   CpuBackend(const IsaOps& ops, int num_threads);
 
   std::string name() const override { return std::string("cpu:") + ops_.name; }
+  bool Keeps(DType weights) const override {
+    return IsQuantizedWeight(weights) || Backend::Keeps(weights);
+  }
   DType activation_dtype(DType weights) const override {
+    if (IsQuantizedWeight(weights)) return DType::kInt8;
     return weights == DType::kBF16 && ops_.bf16_dot ? DType::kBF16 : DType::kF32;
   }
 
@@ -51,6 +55,9 @@ class CpuBackend final : public Backend {
   // task.
   template <typename Fn>
   void ForRows(int64_t count, int64_t cost, const Fn& fn);
+  // Calls fn(row, into), which makes `width` f32, and rounds them to row `row` of `out`.
+  template <typename Fn>
+  void QuantizeRows(int64_t count, int32_t width, int64_t cost, void* out, const Fn& fn);
   void RopeToken(const QkvArgs& args, const KvView& kv, int32_t layer, int32_t token, float* q_out);
 
   const IsaOps& ops_;
@@ -58,6 +65,7 @@ class CpuBackend final : public Backend {
   GemmRunner gemm_;
   AttentionRunner attention_;
   std::vector<Scratch> per_thread_;
+  Scratch attended_;  // [T, Hq, D] f32, on its way to int8
 };
 
 }  // namespace baton::kernels

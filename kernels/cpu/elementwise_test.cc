@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/activation_row.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/isa_ops.h"
 #include "kernels/kv_row.h"
@@ -90,6 +91,40 @@ TEST_P(ElementwiseTest, SiluMulAgreesWithTheReferenceAndRowsAreIndependent) {
       ExpectRowsIndependent(silu(*backend, DType::kF32), random_, 2 * inner, inner);
     }
   }
+}
+
+TEST_P(ElementwiseTest, InInt8EveryOperationRoundsWhatItGivesInF32) {
+  constexpr int32_t kWidth = 70, kTokens = 9, kBlock = 16;
+  auto backend = Make(3);
+  const auto x = random_.Floats(size_t(kTokens) * 2 * kWidth);
+  const auto weight = random_.Floats(kWidth);
+  const auto expect_rounded = [&](const char* what, int32_t width, const auto& op) {
+    std::vector<float> exact(size_t(kTokens * width));
+    std::vector<std::byte> got(size_t(kTokens) * ActivationRowBytes(DType::kInt8, width));
+    op(DType::kF32, exact.data());
+    op(DType::kInt8, got.data());
+    EXPECT_TRUE(testing::SameBits(got, testing::EncodeRows(exact, DType::kInt8, width))) << what;
+  };
+  expect_rounded("norm", kWidth, [&](DType dtype, void* out) {
+    backend->RmsNorm(x.data(), weight.data(), 1e-6f, kTokens, kWidth, dtype, out);
+  });
+  expect_rounded("silu", kWidth, [&](DType dtype, void* out) {
+    backend->SiluMul(x.data(), kTokens, kWidth, dtype, out);
+  });
+  KvView kv{.base = nullptr,
+            .dtype = DType::kF32,
+            .num_layers = 1,
+            .num_blocks = 1,
+            .block_tokens = kBlock,
+            .num_kv_heads = 1,
+            .head_dim = 10};
+  auto pool = random_.Floats(kv.pool_bytes() / 4);
+  kv.base = reinterpret_cast<std::byte*>(pool.data());
+  const int32_t table = 0;
+  const std::vector<AttentionSequence> sequences = {{0, 4, 9, &table}, {4, kTokens - 4, 5, &table}};
+  expect_rounded("attention", 20, [&](DType dtype, void* out) {
+    backend->Attention(x.data(), kv, 0, 2, sequences, 0.3f, 0, dtype, out);
+  });
 }
 
 TEST_P(ElementwiseTest, RoundsToTheNearestBf16AndKeepsNan) {

@@ -2,7 +2,9 @@
 
 #include <cmath>
 
+#include "kernels/activation_row.h"
 #include "kernels/backend.h"
+#include "kernels/cpu/isa_ops.h"
 #include "kernels/testing/fixtures.h"
 
 namespace baton::kernels {
@@ -16,14 +18,15 @@ class Product {
  public:
   Product(Backend& backend, const std::vector<float>& weight, int64_t n, int64_t k, DType dtype)
       : backend_(backend), n_(n), k_(k), dtype_(dtype) {
-    const std::vector<std::byte> host = testing::Encode(weight, dtype, 1);
-    matrix_ = backend.LoadMatrix({{testing::MatrixOf(host, dtype, n, k, 1)}}, dtype);
+    const DType stored = IsQuantizedWeight(dtype) ? DType::kF32 : dtype;
+    const std::vector<std::byte> host = testing::Encode(weight, stored, 1);
+    matrix_ = backend.LoadMatrix({{testing::MatrixOf(host, stored, n, k, 1)}}, dtype);
   }
 
   std::vector<float> Of(const std::vector<float>& x, const float* bias = nullptr,
                         GemmOutput output = GemmOutput::kStore, float start = 0) {
     const int32_t tokens = int32_t(x.size() / size_t(k_));
-    const auto in = testing::Encode(x, backend_.activation_dtype(dtype_));
+    const auto in = testing::EncodeRows(x, backend_.activation_dtype(dtype_), k_);
     std::vector<float> out(size_t(tokens * n_), start);
     backend_.Gemm(in.data(), *matrix_, bias, tokens, output, out.data());
     return out;
@@ -61,6 +64,9 @@ TEST_P(GemmTest, AgreesWithTheReferenceOnOddShapes) {
       const auto got = ours.Of(x, bias.data(), output, 0.5f);
       const auto want = theirs.Of(x, bias.data(), output, 0.5f);
       EXPECT_LT(testing::RelativeError(got, want), 2e-6) << s.n << "x" << s.k << " T " << s.tokens;
+      if (IsQuantizedWeight(dtype)) {
+        EXPECT_TRUE(testing::SameBits(got, want)) << s.n << "x" << s.k << " T " << s.tokens;
+      }
     }
   }
 }
@@ -116,27 +122,80 @@ TEST_P(GemmTest, StackedPartsOfAnyDtypeGiveTheRowsOfEach) {
   const auto b = testing::RoundedTo(random.Floats(41 * kK), DType::kBF16);
   const auto a_bytes = testing::Encode(a, DType::kBF16, 3);
   const auto b_bytes = testing::Encode(b, DType::kF32, 5);
-  const auto stacked = backend->LoadMatrix({{testing::MatrixOf(a_bytes, DType::kBF16, 5, kK, 3),
-                                             testing::MatrixOf(b_bytes, DType::kF32, 41, kK, 5)}},
-                                           dtype);
+  const std::vector<HostMatrix> parts = {testing::MatrixOf(a_bytes, DType::kBF16, 5, kK, 3),
+                                         testing::MatrixOf(b_bytes, DType::kF32, 41, kK, 5)};
+  const auto stacked = backend->LoadMatrix(parts, dtype);
   EXPECT_EQ(stacked->rows(), 46);
   EXPECT_EQ(stacked->cols(), kK);
   std::vector<int32_t> ids = {0, 4, 5, 31, 32, 45, 0};
-  std::vector<float> out(ids.size() * kK);
+  std::vector<float> out(ids.size() * kK), twins(ids.size() * kK);
   backend->Embed(*stacked, ids.data(), int32_t(ids.size()), out.data());
+  auto reference = MakeReferenceBackend();
+  reference->Embed(*reference->LoadMatrix(parts, dtype), ids.data(), int32_t(ids.size()),
+                   twins.data());
+  EXPECT_TRUE(testing::SameBits(out, twins));
   for (size_t i = 0; i < ids.size(); ++i) {
     const float* want = ids[i] < 5 ? a.data() + ids[i] * kK : b.data() + (ids[i] - 5) * kK;
-    for (int64_t k = 0; k < kK; ++k) EXPECT_EQ(out[i * kK + size_t(k)], want[k]);
+    // Within half a step of elements that are below 4, or what int4 cuts off.
+    const double near = dtype == DType::kInt8 ? 0.02 : IsQuantizedWeight(dtype) ? 0.5 : 0;
+    for (int64_t k = 0; k < kK; ++k) EXPECT_NEAR(out[i * kK + size_t(k)], want[k], near);
   }
 }
 
+class Int8GemmTest : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(Int8GemmTest, TheLargestSumsOfTheWidestWeightFit) {
+  auto backend = MakeCpuBackend({.num_threads = 1, .isa = GetParam()});
+  for (const float sign : {1.0f, -1.0f}) {
+    Product product(*backend, std::vector<float>(kInt8ColsMax, sign * 127), 1, kInt8ColsMax,
+                    DType::kInt8);
+    const auto y = product.Of(std::vector<float>(2 * kInt8ColsMax, 127));
+    for (const float got : y) EXPECT_EQ(got, sign * 127 * 127 * kInt8ColsMax);
+  }
+}
+
+TEST_P(Int8GemmTest, RowsAreRoundedAsByTheirTwin) {
+  const IsaOps* ops = FindIsa(GetParam().c_str());
+  Random random(5);
+  for (const int32_t width : {1, 3, 4, 15, 16, 17, 64, 333, 4864}) {
+    const auto rows_of = [&](float special) {
+      auto x = random.Floats(size_t(width), 2);
+      x[size_t(width) / 2] = special;
+      return x;
+    };
+    for (const float special :
+         {0.3f, -7.5f, 1e-38f, 3e38f, INFINITY, -INFINITY, std::nanf(""), -0.0f}) {
+      const auto x = rows_of(special);
+      std::vector<std::byte> want(ActivationRowBytes(DType::kInt8, width));
+      std::vector<std::byte> got(want.size(), std::byte(0x55));
+      StoreInt8Row(x.data(), width, want.data());
+      ops->quantize_row(x.data(), width, got.data());
+      EXPECT_TRUE(testing::SameBits(got, want)) << width << " with " << special;
+      int32_t sum = 0;
+      for (int32_t i = 0; i < width; ++i) sum += int8_t(want[size_t(i)]);
+      EXPECT_EQ(ops->sum_int8(got.data(), width), sum);
+    }
+  }
+  const std::vector<float> tiny(7, 1e-38f);
+  std::vector<std::byte> row(ActivationRowBytes(DType::kInt8, 7), std::byte(1));
+  ops->quantize_row(tiny.data(), 7, row.data());
+  EXPECT_TRUE(testing::SameBits(row, std::vector<std::byte>(row.size())));
+}
+
+INSTANTIATE_TEST_SUITE_P(Isas, Int8GemmTest, ::testing::ValuesIn(AvailableIsas()),
+                         [](const auto& info) { return info.param; });
+
 std::string NameOfParam(const ::testing::TestParamInfo<GemmTest::ParamType>& info) {
-  return std::get<0>(info.param) + "_" + std::string(NameOf(std::get<1>(info.param)));
+  std::string name = std::get<0>(info.param) + "_" + std::string(NameOf(std::get<1>(info.param)));
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, GemmTest,
                          ::testing::Combine(::testing::ValuesIn(AvailableIsas()),
-                                            ::testing::Values(DType::kF32, DType::kBF16)),
+                                            ::testing::Values(DType::kF32, DType::kBF16,
+                                                              DType::kInt8, DType::kInt4G32,
+                                                              DType::kInt4G64, DType::kInt4G128)),
                          NameOfParam);
 
 }  // namespace

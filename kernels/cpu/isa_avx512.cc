@@ -7,8 +7,8 @@
 namespace baton::kernels {
 namespace {
 
-BATON_TILE_PACKED(F32Packed, "vfmadd231ps")
-BATON_TILE_ROWS64(F32Rows, "vfmadd231ps")
+BATON_TILE_PACKED(F32Packed, BATON_TILE_FMA)
+BATON_TILE_ROWS64(F32Rows, BATON_TILE_FMA)
 
 constexpr IsaOps kOps = Ops<avx512::Vec>::Table("avx512", kTileRowsMax, F32Packed, F32Rows);
 

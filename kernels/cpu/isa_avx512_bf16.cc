@@ -5,8 +5,8 @@
 namespace baton::kernels {
 namespace {
 
-BATON_TILE_PACKED(Bf16Packed, "vdpbf16ps")
-BATON_TILE_ROWS64(Bf16Rows, "vdpbf16ps")
+BATON_TILE_PACKED(Bf16Packed, BATON_TILE_BF16)
+BATON_TILE_ROWS64(Bf16Rows, BATON_TILE_BF16)
 
 IsaOps WithBf16Dot() {
   IsaOps ops = *Avx512Ops();

@@ -10,10 +10,11 @@
 // fill a table are compiled with that set's flags and run only after DetectIsa() has seen it on the
 // machine.
 //
-// Terms. A *panel* is 32 outputs of a weight, laid out [k][32] in dwords: a dword is one f32 or a
-// pair of bf16 (k, k + 1). A *tile* is up to 12 rows of x times one panel, accumulated in f32 in
-// [row][32]. Every output is one chain of multiply-adds over rising k, however many rows a tile
-// has: this is what makes a row's bits independent of its batch.
+// Terms. A *panel* is 32 outputs of a weight, laid out [k][32] in dwords: a dword is one f32, a
+// pair of bf16 (k, k + 1) or four bytes. A *tile* is up to 12 rows of x times one panel,
+// accumulated in f32 in [row][32]. Every output is one chain of multiply-adds over rising k,
+// however many rows a tile has: this is what makes a row's bits independent of its batch. Tiles of
+// bytes accumulate whole numbers, in int32, which are the same in any order.
 namespace baton::kernels {
 
 constexpr int kPanelLanes = 32;
@@ -41,6 +42,23 @@ struct TileArgs {
 
 using TileFn = void (*)(const TileArgs&);
 
+// Bytes of a weight are kept without a sign, int8 + 128: this is what the instructions take.
+constexpr int32_t kWeightZero = 128;
+
+// What a tile of bytes came to, on its way to the outputs.
+struct Int8StoreArgs {
+  const int32_t* acc = nullptr;     // [rows][32]: sums of (w + kWeightZero) x
+  const float* x_scales = nullptr;  // [rows]
+  const int32_t* x_sums = nullptr;  // [rows]: the sum of each row's elements
+  const float* w_scales = nullptr;  // [32]
+  const float* bias = nullptr;      // [lanes], or null
+  float* out = nullptr;             // rows are `stride` apart
+  int64_t stride = 0;
+  int rows = 0;
+  int lanes = 0;
+  bool add = false;
+};
+
 struct SoftmaxTileArgs {
   int rows = 0;
   const float* scores[2] = {};  // [rows][32] each: tokens 0-31 and 32-63 of the tile
@@ -57,6 +75,18 @@ struct SoftmaxTileArgs {
   void* weights = nullptr;  // out, kRows64: 64 f32 or 32 pairs of bf16 per row
 };
 
+// One group of a tile of int4 on its way into the totals.
+struct Int4FoldArgs {
+  const int32_t* acc = nullptr;     // [rows][32]: sums of w x over the group
+  const int32_t* x_sums = nullptr;  // the sum of the row's elements in the group, ...
+  int64_t x_sums_stride = 0;        // ... so far from the next row's
+  const float* scales = nullptr;    // [32]
+  const uint8_t* zeros = nullptr;   // [32]
+  float* total = nullptr;           // [rows][32]
+  int rows = 0;
+  bool first = false;  // start from 0 instead of total
+};
+
 struct IsaOps {
   const char* name;
   bool bf16_dot;  // multiplies bf16 pairs; else bf16 weights are widened and met by f32 activations
@@ -67,6 +97,15 @@ struct IsaOps {
   // f32 rows, packed, by a panel of bf16 pairs: `k` counts floats of x and is even. Null: pairs are
   // widened to f32 first.
   TileFn tile_f32_pairs;
+  // kPacked. x: dwords of four int8; panel: of four bytes without a sign; acc: int32.
+  TileFn tile_int8;
+  // The same where the panel's bytes are 0 to 15 and k is a multiple of 8.
+  TileFn tile_int4;
+  // `rows` times [32] dwords of eight int4 to 2 rows of [32] dwords of four bytes: of each byte
+  // the lower half, then the upper one.
+  void (*unpack_int4)(const std::byte* packed, int64_t rows, uint32_t* out);
+  // total = fma(acc - zero * x_sum, scale, first ? 0 : total).
+  void (*fold_int4)(const Int4FoldArgs& args);
   // Pairs of bf16 [k][32] to f32 [2 k][32].
   void (*widen_panel)(const void* panel, int64_t k, float* out);
   // `rows` (1 .. 12) rows of x to kPacked, `k` dwords of each.
@@ -74,6 +113,13 @@ struct IsaOps {
   // out[r][0 .. lanes) = (add ? out : 0) + acc[r] + bias; rows of out are `stride` apart.
   void (*store_tile)(const float* acc, int rows, const float* bias, bool add, float* out,
                      int64_t stride, int lanes);
+
+  // out = (add ? out : 0) + (acc - kWeightZero * x_sum) * (x_scale * w_scale) + bias.
+  void (*store_int8)(const Int8StoreArgs& args);
+  // The sum of `n` int8, at most kInt8ColsMax of them.
+  int32_t (*sum_int8)(const std::byte* x, int64_t n);
+  // A row of int8 as activation_row.h has it.
+  void (*quantize_row)(const float* x, int32_t n, std::byte* out);
 
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int32_t n, DType dtype,
                    void* out);
@@ -111,5 +157,6 @@ const IsaOps* FindIsa(const char* name);  // "auto", "avx512_bf16", "avx512", "a
 const IsaOps* Avx2Ops();
 const IsaOps* Avx512Ops();
 const IsaOps* Avx512Bf16Ops();
+TileFn VnniTile();
 
 }  // namespace baton::kernels

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cpu/isa_ops.h"
+#include "kernels/quantized_row.h"
 
 // The inner loops over any sixteen-lane Vec. Included by isa_*.cc only. Compiled without
 // contraction: where a fused multiply-add is meant, Fma says so. Nothing here may come from the
@@ -90,6 +91,89 @@ struct Ops {
         if (add) y = LoadAny(cell, DType::kF32, 0, n) + y;
         StoreAny(y, cell, DType::kF32, 0, n);
       }
+    }
+  }
+
+  static void StoreInt8(const Int8StoreArgs& a) {
+    for (int lane = 0; lane < a.lanes; lane += 16) {
+      const int n = LanesAt(lane, a.lanes);
+      const Vec w = Vec::Load(a.w_scales + lane);
+      const Vec b = a.bias == nullptr ? Vec::Zero() : Vec::LoadFirst(a.bias + lane, n);
+      for (int r = 0; r < a.rows; ++r) {
+        float* cell = a.out + r * a.stride + lane;
+        const Vec sum =
+            Vec::LoadDifference(a.acc + r * kPanelLanes + lane, kWeightZero * a.x_sums[r]);
+        Vec y = sum * (Vec::Set(a.x_scales[r]) * w);
+        if (a.bias != nullptr) y = y + b;
+        if (a.add) y = LoadAny(cell, DType::kF32, 0, n) + y;
+        StoreAny(y, cell, DType::kF32, 0, n);
+      }
+    }
+  }
+
+  static void UnpackInt4(const std::byte* packed, int64_t rows, uint32_t* out) {
+    for (int64_t i = 0; i < rows; ++i, packed += kPanelLanes * 4, out += 2 * kPanelLanes) {
+      uint32_t eight[kPanelLanes];
+      __builtin_memcpy(eight, packed, sizeof eight);
+      for (int lane = 0; lane < kPanelLanes; ++lane) {
+        out[lane] = eight[lane] & 0x0f0f0f0fu;
+        out[kPanelLanes + lane] = eight[lane] >> 4 & 0x0f0f0f0fu;
+      }
+    }
+  }
+
+  // Every whole number here is below 2^24: f32 has them exactly.
+  static void FoldInt4(const Int4FoldArgs& a) {
+    for (int lane = 0; lane < kPanelLanes; lane += 16) {
+      const Vec scale = Vec::Load(a.scales + lane);
+      const Vec zero = Vec::LoadInt8(reinterpret_cast<const std::byte*>(a.zeros + lane));
+      for (int r = 0; r < a.rows; ++r) {
+        const Vec x_sum = Vec::Set(float(a.x_sums[r * a.x_sums_stride]));
+        const Vec acc = Vec::LoadDifference(a.acc + r * kPanelLanes + lane, 0);
+        float* total = a.total + r * kPanelLanes + lane;
+        const Vec before = a.first ? Vec::Zero() : Vec::Load(total);
+        Vec::Fma(acc - zero * x_sum, scale, before).Store(total);
+      }
+    }
+  }
+
+  // In f32, which is exact: kInt8ColsMax times 127 is below 2^24.
+  static int32_t SumInt8(const std::byte* x, int64_t n) {
+    Vec sum = Vec::Zero();
+    for (int64_t i = 0; i < n; i += 16) {
+      alignas(16) std::byte part[16] = {};
+      const std::byte* at = x + i;
+      if (n - i < 16) {
+        __builtin_memcpy(part, at, size_t(n - i));
+        at = part;
+      }
+      sum = sum + Vec::LoadInt8(at);
+    }
+    return int32_t(Vec::Sum(sum));
+  }
+
+  // As StoreInt8Row(), to the bit.
+  static void QuantizeRow(const float* x, int32_t n, std::byte* out) {
+    Vec magnitude = Vec::Zero();
+    for (int32_t i = 0; i < n; i += 16) {
+      magnitude = Vec::MaxMagnitude(magnitude, LoadAny(x, DType::kF32, i, LanesAt(i, n)));
+    }
+    const uint32_t bits = Vec::LargestBits(magnitude);
+    const bool is_finite = bits < 0x7f800000u;
+    const float largest = __builtin_bit_cast(float, bits);
+    const bool is_zero = largest < kQuantizedSmallest;
+    const float scale = is_finite ? (is_zero ? 0 : largest / kInt8Largest) : __builtin_nanf("");
+    const size_t scale_offset = size_t(n + 3) / 4 * 4;
+    __builtin_memset(out + n, 0, scale_offset - size_t(n));
+    __builtin_memcpy(out + scale_offset, &scale, sizeof scale);
+    if (is_zero || !is_finite) {
+      __builtin_memset(out, 0, size_t(n));
+      return;
+    }
+    const Vec inverse = Vec::Set(kInt8Largest / largest);
+    for (int32_t i = 0; i < n; i += 16) {
+      const int lanes = LanesAt(i, n);
+      (LoadAny(x, DType::kF32, i, lanes) * inverse).StoreInt8(out + i, lanes);
     }
   }
 
@@ -357,9 +441,16 @@ struct Ops {
             .tile_bf16_packed = nullptr,
             .tile_bf16_rows = nullptr,
             .tile_f32_pairs = nullptr,
+            .tile_int8 = nullptr,
+            .tile_int4 = nullptr,
+            .unpack_int4 = UnpackInt4,
+            .fold_int4 = FoldInt4,
             .widen_panel = WidenPanel,
             .pack_rows = PackRows,
             .store_tile = StoreTile,
+            .store_int8 = StoreInt8,
+            .sum_int8 = SumInt8,
+            .quantize_row = QuantizeRow,
             .rms_norm = RmsNorm,
             .silu_mul = SiluMul,
             .rotate = Rotate,

@@ -3,8 +3,8 @@
 #include "kernels/cpu/isa_ops.h"
 
 // The AVX-512 micro-kernel: ROWS (1 .. 12) rows of x times one panel of 32 outputs, in assembler
-// because gcc 12 spills half of 24 accumulators written as intrinsics. f32 and bf16 differ in one
-// mnemonic.
+// because gcc 12 spills half of 24 accumulators written as intrinsics. f32, bf16 and bytes differ
+// in the multiply-add: BATON_TILE_FMA, _BF16 or _VNNI of (panel, x, accumulator).
 //
 //   zmm0 .. zmm23   accumulators, row r in 2r (lanes 0-15) and 2r + 1 (lanes 16-31)
 //   zmm24, zmm25    the panel's k-th row      zmm26, zmm27   x[row][k], broadcast
@@ -13,10 +13,14 @@
 // over rising k.
 
 // clang-format off: columns of assembler
+#define BATON_TILE_FMA(W, X, A)  "vfmadd231ps %%zmm" #W ", %%zmm" #X ", %%zmm" #A "\n\t"
+#define BATON_TILE_BF16(W, X, A) "vdpbf16ps %%zmm" #W ", %%zmm" #X ", %%zmm" #A "\n\t"
+// The operand in the middle is the one without a sign.
+#define BATON_TILE_VNNI(W, X, A) "vpdpbusd %%zmm" #X ", %%zmm" #W ", %%zmm" #A "\n\t"
+
 #define BATON_TILE_ROW(OP, RS, KS, U, R, A0, A1, B)                  \
   "vpbroadcastd " #RS "*" #R "+" #KS "*" #U "(%[x]), %%zmm" #B "\n\t" \
-  OP " %%zmm24, %%zmm" #B ", %%zmm" #A0 "\n\t"                       \
-  OP " %%zmm25, %%zmm" #B ", %%zmm" #A1 "\n\t"
+  OP(24, B, A0) OP(25, B, A1)
 
 #define BATON_TILE_ROWS_1(OP, RS, KS, U) BATON_TILE_ROW(OP, RS, KS, U, 0, 0, 1, 26)
 #define BATON_TILE_ROWS_2(OP, RS, KS, U) \

@@ -40,6 +40,12 @@ struct Vec {
     return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(Bytes(p))),
             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(Bytes(p + 8)))};
   }
+  // Sixteen int32, each less `by`.
+  static BATON_INLINE Vec LoadDifference(const int32_t* p, int32_t by) {
+    const __m256i b = _mm256_set1_epi32(by);
+    return {_mm256_cvtepi32_ps(_mm256_sub_epi32(Half(p, 0), b)),
+            _mm256_cvtepi32_ps(_mm256_sub_epi32(Half(p, 1), b))};
+  }
   // e4m3 that is no NaN. Subnormals have no leading one: one is lent and taken away again.
   static BATON_INLINE Vec LoadFp8(const std::byte* p) { return {Fp8Half(p), Fp8Half(p + 8)}; }
   // The low (k) and high (k + 1) halves of sixteen pairs of bf16.
@@ -69,6 +75,18 @@ struct Vec {
   BATON_INLINE void StoreBf16First(uint16_t* p, int n) const {
     alignas(32) uint16_t lanes[16];
     StoreBf16(lanes);
+    for (int i = 0; i < n; ++i) p[i] = lanes[i];
+  }
+
+  // The first `n`, rounded to the nearest whole number; -128 to 127.
+  BATON_INLINE void StoreInt8(std::byte* p, int n) const {
+    const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(lo), _mm256_cvtps_epi32(hi));
+    const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
+    const __m128i bytes =
+        _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+    if (n == 16) return _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+    alignas(16) std::byte lanes[16];
+    _mm_store_si128(reinterpret_cast<__m128i*>(lanes), bytes);
     for (int i = 0; i < n; ++i) p[i] = lanes[i];
   }
 
@@ -116,6 +134,21 @@ struct Vec {
   static BATON_INLINE Vec KeepRange(Vec a, int begin, int end, Vec other) {
     return {_mm256_blendv_ps(other.lo, a.lo, RangeHalf(0, begin, end)),
             _mm256_blendv_ps(other.hi, a.hi, RangeHalf(8, begin, end))};
+  }
+
+  // The larger of two magnitudes by their bits: a NaN is above infinity, and that above all
+  // numbers.
+  static BATON_INLINE Vec MaxMagnitude(Vec magnitude, Vec x) {
+    return {MaxMagnitudeHalf(magnitude.lo, x.lo), MaxMagnitudeHalf(magnitude.hi, x.hi)};
+  }
+  static BATON_INLINE uint32_t LargestBits(Vec magnitude) {
+    alignas(32) uint32_t lanes[8];
+    _mm256_store_si256(
+        reinterpret_cast<__m256i*>(lanes),
+        _mm256_max_epu32(_mm256_castps_si256(magnitude.lo), _mm256_castps_si256(magnitude.hi)));
+    uint32_t largest = 0;
+    for (const uint32_t bits : lanes) largest = bits > largest ? bits : largest;
+    return largest;
   }
 
   static BATON_INLINE float Sum(Vec a) {
@@ -196,6 +229,10 @@ struct Vec {
  private:
   static BATON_INLINE __m128i Bytes(const std::byte* p) {
     return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  }
+  static BATON_INLINE __m256 MaxMagnitudeHalf(__m256 magnitude, __m256 x) {
+    const __m256i bits = _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff));
+    return _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(magnitude), bits));
   }
   static BATON_INLINE __m256 Fp8Half(const std::byte* p) {
     const __m256i bits = _mm256_cvtepu8_epi32(Bytes(p));

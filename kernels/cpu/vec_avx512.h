@@ -36,6 +36,10 @@ struct Vec {
   static BATON_INLINE Vec LoadInt8(const std::byte* p) {
     return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(Bytes(p)))};
   }
+  // Sixteen int32, each less `by`.
+  static BATON_INLINE Vec LoadDifference(const int32_t* p, int32_t by) {
+    return {_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(p), _mm512_set1_epi32(by)))};
+  }
   // e4m3 that is no NaN. Subnormals have no leading one: one is lent and taken away again.
   static BATON_INLINE Vec LoadFp8(const std::byte* p) {
     const __m512i bits = _mm512_cvtepu8_epi32(Bytes(p));
@@ -75,6 +79,11 @@ struct Vec {
     _mm256_mask_storeu_epi16(p, First(n), Narrow());
   }
 
+  // The first `n`, rounded to the nearest whole number; -128 to 127.
+  BATON_INLINE void StoreInt8(std::byte* p, int n) const {
+    _mm512_mask_cvtsepi32_storeu_epi8(p, First(n), _mm512_cvtps_epi32(v));
+  }
+
   friend BATON_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
   friend BATON_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
   friend BATON_INLINE Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
@@ -100,6 +109,16 @@ struct Vec {
   // Lanes begin <= i < end of `a`, the others of `other`.
   static BATON_INLINE Vec KeepRange(Vec a, int begin, int end, Vec other) {
     return {_mm512_mask_mov_ps(other.v, __mmask16(First(end) & ~First(begin)), a.v)};
+  }
+
+  // The larger of two magnitudes by their bits: a NaN is above infinity, and that above all
+  // numbers.
+  static BATON_INLINE Vec MaxMagnitude(Vec magnitude, Vec x) {
+    const __m512i bits = _mm512_and_si512(_mm512_castps_si512(x.v), _mm512_set1_epi32(0x7fffffff));
+    return {_mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(magnitude.v), bits))};
+  }
+  static BATON_INLINE uint32_t LargestBits(Vec magnitude) {
+    return _mm512_reduce_max_epu32(_mm512_castps_si512(magnitude.v));
   }
 
   static BATON_INLINE float Sum(Vec a) {

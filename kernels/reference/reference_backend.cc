@@ -6,9 +6,11 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/activation_row.h"
 #include "kernels/check.h"
 #include "kernels/convert.h"
 #include "kernels/kv_row.h"
+#include "kernels/quantized_weight.h"
 #include "kernels/reference/naive_sampling.h"
 
 namespace baton::kernels {
@@ -31,7 +33,8 @@ class HostBuffer final : public Buffer {
   size_t bytes_;
 };
 
-// Row-major f32, already rounded to the precision that was asked for.
+// Row-major f32, already rounded to the precision that was asked for; of int8 and int4 whole
+// numbers, and what those of each row, or of each group in it, are worth.
 class PlainMatrix final : public Matrix {
  public:
   PlainMatrix(int64_t rows, int64_t cols) : cols_(cols), values_(rows * cols), rows_(rows) {}
@@ -40,9 +43,41 @@ class PlainMatrix final : public Matrix {
   size_t bytes() const override { return values_.size() * sizeof(float); }
   const float* row(int64_t n) const { return values_.data() + n * cols_; }
   float* row(int64_t n) { return values_.data() + n * cols_; }
+  bool is_quantized() const { return group_ > 0; }
+  DType dtype() const { return dtype_; }    // of quantized ones
+  int64_t group() const { return group_; }  // of int8: the whole row
+  int64_t groups() const { return (cols_ + group_ - 1) / group_; }
+  float scale(int64_t n, int64_t group) const { return scales_[n * groups() + group]; }
+  float value(int64_t n, int64_t k) const {
+    return is_quantized() ? row(n)[k] * scale(n, k / group_) : row(n)[k];
+  }
+
+  // Row `n`, from row `from` of `part`.
+  void SetQuantized(int64_t n, const HostMatrix& part, int64_t from, DType dtype) {
+    dtype_ = dtype;
+    group_ = dtype == DType::kInt8 ? cols_ : GroupOf(dtype);
+    std::vector<float> scratch(cols_);
+    if (dtype == DType::kInt8) {
+      std::vector<std::byte> bytes(cols_);
+      scales_.push_back(Int8Weight(part, from, scratch.data(), bytes.data()));
+      for (int64_t k = 0; k < cols_; ++k) row(n)[k] = LoadElement(bytes.data(), dtype, k);
+      return;
+    }
+    for (int64_t first = 0; first < cols_; first += group_) {
+      const int32_t count = int32_t(std::min(group_, cols_ - first));
+      std::vector<uint8_t> values(count);
+      const Int4Scale of_group =
+          Int4Weight(part, from, first, count, scratch.data(), values.data());
+      scales_.push_back(of_group.scale);
+      for (int32_t i = 0; i < count; ++i) row(n)[first + i] = float(values[i] - of_group.zero);
+    }
+  }
 
  private:
   int64_t cols_;
+  DType dtype_ = DType::kF32;
+  int64_t group_ = 0;
+  std::vector<float> scales_;  // [rows][groups]
   std::vector<float> values_;  // [rows][cols]
   int64_t rows_;
 };
@@ -65,6 +100,28 @@ void RotateHead(float* head, int32_t head_dim, const RopeTable& rope, int32_t po
   }
 }
 
+// Row `t` of activations.
+void StoreActivations(const std::vector<float>& x, DType dtype, int64_t t, void* out) {
+  const int32_t width = int32_t(x.size());
+  std::byte* row = static_cast<std::byte*>(out) + t * ActivationRowBytes(dtype, width);
+  if (dtype == DType::kInt8) return StoreInt8Row(x.data(), width, row);
+  for (int32_t i = 0; i < width; ++i) StoreElement(row, dtype, i, x[i]);
+}
+
+// y of one row of int8 and one output.
+float QuantizedProduct(const std::byte* x, const PlainMatrix& w, int64_t n) {
+  float total = 0;
+  for (int64_t g = 0; g < w.groups(); ++g) {
+    int32_t sum = 0;
+    for (int64_t k = g * w.group(); k < std::min((g + 1) * w.group(), w.cols()); ++k) {
+      sum += int8_t(x[k]) * int32_t(w.row(n)[k]);
+    }
+    if (w.dtype() == DType::kInt8) return float(sum) * (ScaleOf(x, w.cols()) * w.scale(n, 0));
+    total = std::fma(float(sum), w.scale(n, g), total);
+  }
+  return total * ScaleOf(x, w.cols());
+}
+
 }  // namespace
 
 std::unique_ptr<Backend> MakeReferenceBackend() { return std::make_unique<ReferenceBackend>(); }
@@ -76,7 +133,7 @@ std::unique_ptr<Buffer> ReferenceBackend::Allocate(size_t bytes) {
 std::unique_ptr<Matrix> ReferenceBackend::LoadMatrix(std::span<const HostMatrix> parts,
                                                      DType target) {
   KERNELS_CHECK(!parts.empty());
-  KERNELS_CHECK(target != DType::kF16);
+  KERNELS_CHECK(target == DType::kF32 || target == DType::kBF16 || IsQuantizedWeight(target));
   int64_t rows = 0;
   for (const HostMatrix& part : parts) rows += part.rows;
   auto matrix = std::make_unique<PlainMatrix>(rows, parts[0].cols);
@@ -84,8 +141,12 @@ std::unique_ptr<Matrix> ReferenceBackend::LoadMatrix(std::span<const HostMatrix>
   for (const HostMatrix& part : parts) {
     KERNELS_CHECK(part.cols == parts[0].cols);
     for (int64_t r = 0; r < part.rows; ++r, ++n) {
+      if (IsQuantizedWeight(target)) {
+        matrix->SetQuantized(n, part, r, target);
+        continue;
+      }
       for (int64_t c = 0; c < part.cols; ++c) {
-        const float value = LoadElement(part.data, part.dtype, r * part.cols + c);
+        const float value = ElementOf(part, r, c);
         matrix->row(n)[c] = target == DType::kBF16 ? F32FromBf16(Bf16FromF32(value)) : value;
       }
     }
@@ -110,7 +171,9 @@ void ReferenceBackend::Embed(const Matrix& table, const int32_t* ids, int32_t nu
   const auto& plain = static_cast<const PlainMatrix&>(table);
   for (int32_t t = 0; t < num_tokens; ++t) {
     KERNELS_CHECK(ids[t] >= 0 && ids[t] < plain.rows());
-    std::memcpy(out + t * plain.cols(), plain.row(ids[t]), plain.cols() * sizeof(float));
+    for (int64_t k = 0; k < plain.cols(); ++k) {
+      out[t * plain.cols() + k] = plain.value(ids[t], k);
+    }
   }
 }
 
@@ -121,9 +184,9 @@ void ReferenceBackend::RmsNorm(const float* x, const float* weight, float epsilo
     float sum = 0;
     for (int32_t i = 0; i < hidden; ++i) sum += row[i] * row[i];
     const float scale = 1 / std::sqrt(sum / hidden + epsilon);
-    for (int32_t i = 0; i < hidden; ++i) {
-      StoreElement(out, out_dtype, int64_t{t} * hidden + i, row[i] * scale * weight[i]);
-    }
+    std::vector<float> normed(hidden);
+    for (int32_t i = 0; i < hidden; ++i) normed[i] = row[i] * scale * weight[i];
+    StoreActivations(normed, out_dtype, t, out);
   }
 }
 
@@ -131,11 +194,17 @@ void ReferenceBackend::Gemm(const void* x, const Matrix& w, const float* bias, i
                             GemmOutput output, float* out) {
   const auto& plain = static_cast<const PlainMatrix&>(w);
   const int64_t rows = plain.rows(), cols = plain.cols();
+  const DType dtype = plain.is_quantized() ? DType::kInt8 : DType::kF32;
   for (int32_t t = 0; t < num_tokens; ++t) {
-    const float* in = static_cast<const float*>(x) + t * cols;
+    const std::byte* row = static_cast<const std::byte*>(x) + t * ActivationRowBytes(dtype, cols);
+    const auto* in = reinterpret_cast<const float*>(row);
     for (int64_t n = 0; n < rows; ++n) {
       float y = 0;
-      for (int64_t k = 0; k < cols; ++k) y += in[k] * plain.row(n)[k];
+      if (plain.is_quantized()) {
+        y = QuantizedProduct(row, plain, n);
+      } else {
+        for (int64_t k = 0; k < cols; ++k) y += in[k] * plain.row(n)[k];
+      }
       if (bias != nullptr) y += bias[n];
       float& cell = out[t * rows + n];
       cell = output == GemmOutput::kAdd ? cell + y : y;
@@ -148,10 +217,11 @@ void ReferenceBackend::SiluMul(const float* gate_up, int32_t num_tokens, int32_t
   for (int32_t t = 0; t < num_tokens; ++t) {
     const float* gate = gate_up + int64_t{t} * 2 * intermediate;
     const float* up = gate + intermediate;
+    std::vector<float> product(intermediate);
     for (int32_t f = 0; f < intermediate; ++f) {
-      StoreElement(out, out_dtype, int64_t{t} * intermediate + f,
-                   gate[f] / (1 + std::exp(-gate[f])) * up[f]);
+      product[f] = gate[f] / (1 + std::exp(-gate[f])) * up[f];
     }
+    StoreActivations(product, out_dtype, t, out);
   }
 }
 
@@ -192,6 +262,7 @@ void ReferenceBackend::Attention(const float* q, const KvView& kv, int32_t layer
     for (int32_t i = 0; i < seq.query_tokens; ++i) {
       const int32_t position = seq.context_tokens - seq.query_tokens + i;
       const int32_t first = window > 0 && position >= window ? position - window + 1 : 0;
+      std::vector<float> attended;  // [Hq, D]
       for (int32_t h = 0; h < num_q_heads; ++h) {
         const int64_t row = (int64_t{seq.query_begin} + i) * num_q_heads + h;
         auto kv_row = [&](int part, int32_t p) {
@@ -214,9 +285,10 @@ void ReferenceBackend::Attention(const float* q, const KvView& kv, int32_t layer
           for (int32_t p = first; p <= position; ++p) {
             sum += weights[p - first] * LoadKvElement(kv_row(1, p), kv.dtype, d);
           }
-          StoreElement(out, out_dtype, row * dim + d, sum / total);
+          attended.push_back(sum / total);
         }
       }
+      StoreActivations(attended, out_dtype, int64_t{seq.query_begin} + i, out);
     }
   }
 }

@@ -9,7 +9,12 @@ namespace baton::kernels {
 class ReferenceBackend final : public Backend {
  public:
   std::string name() const override { return "reference"; }
-  DType activation_dtype(DType) const override { return DType::kF32; }
+  bool Keeps(DType weights) const override {
+    return IsQuantizedWeight(weights) || Backend::Keeps(weights);
+  }
+  DType activation_dtype(DType weights) const override {
+    return IsQuantizedWeight(weights) ? DType::kInt8 : DType::kF32;
+  }
 
   std::unique_ptr<Buffer> Allocate(size_t bytes) override;
   std::unique_ptr<Matrix> LoadMatrix(std::span<const HostMatrix> parts, DType target) override;

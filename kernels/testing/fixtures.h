@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/activation_row.h"
 #include "kernels/backend.h"
 #include "kernels/convert.h"
 
@@ -52,6 +53,18 @@ inline std::vector<std::byte> Encode(const std::vector<float>& values, DType dty
     std::memcpy(bytes.data() + skew + i * BytesOf(dtype), &element, BytesOf(dtype));
   }
   return bytes;
+}
+
+// Values as rows of activations, `width` of them a row.
+inline std::vector<std::byte> EncodeRows(const std::vector<float>& values, DType dtype,
+                                         int64_t width) {
+  if (dtype != DType::kInt8) return Encode(values, dtype);
+  const size_t row_bytes = ActivationRowBytes(dtype, width);
+  std::vector<std::byte> rows(values.size() / size_t(width) * row_bytes);
+  for (size_t t = 0; t * row_bytes < rows.size(); ++t) {
+    StoreInt8Row(values.data() + t * size_t(width), int32_t(width), rows.data() + t * row_bytes);
+  }
+  return rows;
 }
 
 inline std::vector<float> Decode(const void* data, DType dtype, size_t count) {

@@ -56,7 +56,18 @@ struct HostMatrix {
   DType dtype = DType::kF32;
   int64_t rows = 0;
   int64_t cols = 0;
+  // Of a checkpoint that is quantized, in kInt8: `group` neighbours of a row share a scale and a
+  // zero, and an element is worth (element - zero) * scale. int4: elements -8 to 7, zeros to 8.
+  int64_t group = 0;
+  const float* scales = nullptr;  // [rows][groups()]
+  const int8_t* zeros = nullptr;  // [rows][groups()]; null: all are 0
+
+  bool is_quantized() const { return scales != nullptr; }
+  int64_t groups() const { return group == 0 ? 0 : (cols + group - 1) / group; }
 };
+
+// Inputs of a weight of int8, so that 32 bits hold any sum of products.
+constexpr int64_t kInt8ColsMax = 65536;
 
 // A weight [N, K] in whatever form the backend likes best (packed panels on the CPU). Immutable.
 class Matrix {
@@ -151,9 +162,14 @@ class Backend {
   // "cpu:avx512_bf16", "cpu:avx2", "reference". Part of the fingerprint that prefill and decode
   // workers compare: equal names mean equal bits.
   virtual std::string name() const = 0;
+  // Whether weights can be kept in `weights`. f32 and bf16: always; int8 has a scale per output,
+  // int4 one per group of inputs.
+  virtual bool Keeps(DType weights) const {
+    return weights == DType::kF32 || weights == DType::kBF16;
+  }
   // What activations are rounded to before they meet a weight of `weights`: bf16 for bf16 weights
-  // where the hardware multiplies bf16, else f32. Buffers passed as `void*` activations below hold
-  // this type.
+  // where the hardware multiplies bf16, int8 for int8 and int4, else f32. Buffers passed as `void*`
+  // activations below hold rows of this type (kernels/activation_row.h).
   virtual DType activation_dtype(DType weights) const = 0;
 
   // Why models of this shape cannot be run, naming the field of config.json and the limit; empty:
@@ -170,7 +186,8 @@ class Backend {
 
   virtual std::unique_ptr<Buffer> Allocate(size_t bytes) = 0;
   // Packs the parts, stacked by rows (q, k, v or gate, up), into one weight. All parts have the
-  // same number of columns. `target` is the precision to keep: kF32 or kBF16.
+  // same number of columns. `target` is the precision to keep, one that Keeps() answers for. Int8
+  // has at most kInt8ColsMax columns.
   virtual std::unique_ptr<Matrix> LoadMatrix(std::span<const HostMatrix> parts, DType target) = 0;
   // Packs a weight of one row or column count as f32.
   virtual Vector LoadVector(std::span<const HostMatrix> parts) = 0;
@@ -184,7 +201,10 @@ class Backend {
   // out[t, :] = x[t, :] / sqrt(mean(x[t, :]^2) + epsilon) * weight, rounded to `out_dtype`.
   virtual void RmsNorm(const float* x, const float* weight, float epsilon, int32_t num_tokens,
                        int32_t hidden, DType out_dtype, void* out) = 0;
-  // y = x W^T (+ bias): x [T, K] of activation_dtype(), out [T, N] f32, stored or added.
+  // y = x W^T (+ bias): x [T, K] of activation_dtype(), out [T, N] f32, stored or added. In int8
+  // the sum of products is exact, and y = sum * (the row's scale * the output's scale) + bias. In
+  // int4 those of the groups are, and join by rising multiply-adds: total = fma(sum, the group's
+  // scale, total), y = total * the row's scale + bias.
   virtual void Gemm(const void* x, const Matrix& w, const float* bias, int32_t num_tokens,
                     GemmOutput output, float* out) = 0;
   // out[t, f] = silu(gate_up[t, f]) * gate_up[t, F + f], rounded to `out_dtype`.
