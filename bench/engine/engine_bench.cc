@@ -19,6 +19,7 @@
 #include "common/engine/engine.h"
 #include "common/model/device.h"
 #include "common/model/load_model.h"
+#include "common/model/quantize.h"
 #include "nlohmann/json.hpp"
 
 namespace baton::bench {
@@ -28,6 +29,7 @@ struct Options {
   std::string model;
   std::string load_format = "safetensors";
   std::string dtype = "auto";
+  std::string quantize = "none";
   int threads = 0;
   std::vector<int> prefill = {512, 2048};
   std::vector<int> decode = {1, 4, 8, 16};
@@ -47,6 +49,7 @@ class EngineBench {
     model::LoadOptions load;
     load.model_dir = options.model;
     load.dtype = *model::ParseWeightDType(options.dtype);
+    load.quantize = *model::ParseQuantize(options.quantize);
     load.format = *model::ParseLoadFormat(options.load_format);
     load.step_tokens_max = options.step_tokens_max;
     auto runner = model::LoadModel(load, *backend_);
@@ -164,6 +167,10 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--dtype", options.dtype, "of the weights: auto, f32, bf16")
       ->check(CLI::IsMember({"auto", "f32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--quantize", options.quantize,
+                 "weights, as they are loaded: none, int8, int4-g32 ...")
+      ->check(CLI::IsMember({"none", "int8", "int4-g32", "int4-g64", "int4-g128"}))
       ->capture_default_str();
   app.add_option("--threads", options.threads, "0: one per core")->capture_default_str();
   app.add_option("--prefill", options.prefill, "prompt lengths")->delimiter(',');

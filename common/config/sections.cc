@@ -29,6 +29,15 @@ void ModelOptions::AddTo(OptionSet& set) {
           {.flag = "--model-name", .help = "name clients ask for; default: the folder's name"});
   set.Add("dtype", &dtype, {{"auto", Dtype::kAuto}, {"f32", Dtype::kF32}, {"bf16", Dtype::kBf16}},
           {.help = "type of weights in memory, and of KV unless kv_dtype says otherwise"});
+  set.Add("quantize", &quantize,
+          {{"none", Quantize::kNone},
+           {"int8", Quantize::kInt8},
+           {"int4-g32", Quantize::kInt4G32},
+           {"int4-g64", Quantize::kInt4G64},
+           {"int4-g128", Quantize::kInt4G128}},
+          {.help = "rounds weights as they are loaded, and what they are multiplied with to int8: "
+                   "less memory, faster, less precise (docs/quantization.md). int4 has a scale for "
+                   "so many inputs. The same on all workers; on the CPU only"});
   set.Add("kv_dtype", &kv_dtype,
           {{"auto", KvDtype::kAuto},
            {"f32", KvDtype::kF32},

@@ -151,6 +151,25 @@ absl::StatusOr<kernels::HostMatrix> Checkpoint::Get(std::string_view name, int64
   return kernels::HostMatrix{shard.file.bytes().data() + entry.begin, *dtype, rows, cols};
 }
 
+int64_t Checkpoint::Tensor::elements() const {
+  int64_t count = 1;
+  for (const int64_t size : shape) count *= size;
+  return count;
+}
+
+absl::StatusOr<Checkpoint::Tensor> Checkpoint::GetAsItIs(std::string_view name) {
+  const auto it = shard_of_.find(name);
+  if (it == shard_of_.end()) {
+    return NotFound("tensor {} is missing from {}", name,
+                    fs::path(shards_.front().file.path()).parent_path().string());
+  }
+  const Shard& shard = shards_[it->second];
+  const SafetensorsEntry& entry = shard.header.tensors.find(name)->second;
+  read_.emplace(name);
+  shard.file.WillNeed(entry.begin, entry.end - entry.begin);
+  return Tensor{shard.file.bytes().data() + entry.begin, entry.dtype, entry.shape};
+}
+
 void Checkpoint::Release(std::string_view name) {
   const auto it = shard_of_.find(name);
   if (it == shard_of_.end()) return;
@@ -160,11 +179,12 @@ void Checkpoint::Release(std::string_view name) {
 }
 
 kernels::DType Checkpoint::dtype() const {
-  // The type of most bytes: a folder with bf16 matrices and f32 norms is a bf16 folder.
+  // The type of most bytes: a folder with bf16 matrices and f32 norms is a bf16 folder. Of whole
+  // numbers, which quantized folders have, nothing is said here.
   std::map<std::string, uint64_t> bytes_of;
   for (const Shard& shard : shards_) {
     for (const auto& [name, entry] : shard.header.tensors) {
-      bytes_of[entry.dtype] += entry.end - entry.begin;
+      if (WeightDType(entry.dtype)) bytes_of[entry.dtype] += entry.end - entry.begin;
     }
   }
   const auto most =

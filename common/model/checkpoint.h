@@ -31,6 +31,15 @@ class Checkpoint : public WeightSource {
   // large file.
   std::string ContentHash() const override;
 
+  // A tensor as it lies in its file, of any type and shape. Counts as read.
+  struct Tensor {
+    const std::byte* data = nullptr;
+    std::string dtype;  // as written
+    std::vector<int64_t> shape;
+    int64_t elements() const;
+  };
+  absl::StatusOr<Tensor> GetAsItIs(std::string_view name);
+
   bool Contains(std::string_view name) const { return shard_of_.contains(name); }
 
  private:

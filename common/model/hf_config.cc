@@ -68,10 +68,6 @@ absl::StatusOr<Family> ParseFamily(const JsonFields& config) {
 
 // Fields that would change the arithmetic in ways that this build does not have.
 absl::Status RefuseUnsupported(const JsonFields& config) {
-  if (config.Has("quantization_config")) {
-    return config.Unsupported("quantization_config",
-                              "unquantized weights in float32, float16 or bfloat16");
-  }
   ASSIGN_OR_RETURN(const std::string activation, config.StringOr("hidden_act", "silu"));
   if (activation != "silu" && activation != "swish") {
     return config.Unsupported("hidden_act", "silu");
@@ -256,6 +252,10 @@ absl::StatusOr<HfConfig> ParseHfConfig(std::string_view config_json,
   ASSIGN_OR_RETURN(out.family, ParseFamily(config));
   RETURN_IF_ERROR(RefuseUnsupported(config));
   ASSIGN_OR_RETURN(out.dtype, ParseDType(config));
+  if (const nlohmann::json* quantization = config.Find("quantization_config")) {
+    if (!quantization->is_object()) return config.Wrong("quantization_config", "an object");
+    ASSIGN_OR_RETURN(out.quantization, ParseHfQuantization(*quantization));
+  }
   RETURN_IF_ERROR(ParseSizes(config, out));
   RETURN_IF_ERROR(ParseHeads(config, out));
   RETURN_IF_ERROR(ParseSwitches(config, out));
@@ -313,6 +313,7 @@ std::string HfConfig::Canonical() const {
       rope.high_freq_factor, rope.beta_fast, rope.beta_slow, int{rope.truncate}, rope.mscale,
       rope.mscale_all_dim, RopeAttentionFactor(rope));
   text += fmt::format(" windows={}", fmt::join(layer_windows, ","));
+  if (quantization) text += " " + quantization->Canonical();
   return text;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/base/status.h"
+#include "common/model/hf_quantization.h"
 #include "common/model/rope.h"
 #include "kernels/dtype.h"
 
@@ -38,7 +39,8 @@ struct HfConfig {
   RopeConfig rope;
   std::vector<int32_t> layer_windows;   // [num_layers] sliding window in tokens; 0: whole context
   std::optional<kernels::DType> dtype;  // what config.json says of the weights; they decide
-  std::vector<int32_t> eos_token_ids;   // generation_config.json's, else config.json's
+  std::optional<HfQuantization> quantization;  // none: weights in f32, f16 or bf16
+  std::vector<int32_t> eos_token_ids;          // generation_config.json's, else config.json's
 
   int64_t num_parameters() const;
   // Every field that changes the arithmetic, in one line: part of the fingerprint.

@@ -2,11 +2,13 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "common/model/checkpoint.h"
 #include "common/model/digest.h"
+#include "common/model/quantized_checkpoint.h"
 #include "common/model/random_weights.h"
 #include "common/model/tensor_parallel_runner.h"
 #include "common/model/transformer.h"
@@ -32,6 +34,9 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenSource(const LoadOptions& opti
     return std::make_unique<RandomWeights>(options.random_seed, dtype);
   }
   ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(options.model_dir));
+  if (config.quantization) {
+    return std::make_unique<QuantizedCheckpoint>(std::move(checkpoint), *config.quantization);
+  }
   return std::make_unique<Checkpoint>(std::move(checkpoint));
 }
 
@@ -46,21 +51,50 @@ absl::Status CheckShape(const HfConfig& config, const Shard& shard,
                        shard.size, why_not);
 }
 
+absl::StatusOr<WeightTypes> TypesOf(const LoadOptions& options, const HfConfig& config,
+                                    DType dtype) {
+  if (!config.quantization) return WeightTypesOf(dtype, options.quantize);
+  const DType kept = config.quantization->kept_in();
+  if (options.quantize) {
+    return InvalidArgument(
+        "quantize is {}, but the weights are quantized already, to {}, by config.json's "
+        "quantization_config",
+        NameOf(*options.quantize), NameOf(kept));
+  }
+  return WeightTypes{.embedding = dtype, .matrices = kept, .head = dtype};
+}
+
+absl::Status CheckQuantize(const HfConfig& config, const WeightTypes& types,
+                           const kernels::Backend& backend) {
+  if (!backend.Keeps(types.matrices)) {
+    return Unimplemented(
+        "weights in {}, as quantize or config.json's quantization_config has it: {} keeps them in "
+        "f32 or bf16 only",
+        NameOf(types.matrices), backend.name());
+  }
+  const int64_t widest =
+      std::max({config.hidden, config.intermediate, config.num_q_heads * config.head_dim});
+  if (!IsQuantizedWeight(types.matrices) || widest <= kernels::kInt8ColsMax)
+    return absl::OkStatus();
+  return Unimplemented("quantize is {}, for at most {} inputs of a weight; config.json has {}",
+                       NameOf(types.matrices), kernels::kInt8ColsMax, widest);
+}
+
 // Refuses at once what would otherwise end in the kernel's out-of-memory killer minutes later, or
 // half-way through a load to a device.
 absl::Status CheckDeviceMemory(const HfConfig& config, const Shard& shard,
-                               const TransformerOptions& runner, DType dtype,
+                               const TransformerOptions& runner, const WeightTypes& types,
                                const kernels::Backend& backend,
                                const kernels::DeviceMemory& memory) {
-  const double need = double(NumParameters(config, shard)) * double(BytesOf(dtype));
+  const double need = double(WeightBytes(config, shard, types));
   const double scratch =
-      double(ScratchBytes(config, shard, runner, backend.activation_dtype(dtype)));
+      double(ScratchBytes(config, shard, runner, backend.activation_dtype(types.matrices)));
   if (need + scratch <= double(memory.bytes_free)) return absl::OkStatus();
   return ResourceExhausted(
       "config.json describes {} parameters, {:.2f} GB in {}{}, and a step of {} tokens with {} "
       "rows "
       "of logits takes {:.2f} GB; the device has {:.2f} of {:.2f} GB of memory free{}",
-      config.num_parameters(), need / 1e9, NameOf(dtype),
+      config.num_parameters(), need / 1e9, NameOf(types.matrices),
       shard.size == 1 ? "" : fmt::format(" on each of {} devices", shard.size),
       runner.step_tokens_max, runner.logits_rows_max, scratch / 1e9,
       double(memory.bytes_free) / 1e9, double(memory.bytes) / 1e9,
@@ -69,8 +103,8 @@ absl::Status CheckDeviceMemory(const HfConfig& config, const Shard& shard,
           : "");
 }
 
-absl::Status CheckHostMemory(const HfConfig& config, int64_t parameters, DType dtype) {
-  const double need = double(parameters) * double(BytesOf(dtype));
+absl::Status CheckHostMemory(const HfConfig& config, int64_t weight_bytes, DType dtype) {
+  const double need = double(weight_bytes);
   const double have = double(::sysconf(_SC_PHYS_PAGES)) * double(::sysconf(_SC_PAGESIZE));
   if (need <= have) return absl::OkStatus();
   return ResourceExhausted(
@@ -79,19 +113,19 @@ absl::Status CheckHostMemory(const HfConfig& config, int64_t parameters, DType d
       config.num_parameters(), need / 1e9, NameOf(dtype), have / 1e9);
 }
 
-absl::Status CheckMemory(const HfConfig& config, const TransformerOptions& runner, DType dtype,
-                         std::span<const RankDevice> ranks) {
+absl::Status CheckMemory(const HfConfig& config, const TransformerOptions& runner,
+                         const WeightTypes& types, std::span<const RankDevice> ranks) {
   int64_t on_host = 0;
   for (size_t r = 0; r < ranks.size(); ++r) {
     const Shard shard = ShardOf(config, int32_t(r), int32_t(ranks.size()));
     const kernels::Backend& backend = *ranks[r].backend;
     if (const auto memory = backend.memory()) {
-      RETURN_IF_ERROR(CheckDeviceMemory(config, shard, runner, dtype, backend, *memory));
+      RETURN_IF_ERROR(CheckDeviceMemory(config, shard, runner, types, backend, *memory));
     } else {
-      on_host += NumParameters(config, shard);
+      on_host += WeightBytes(config, shard, types);
     }
   }
-  return CheckHostMemory(config, on_host, dtype);
+  return CheckHostMemory(config, on_host, types.matrices);
 }
 
 // Of all ranks together, where each loads in its turn.
@@ -100,11 +134,15 @@ LoadProgress ProgressOf(const LoadProgress& whole, int64_t rank, int64_t size) {
   return [=](int64_t done, int64_t total) { whole(rank * total + done, size * total); };
 }
 
-std::string Fingerprint(const HfConfig& config, const WeightSource& source, DType dtype,
-                        DType kv_dtype, const kernels::Backend& backend) {
+std::string Fingerprint(const HfConfig& config, const WeightSource& source,
+                        const WeightTypes& types, DType kv_dtype, const kernels::Backend& backend) {
+  const std::string quantized =
+      types.matrices == types.embedding
+          ? ""
+          : fmt::format(" quantized to {}, head {}", NameOf(types.matrices), NameOf(types.head));
   Digest digest;
-  digest.Add(fmt::format("{}\n{}\n{}\nweights {} kv {}\n{}\n", kKvLayout, backend.name(),
-                         config.Canonical(), NameOf(dtype), NameOf(kv_dtype),
+  digest.Add(fmt::format("{}\n{}\n{}\nweights {}{} kv {}\n{}\n", kKvLayout, backend.name(),
+                         config.Canonical(), NameOf(types.embedding), quantized, NameOf(kv_dtype),
                          source.ContentHash()));
   return digest.Hex();
 }
@@ -135,6 +173,9 @@ absl::Status LoadOptions::Validate() const {
   if (kv_dtype == DType::kF16) {
     return InvalidArgument("kv_dtype is f16; expected f32, bf16, fp8 or int8");
   }
+  if (quantize && !IsQuantizedWeight(*quantize)) {
+    return InvalidArgument("quantize is {}; expected int8 or int4", NameOf(*quantize));
+  }
   return absl::OkStatus();
 }
 
@@ -146,6 +187,8 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& option
   RETURN_IF_ERROR(CheckTensorParallel(config, size));
   ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source, OpenSource(options, config));
   const DType dtype = Resolve(options.dtype, source->dtype());
+  ASSIGN_OR_RETURN(const WeightTypes types, TypesOf(options, config, dtype));
+  RETURN_IF_ERROR(CheckQuantize(config, types, *ranks[0].backend));
   for (int32_t r = 0; r < size; ++r) {
     RETURN_IF_ERROR(CheckShape(config, ShardOf(config, r, size), *ranks[r].backend));
   }
@@ -155,15 +198,15 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& option
   runner.step_tokens_max = options.step_tokens_max;
   runner.logits_rows_max = options.logits_rows_max;
   runner.context_tokens_max = options.context_tokens_max;
-  RETURN_IF_ERROR(CheckMemory(config, runner, dtype, ranks));
+  RETURN_IF_ERROR(CheckMemory(config, runner, types, ranks));
   std::vector<Weights> weights;
   for (int32_t r = 0; r < size; ++r) {
     ASSIGN_OR_RETURN(Weights of_rank,
-                     LoadWeights(config, ShardOf(config, r, size), *source, dtype,
+                     LoadWeights(config, ShardOf(config, r, size), *source, types,
                                  *ranks[r].backend, ProgressOf(options.progress, r, size)));
     weights.push_back(std::move(of_rank));
   }
-  runner.fingerprint = Fingerprint(config, *source, dtype, runner.kv_dtype, *ranks[0].backend);
+  runner.fingerprint = Fingerprint(config, *source, types, runner.kv_dtype, *ranks[0].backend);
   std::vector<std::unique_ptr<Transformer>> transformers;
   for (int32_t r = 0; r < size; ++r) {
     transformers.push_back(std::make_unique<Transformer>(

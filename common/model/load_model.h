@@ -35,7 +35,10 @@ struct LoadOptions {
   std::filesystem::path model_dir;  // a Hugging Face folder
   std::string name;                 // served name; empty: the folder's
   WeightDType dtype = WeightDType::kAuto;
-  std::optional<kernels::DType> kv_dtype;  // none: the weights'; not f16
+  // What matrices are rounded to, int8 or int4; none: they stay in `dtype`. The embedding does
+  // always.
+  std::optional<kernels::DType> quantize;
+  std::optional<kernels::DType> kv_dtype;  // none: as `dtype` says; not f16
   LoadFormat format = LoadFormat::kSafetensors;
   uint64_t random_seed = 0;        // kRandom; equal on all workers of a cluster
   int32_t context_tokens_max = 0;  // 0: the model's own; else at most that
@@ -59,9 +62,9 @@ struct RankDevice {
 // field.
 //
 // ModelInfo::fingerprint covers the config's arithmetic, the weights (see each WeightSource's
-// ContentHash), their precision, the KV precision and layout, and the backend's name; not the
-// number of tokens in a block, which is the engine's choice, and not the number of ranks: they may
-// differ between workers that hand KV to each other.
+// ContentHash), their precision and quantization, the KV precision and layout, and the backend's
+// name; not the number of tokens in a block, which is the engine's choice, and not the number of
+// ranks: they may differ between workers that hand KV to each other.
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& options,
                                                        std::span<const RankDevice> ranks);
 // On one device.

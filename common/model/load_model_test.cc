@@ -261,6 +261,56 @@ TEST_F(LoadModelTest, KvHasATypeOfItsOwnWhichTheFingerprintKnows) {
   EXPECT_THAT(Error(), HasSubstr("kv_dtype is f16; expected f32, bf16, fp8 or int8"));
 }
 
+TEST_F(LoadModelTest, QuantizedWeightsAreAnotherModelWhichIsNearTheFirst) {
+  folder_.WriteConfig();
+  options_.format = LoadFormat::kRandom;
+  options_.dtype = WeightDType::kBF16;
+  const auto exact = Load();
+  ASSERT_TRUE(exact.ok()) << exact.status();
+  const std::vector<float> want = Logits(**exact);
+  std::set<std::string> fingerprints = {(*exact)->info().fingerprint};
+  for (const auto& [dtype, error_max] :
+       {std::pair{kernels::DType::kInt8, 0.05}, std::pair{kernels::DType::kInt4G32, 0.3},
+        std::pair{kernels::DType::kInt4G128, 0.3}}) {
+    options_.quantize = dtype;
+    const auto rounded = Load();
+    ASSERT_TRUE(rounded.ok()) << rounded.status();
+    EXPECT_EQ((*rounded)->info().kv_dtype, kernels::DType::kBF16);  // as it would be without
+    fingerprints.insert((*rounded)->info().fingerprint);
+    const std::vector<float> got = Logits(**rounded);
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < want.size(); ++i) {
+      difference += (got[i] - want[i]) * (got[i] - want[i]);
+      norm += want[i] * want[i];
+    }
+    EXPECT_GT(difference, 0) << NameOf(dtype);
+    EXPECT_LT(std::sqrt(difference / norm), error_max) << NameOf(dtype);
+  }
+  EXPECT_EQ(fingerprints.size(), 4u);
+}
+
+TEST_F(LoadModelTest, ATiedEmbeddingIsQuantizedWhereItServesAsTheHeadOnly) {
+  folder_.config["tie_word_embeddings"] = true;
+  folder_.tensors.erase("lm_head.weight");
+  folder_.Write();
+  options_.quantize = kernels::DType::kInt8;
+  const auto tied = Load();
+  ASSERT_TRUE(tied.ok()) << tied.status();
+  const std::vector<float> want = Logits(**tied);
+  folder_.config["tie_word_embeddings"] = false;
+  folder_.tensors["lm_head.weight"] = folder_.tensors.at("model.embed_tokens.weight");
+  folder_.Write();
+  const auto untied = Load();
+  ASSERT_TRUE(untied.ok()) << untied.status();
+  EXPECT_EQ(Logits(**untied), want);
+}
+
+TEST_F(LoadModelTest, QuantizeHasOneTypeOfItsOwn) {
+  folder_.Write();
+  options_.quantize = kernels::DType::kFp8;
+  EXPECT_THAT(Error(), HasSubstr("quantize is fp8; expected int8 or int4"));
+}
+
 TEST_F(LoadModelTest, TheContextCanBeLimitedAndNotStretched) {
   folder_.Write();
   options_.context_tokens_max = 16;

@@ -95,7 +95,8 @@ std::string SafetensorsBytes(const std::map<std::string, TestFolder::Tensor>& te
     const size_t begin = data.size();
     int64_t count = 1;
     for (const int64_t size : tensor.shape) count *= size;
-    for (int64_t i = 0; i < count; ++i) data += Element(tensor.dtype);
+    data += tensor.bytes;
+    for (int64_t i = 0; i < count && tensor.bytes.empty(); ++i) data += Element(tensor.dtype);
     header[name] = {
         {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {begin, data.size()}}};
   }

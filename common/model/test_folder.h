@@ -16,6 +16,7 @@ class TestFolder {
   struct Tensor {
     std::string dtype = "F32";
     std::vector<int64_t> shape;
+    std::string bytes = "";  // what it holds; empty: every element is near 0.01
   };
 
   TestFolder();  // a two-layer Llama, hidden 8, two heads of four, untied

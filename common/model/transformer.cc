@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "kernels/activation_row.h"
 
 namespace baton::model {
 
@@ -26,15 +27,17 @@ struct Scratch {
     const size_t t = options.step_tokens_max, r = options.logits_rows_max;
     const size_t q_row = size_t(shard.q_heads.count) * config.head_dim;
     const size_t kv_row = size_t(shard.kv_heads.count) * config.head_dim;
-    const size_t f32 = sizeof(float), act = BytesOf(activation);
+    const size_t f32 = sizeof(float);
+    const auto act = [&](int64_t width) { return ActivationRowBytes(activation, width); };
     const size_t rows = std::max(t, r);  // a row may be asked for twice
     residual = t * config.hidden * f32;
-    normed = rows * config.hidden * act;
+    // The head may take another type than the layers do.
+    normed = rows * std::max(act(config.hidden), config.hidden * f32);
     qkv = t * (q_row + 2 * kv_row) * f32;
     q = t * q_row * f32;
-    attended = rows * q_row * act;
+    attended = rows * act(int64_t(q_row));
     gate_up = rows * 2 * shard.intermediate.count * f32;
-    mlp = rows * shard.intermediate.count * act;
+    mlp = rows * act(shard.intermediate.count);
     last_residual = r * config.hidden * f32;
     last_q = r * q_row * f32;
     logits = r * config.vocab * f32;
@@ -85,7 +88,8 @@ Transformer::Transformer(HfConfig config, Weights weights, kernels::Backend& bac
       backend_(backend),
       options_(options),
       info_(InfoOf(config_, options.name, options.context_tokens_max)),
-      activation_(backend.activation_dtype(weights_.dtype)) {
+      activation_(backend.activation_dtype(weights_.types.matrices)),
+      head_activation_(backend.activation_dtype(weights_.types.head)) {
   CHECK((rank_.shard.size == 1) == (rank_.collective == nullptr), "rank {} of {}", rank_.shard.rank,
         rank_.shard.size);
   info_.kv_dtype = options.kv_dtype;
@@ -362,7 +366,7 @@ void Transformer::ComputeLogits(std::span<const int32_t> wanted) {
   const Rows rows = GatherLogitsRows(logits_rows_);
   AttendAndMix(config_.num_layers - 1, rows);
   backend_.RmsNorm(rows.residual, weights_.final_norm->as<float>(), config_.rms_norm_epsilon,
-                   rows.count, config_.hidden, activation_, normed_->data());
+                   rows.count, config_.hidden, head_activation_, normed_->data());
   kernels::Buffer& logits = rank_.shard.vocab_parallel ? *own_logits_ : *logits_;
   backend_.Gemm(normed_->data(), weights_.head(), nullptr, rows.count, GemmOutput::kStore,
                 logits.as<float>());

@@ -96,6 +96,7 @@ class Transformer : public ModelRunner {
   TransformerOptions options_;
   ModelInfo info_;
   kernels::DType activation_;
+  kernels::DType head_activation_;
   kernels::KvView kv_;
 
   std::unique_ptr<kernels::Buffer> rope_cos_, rope_sin_;  // [context_tokens_max, D / 2]

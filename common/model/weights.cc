@@ -38,6 +38,8 @@ struct Columns {
 
 kernels::HostMatrix TakeRows(kernels::HostMatrix matrix, int64_t first, int64_t count) {
   matrix.data += first * matrix.cols * int64_t(BytesOf(matrix.dtype));
+  if (matrix.is_quantized()) matrix.scales += first * matrix.groups();
+  if (matrix.zeros != nullptr) matrix.zeros += first * matrix.groups();
   matrix.rows = count;
   return matrix;
 }
@@ -46,29 +48,25 @@ kernels::HostMatrix TakeRows(kernels::HostMatrix matrix, int64_t first, int64_t 
 // which everything it returns is null, so that the list of weights below reads as a list.
 class Packer {
  public:
-  Packer(const HfConfig& config, const Shard& shard, WeightSource& source, kernels::DType dtype,
+  Packer(const HfConfig& config, const Shard& shard, WeightSource& source, const WeightTypes& types,
          kernels::Backend& backend, const LoadProgress& progress)
       : source_(source),
-        dtype_(dtype),
+        types_(types),
         backend_(backend),
         progress_(progress),
         total_bytes_(NumParameters(config, shard) * int64_t(BytesOf(source.dtype()))) {}
 
   MatrixPtr Matrix(const std::vector<Part>& parts, const Columns& columns) {
-    std::vector<kernels::HostMatrix> host;
-    std::vector<std::vector<std::byte>> copies;  // of columns, which do not lie together
-    for (const Part& part : parts) {
-      const auto whole = Get(part, columns.whole, /*vector=*/false);
-      if (!whole) return nullptr;
-      host.push_back(TakeRows(*whole, part.first, part.count));
-      if (columns.count < columns.whole) copies.push_back(CopyColumns(columns, host.back()));
-    }
-    MatrixPtr packed = backend_.LoadMatrix(host, dtype_);
-    Finish(parts, host);
-    return packed;
+    return Matrix(parts, columns, types_.matrices);
   }
   MatrixPtr Matrix(const std::vector<Part>& parts, int64_t cols) {
     return Matrix(parts, Columns(cols));
+  }
+  MatrixPtr Embedding(const Part& table, int64_t cols) {
+    return Matrix({table}, Columns(cols), types_.embedding);
+  }
+  MatrixPtr Head(const Part& rows, int64_t cols) {
+    return Matrix({rows}, Columns(cols), types_.head);
   }
 
   kernels::Vector Vector(bool present, const std::vector<Part>& parts) {
@@ -94,6 +92,28 @@ class Packer {
   const absl::Status& status() const { return status_; }
 
  private:
+  MatrixPtr Matrix(const std::vector<Part>& parts, const Columns& columns, kernels::DType dtype) {
+    std::vector<kernels::HostMatrix> host;
+    std::vector<std::vector<std::byte>> copies;  // of columns, which do not lie together
+    for (const Part& part : parts) {
+      const auto whole = Get(part, columns.whole, /*vector=*/false);
+      if (!whole) return nullptr;
+      host.push_back(TakeRows(*whole, part.first, part.count));
+      if (columns.count == columns.whole) continue;
+      if (whole->groups() > 1) {
+        status_ = Unimplemented(
+            "tensor {} is quantized in groups, which a rank cannot have part of: "
+            "tensor_parallel_size is to be 1",
+            part.name);
+        return nullptr;
+      }
+      copies.push_back(CopyColumns(columns, host.back()));
+    }
+    MatrixPtr packed = backend_.LoadMatrix(host, dtype);
+    Finish(parts, host);
+    return packed;
+  }
+
   std::optional<kernels::HostMatrix> Get(const Part& part, int64_t cols, bool vector) {
     if (!status_.ok()) return std::nullopt;
     const auto matrix = source_.Get(part.name, vector ? 1 : part.rows, cols, vector);
@@ -113,6 +133,7 @@ class Packer {
     }
     matrix.data = copy.data();
     matrix.cols = columns.count;
+    if (matrix.is_quantized()) matrix.group = columns.count;
     return copy;
   }
 
@@ -123,7 +144,7 @@ class Packer {
   }
 
   WeightSource& source_;
-  kernels::DType dtype_;
+  WeightTypes types_;
   kernels::Backend& backend_;
   const LoadProgress& progress_;
   int64_t total_bytes_;
@@ -199,23 +220,36 @@ absl::Status CheckLeftovers(const HfConfig& config, const WeightSource& source) 
 }  // namespace
 
 absl::StatusOr<Weights> LoadWeights(const HfConfig& config, const Shard& shard,
-                                    WeightSource& source, kernels::DType dtype,
+                                    WeightSource& source, const WeightTypes& types,
                                     kernels::Backend& backend, const LoadProgress& progress) {
-  Packer pack(config, shard, source, dtype, backend, progress);
+  Packer pack(config, shard, source, types, backend, progress);
   Weights weights;
-  weights.dtype = dtype;
-  weights.embedding = pack.Matrix({{"model.embed_tokens.weight", config.vocab}}, config.hidden);
+  weights.types = types;
+  weights.embedding = pack.Embedding({"model.embed_tokens.weight", config.vocab}, config.hidden);
   for (int32_t layer = 0; layer < config.num_layers && pack.status().ok(); ++layer) {
     weights.layers.push_back(PackLayer(config, shard, layer, pack));
   }
   weights.final_norm = pack.Vector(true, {{"model.norm.weight", config.hidden}});
-  if (shard.has_own_head(config)) {
+  if (types.has_own_head(config, shard)) {
     const char* head = config.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-    weights.lm_head = pack.Matrix({{head, config.vocab, shard.vocab}}, config.hidden);
+    weights.lm_head = pack.Head({head, config.vocab, shard.vocab}, config.hidden);
   }
   RETURN_IF_ERROR(pack.status());
   RETURN_IF_ERROR(CheckLeftovers(config, source));
   return weights;
+}
+
+int64_t WeightBytes(const HfConfig& config, const Shard& shard, const WeightTypes& types) {
+  const auto bytes = [](int64_t elements, kernels::DType dtype) {
+    const int32_t group = GroupOf(dtype);
+    return int64_t(double(elements) * (group > 0 ? 0.5 + 5.0 / group : double(BytesOf(dtype))));
+  };
+  const int64_t table = int64_t{config.vocab} * config.hidden;
+  const int64_t head = int64_t{shard.vocab.count} * config.hidden;
+  const int64_t layers =
+      NumParameters(config, shard) - table - (shard.has_own_head(config) ? head : 0);
+  return bytes(table, types.embedding) + bytes(layers, types.matrices) +
+         (types.has_own_head(config, shard) ? bytes(head, types.head) : 0);
 }
 
 size_t Weights::bytes() const {

@@ -14,6 +14,7 @@
 #include "common/model/device.h"
 #include "common/model/kv_dtype.h"
 #include "common/model/load_model.h"
+#include "common/model/quantize.h"
 #include "common/telemetry/logging.h"
 #include "common/transfer/nccl/nccl_links.h"
 #include "common/transfer/nccl/nccl_transport.h"
@@ -159,6 +160,7 @@ absl::Status Runtime::Load() {
   load.model_dir = model_options_.path;
   load.name = model_options_.served_name();
   load.dtype = DTypeOf(model_options_.dtype);
+  load.quantize = model::QuantizeOf(model_options_.quantize);
   load.kv_dtype = model::KvDTypeOf(model_options_.kv_dtype);
   load.format = model_options_.load_format == config::LoadFormat::kRandom
                     ? model::LoadFormat::kRandom

@@ -107,3 +107,9 @@ def test_a_gpu_that_is_not_there_is_one_error(programs):
     run = start(programs, {}, "--device", "cuda:3")
     assert run.returncode != 0
     assert "cuda:3" in run.stdout + run.stderr and "1 GPU" in run.stdout + run.stderr
+
+
+def test_weights_that_a_gpu_does_not_keep_are_one_error(programs):
+    run = start(programs, {}, "--quantize", "int8")
+    assert run.returncode != 0
+    assert "weights in int8" in run.stdout + run.stderr and "cuda:stand_in keeps" in run.stdout + run.stderr

@@ -30,6 +30,7 @@ struct Setting {
   model::WeightDType dtype;
   int num_threads;
   std::optional<kernels::DType> kv_dtype = std::nullopt;
+  std::optional<kernels::DType> quantize = std::nullopt;
 };
 
 class BatchInvarianceTest : public testing::TestWithParam<Setting> {
@@ -42,6 +43,7 @@ class BatchInvarianceTest : public testing::TestWithParam<Setting> {
     options.model_dir = golden_.folder;
     options.dtype = GetParam().dtype;
     options.kv_dtype = GetParam().kv_dtype;
+    options.quantize = GetParam().quantize;
     options.step_tokens_max = 512;
     options.logits_rows_max = 512;
     auto runner = model::LoadModel(options, *backend_);
@@ -207,6 +209,10 @@ std::vector<Setting> Settings() {
   }
   settings.push_back({"qwen3-gqa", model::WeightDType::kF32, 2, kernels::DType::kInt8});
   settings.push_back({"mistral-window", model::WeightDType::kBF16, 2, kernels::DType::kFp8});
+  settings.push_back(
+      {"qwen2-bias", model::WeightDType::kF32, 2, std::nullopt, kernels::DType::kInt8});
+  settings.push_back({"llama-gqa-tied-bf16", model::WeightDType::kBF16, 2, kernels::DType::kInt8,
+                      kernels::DType::kInt4G32});
   return settings;
 }
 
@@ -214,6 +220,7 @@ std::string SettingName(const testing::TestParamInfo<Setting>& info) {
   std::string name =
       info.param.golden + (info.param.dtype == model::WeightDType::kBF16 ? "_in_bf16" : "_in_f32") +
       (info.param.kv_dtype ? "_kv_" + std::string(NameOf(*info.param.kv_dtype)) : "") +
+      (info.param.quantize ? "_" + std::string(NameOf(*info.param.quantize)) : "") +
       (info.param.num_threads == 1 ? "_one_thread" : "");
   std::replace(name.begin(), name.end(), '-', '_');
   return name;

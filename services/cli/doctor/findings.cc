@@ -20,7 +20,8 @@ std::string HowToPair(const std::string& one, const std::string& other) {
   if (weights(one) == weights(other)) {
     return "they speak different versions of the protocol: finish the rollout";
   }
-  return "give both the same weights, --dtype, --kv-dtype and --isa, on processors of one kind; a "
+  return "give both the same weights, --dtype, --quantize, --kv-dtype and --isa, on processors of "
+         "one kind; a "
          "rollout of new weights ends this by itself";
 }
 
