@@ -6,6 +6,7 @@
 
 #include "common/config/command_line.h"
 #include "common/model/hf_config.h"
+#include "common/model/kv_dtype.h"
 #include "common/model/shard.h"
 #include "services/cli/up/launch_plan.h"
 

@@ -2,6 +2,7 @@
 // gRPC.
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 
 #include "common/config/command_line.h"
 #include "common/telemetry/logging.h"
@@ -75,7 +76,10 @@ absl::Status Serve(const config::ClusterOptions& options, const sigset_t& signal
   while (!TickUntilSignal(*router, signals)) {
   }
   DrainAndStop(*router, signals, options.router.drain_timeout);
-  return absl::OkStatus();
+  router->Close();
+  // The kernel closes the connections, and whoever calls at this moment hears UNAVAILABLE. A gRPC
+  // server that is shut down says CANCELLED to calls that reach it before its farewell does.
+  std::_Exit(0);
 }
 
 int Main(int argc, char** argv) {

@@ -1,12 +1,15 @@
 """A real cluster whose processes die."""
+import collections
 import concurrent.futures
 import os
 import signal
 import threading
 
+import grpc
 import pytest
 
 import baton_client as baton
+from baton.v1 import inference_pb2, inference_pb2_grpc
 from cluster import Up, alive, wait_until
 from conftest import shared_memory
 
@@ -156,3 +159,38 @@ def test_killing_prefill_workers_under_load_changes_no_answer(up):
         return {worker: count for worker, count in counts.items() if count != (0, 0)}
 
     wait_until(lambda: not held(), 15, lambda: f"blocks are still held: {held()}")
+
+
+def test_a_router_that_leaves_tells_nobody_that_they_cancelled(up):
+    """Whoever calls at the moment it ends is to try again: CANCELLED would be taken for the caller's own doing."""
+    told = collections.Counter()
+    enough = threading.Event()
+
+    def call_without_pause():
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 100)]
+        with grpc.insecure_channel(up.grpc, options=options) as channel:
+            stub = inference_pb2_grpc.InferenceStub(channel)
+            while not enough.is_set():
+                try:
+                    stub.ListModels(inference_pb2.ListModelsRequest(), timeout=10, wait_for_ready=True)
+                    told["OK"] += 1
+                except grpc.RpcError as error:
+                    told[error.code().name] += 1
+
+    def served_since(count):
+        return lambda: told["OK"] > count + 100
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        callers = [pool.submit(call_without_pause) for _ in range(4)]
+        try:
+            for _ in range(6):
+                wait_until(served_since(told["OK"]), 30, "the router answers")
+                router = up.pids()["router"]
+                os.kill(router, signal.SIGTERM)
+                wait_until(lambda: up.pids().get("router", router) != router, 30, "another router")
+            wait_until(served_since(told["OK"]), 30, "the router answers")
+        finally:
+            enough.set()
+        for caller in callers:
+            caller.result()
+    assert set(told) <= {"OK", "UNAVAILABLE"}, told

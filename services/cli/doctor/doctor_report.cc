@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "common/config/units.h"
+#include "common/rpc/convert.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 

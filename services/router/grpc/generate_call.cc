@@ -33,9 +33,10 @@ void AddTrailers(const absl::Status& status, grpc::CallbackServerContext& contex
 
 GenerateCall* GenerateCall::Begin(const Options& options, grpc::CallbackServerContext& context,
                                   const v1::GenerateRequest& request, const Intake& intake,
-                                  Dispatcher& dispatcher) {
+                                  Dispatcher& dispatcher, OpenCalls& open) {
   const bool with_tokens = request.return_token_ids() || request.sampling().has_logprobs();
-  std::shared_ptr<GenerateCall> call(new GenerateCall(options, context, with_tokens));
+  std::shared_ptr<GenerateCall> call(new GenerateCall(options, context, with_tokens, open));
+  open.Begin();
   call->self_ = call;
   auto accepted = call->Accept(request, intake, dispatcher);
   if (accepted.ok()) {
@@ -132,7 +133,9 @@ void GenerateCall::OnDone() {
     absl::MutexLock lock(&mutex_);
     flight = std::exchange(flight_, nullptr);
   }
+  OpenCalls& open = open_;
   const std::shared_ptr<GenerateCall> self = std::move(self_);
+  open.End();
 }
 
 // After the messages that wait; at once when nobody will read them.

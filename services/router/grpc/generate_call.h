@@ -8,6 +8,7 @@
 #include "absl/synchronization/mutex.h"
 #include "baton/v1/inference.grpc.pb.h"
 #include "services/router/dispatch/dispatcher.h"
+#include "services/router/grpc/open_calls.h"
 #include "services/router/intake/intake.h"
 
 namespace baton::router {
@@ -25,7 +26,7 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateEvent>,
   };
   static GenerateCall* Begin(const Options& options, grpc::CallbackServerContext& context,
                              const v1::GenerateRequest& request, const Intake& intake,
-                             Dispatcher& dispatcher);
+                             Dispatcher& dispatcher, OpenCalls& open);
 
   bool OnEvents(std::vector<Event> events) override;
   void OnWriteDone(bool ok) override;
@@ -33,8 +34,9 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateEvent>,
   void OnDone() override;
 
  private:
-  GenerateCall(const Options& options, grpc::CallbackServerContext& context, bool with_tokens)
-      : options_(options), context_(context), with_tokens_(with_tokens) {}
+  GenerateCall(const Options& options, grpc::CallbackServerContext& context, bool with_tokens,
+               OpenCalls& open)
+      : options_(options), context_(context), with_tokens_(with_tokens), open_(open) {}
   absl::StatusOr<AcceptedRequest> Accept(const v1::GenerateRequest& request, const Intake& intake,
                                          const Dispatcher& dispatcher) const;
   void Fly(AcceptedRequest request, Dispatcher& dispatcher);
@@ -44,6 +46,7 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateEvent>,
   const Options options_;
   grpc::CallbackServerContext& context_;  // gRPC's, until OnDone
   const bool with_tokens_;
+  OpenCalls& open_;                     // counts this one until OnDone
   std::shared_ptr<GenerateCall> self_;  // until OnDone
 
   absl::Mutex mutex_;

@@ -15,6 +15,9 @@ class InferenceService : public v1::Inference::CallbackService {
                    Dispatcher& dispatcher, const Roster& roster)
       : options_(options), intake_(intake), dispatcher_(dispatcher), roster_(roster) {}
 
+  // False when streams were still open after `patience`. Ends no stream.
+  bool AwaitStreamsEnd(absl::Duration patience) { return open_.AwaitNone(patience); }
+
   grpc::ServerWriteReactor<v1::GenerateEvent>* Generate(
       grpc::CallbackServerContext* context, const v1::GenerateRequest* request) override;
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
@@ -32,6 +35,7 @@ class InferenceService : public v1::Inference::CallbackService {
   const Intake& intake_;
   Dispatcher& dispatcher_;
   const Roster& roster_;
+  OpenCalls open_;
 };
 
 }  // namespace baton::router

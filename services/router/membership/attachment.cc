@@ -1,7 +1,6 @@
 #include "services/router/membership/attachment.h"
 
 #include <algorithm>
-#include <string_view>
 
 #include "common/rpc/convert.h"
 #include "common/telemetry/logging.h"

@@ -92,6 +92,7 @@ class WiredRouter : public Router {
   void Tick() override;
   void Drain() override;
   int inflight() const override { return dispatcher_.inflight(); }
+  void Close() override;
 
  private:
   RouterMetrics metrics_;
@@ -136,11 +137,19 @@ void WiredRouter::Drain() {
   Tick();
 }
 
-WiredRouter::~WiredRouter() {
+void WiredRouter::Close() {
   dispatcher_.Drain();
   text_threads_.Close();  // its tasks hold answers, and these must not outlive the HTTP server
   dispatcher_.Shutdown();
   attach_.Shutdown();
+  if (!inference_.AwaitStreamsEnd(kCallsEnd)) {
+    telemetry::LogWarning("router", "cutting streams whose clients do not read");
+  }
+  http_.reset();
+}
+
+WiredRouter::~WiredRouter() {
+  Close();
   if (grpc_.server) grpc_.server->Shutdown(absl::ToChronoTime(absl::Now() + kCallsEnd));
 }
 

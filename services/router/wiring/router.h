@@ -18,7 +18,8 @@ class Router {
   static absl::StatusOr<std::unique_ptr<Router>> Start(const config::RouterOptions& options,
                                                        std::unique_ptr<ServedModel> model,
                                                        const Clock& clock);
-  // Cuts what is left.
+  // Cuts what is left. gRPC callers that come while its server ends may be told CANCELLED, which
+  // they must take for their own doing: a process calls Close() and ends without this instead.
   virtual ~Router() = default;
 
   virtual std::string http_address() const = 0;
@@ -28,6 +29,9 @@ class Router {
   // Takes nothing new; what runs goes on.
   virtual void Drain() = 0;
   virtual int inflight() const = 0;
+  // Ends what is left and waits (2 s at most) until its callers have heard so. Both doors refuse
+  // from then on, until the process ends and closes their connections.
+  virtual void Close() = 0;
 };
 
 }  // namespace baton::router
