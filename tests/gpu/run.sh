@@ -9,6 +9,7 @@
 #              through pinned host memory (docs/decisions/0009): the transport does not touch CUDA memory yet
 #   sanitizer  compute-sanitizer (memcheck, racecheck) over kernel tests, where the tool is there
 #   bench      cuda_bench: every kernel and a decode step beside their floors
+#   gemms      the same of GEMMs alone where cuBLASLt, if it is there, serves the sizes that it is faster at
 #
 # Builds the preset `cuda` for this GPU alone; where the project's other dependencies are missing, kernels/
 # alone, and the steps that need more are not run. BIN names a folder that has the programs already. STEPS picks
@@ -50,6 +51,7 @@ main() {
     rows+=("sanitizer|not run|0|no compute-sanitizer here")
   fi
   with cuda_bench run bench 240 "$BATON_BIN_DIR/cuda_bench" --json "$out/bench.json"
+  with cuda_bench run gemms 120 "$BATON_BIN_DIR/cuda_bench" --json "$out/gemms.json" --gemm auto gemm
   report "$name" "$cap" "${driver# }"
   exit $failed
 }
@@ -157,9 +159,12 @@ report() {
     done
     printf '\n ],\n "bench": '
     if [[ -s $out/bench.json ]]; then cat "$out/bench.json"; else printf 'null\n'; fi
+    printf ',\n "gemms": '
+    if [[ -s $out/gemms.json ]]; then cat "$out/gemms.json"; else printf 'null\n'; fi
     printf '}\n'
   } 2>&1 >"$out/gpu.json"
   [[ ! -s $out/bench.log ]] || { echo && cat "$out/bench.log"; }
+  [[ ! -s $out/gemms.log ]] || { echo && cat "$out/gemms.log"; }
   echo
   echo "written: $out/gpu.json"
 }

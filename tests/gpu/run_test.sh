@@ -16,7 +16,7 @@ expect() {
 program() { printf '#!/bin/sh\n%s\n' "$2" >"$folder/bin/$1" && chmod +x "$folder/bin/$1"; }
 json() { "$python" -c 'import json, sys; d = json.load(open(sys.argv[1])); sys.exit(0 if eval(sys.argv[2]) else 1)' \
   "$folder/out/gpu.json" "$1"; }
-run() { NVIDIA_SMI=$folder/bin/smi BIN=$folder/bin STEPS="kernels oracle cluster bench" "$here/run.sh" "$folder/out"; }
+run() { NVIDIA_SMI=$folder/bin/smi BIN=$folder/bin STEPS="kernels oracle cluster bench gemms" "$here/run.sh" "$folder/out"; }
 
 mkdir "$folder/bin"
 said=$(NVIDIA_SMI=$folder/none "$here/run.sh" "$folder/out" 2>&1)
@@ -29,21 +29,21 @@ program smi 'echo "NVIDIA Made Up, 9.0, 580.1"'
 program kernels_cuda_gpu_test 'echo "[  PASSED  ] 67 tests."'
 program cuda_oracle_gpu_test 'echo "[  PASSED  ] 37 tests."'
 program handover_test 'test "$BATON_DECODE_DEVICE" = cuda:0 && echo "[  PASSED  ] 7 tests."'
-program cuda_bench 'echo "{\"rows\": []}" > "$2"; echo "copy 100 %"'
+program cuda_bench 'echo "{\"rows\": [], \"by\": \"$4\"}" > "$2"; echo "copy 100 %"'
 said=$(run 2>&1)
 code=$?
 expect "all steps pass" test "$code" = 0
 expect "the table has them" grep -qE "^kernels +passed .* 67 tests" <<<"$said"
 expect "the benches are shown" grep -q "copy 100 %" <<<"$said"
 expect "the JSON is one" json 'd["machine"] == "NVIDIA Made Up" and d["compute_capability"] == "90"'
-expect "it has every step" json '[s["step"] for s in d["steps"] if s["result"] == "passed"] == ["kernels", "oracle", "cluster", "bench"]'
-expect "it has the benches" json 'd["bench"]["rows"] == []'
+expect "it has every step" json '[s["step"] for s in d["steps"] if s["result"] == "passed"] == ["kernels", "oracle", "cluster", "bench", "gemms"]'
+expect "it has the benches" json 'd["bench"]["rows"] == [] and d["gemms"]["by"] == "auto"'
 
 program cuda_oracle_gpu_test 'echo "[  FAILED  ] 1 test, listed below:"; exit 1'
 said=$(run 2>&1)
 code=$?
 expect "a failed step fails the whole" test "$code" = 1
-expect "the others ran" json '[s["result"] for s in d["steps"] if s["step"] != "sanitizer"] == ["passed", "failed", "passed", "passed"]'
+expect "the others ran" json '[s["result"] for s in d["steps"] if s["step"] != "sanitizer"] == ["passed", "failed", "passed", "passed", "passed"]'
 
 rm "$folder/bin/handover_test"
 said=$(run 2>&1)
