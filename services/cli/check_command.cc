@@ -7,7 +7,9 @@
 #include "common/config/command_line.h"
 #include "common/model/hf_config.h"
 #include "common/model/kv_dtype.h"
+#include "common/model/quantize.h"
 #include "common/model/shard.h"
+#include "common/model/weights.h"
 #include "services/cli/up/launch_plan.h"
 
 namespace baton::cli {
@@ -31,12 +33,15 @@ std::string Line(const std::string& what, const std::string& value) {
 
 std::string ModelText(const config::ClusterOptions& options, const model::HfConfig& hf) {
   const kernels::DType dtype = DtypeOf(options.model, hf);
-  const int64_t weights = hf.num_parameters() * static_cast<int64_t>(kernels::BytesOf(dtype));
+  const auto quantized = model::QuantizeOf(options.model.quantize);
+  const int64_t weights =
+      model::WeightBytes(hf, model::ShardOf(hf, 0, 1), model::WeightTypesOf(dtype, quantized));
   return fmt::format("\nModel '{}'\n", options.model.served_name()) +
          Line("family", std::string(model::NameOf(hf.family))) +
          Line("parameters",
               fmt::format("{:.1f} M", static_cast<double>(hf.num_parameters()) / 1e6)) +
          Line("dtype", std::string(kernels::NameOf(dtype))) +
+         (quantized ? Line("quantize", std::string(kernels::NameOf(*quantized))) : "") +
          Line("KV dtype", std::string(kernels::NameOf(KvDtypeOf(options.model, hf)))) +
          Line("weights per worker", config::RoundedBytesText(weights)) +
          Line("context of the model", fmt::format("{} tokens", hf.max_positions));
