@@ -149,7 +149,8 @@ absl::StatusOr<OpenedDevice> OpenDevice(const DeviceOptions& options) {
   if (options.kind == DeviceKind::kCuda) {
     kernels::CudaOpening cuda = OpenCuda(options, options.cuda_index);
     if (cuda.backend == nullptr) {
-      return FailedPrecondition("device is \"cuda:{}\": {}", options.cuda_index, cuda.error);
+      return FailedPrecondition("device is \"cuda:{}\": {}; device cpu computes without a GPU",
+                                options.cuda_index, cuda.error);
     }
     opened.backend = std::move(cuda.backend);
     return opened;

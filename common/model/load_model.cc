@@ -46,9 +46,10 @@ absl::Status CheckShape(const HfConfig& config, const Shard& shard,
                                               .intermediate = shard.intermediate.count,
                                               .head_dim = config.head_dim});
   if (why_not.empty()) return absl::OkStatus();
-  if (shard.size == 1) return Unimplemented("config.json: {}", why_not);
-  return Unimplemented("config.json: a rank's part of it, with tensor_parallel_size {}: {}",
-                       shard.size, why_not);
+  const std::string_view instead = backend.memory() ? "; device cpu has no such limit" : "";
+  if (shard.size == 1) return Unimplemented("config.json: {}{}", why_not, instead);
+  return Unimplemented("config.json: a rank's part of it, with tensor_parallel_size {}: {}{}",
+                       shard.size, why_not, instead);
 }
 
 absl::StatusOr<WeightTypes> TypesOf(const LoadOptions& options, const HfConfig& config,

@@ -24,3 +24,14 @@ def cluster(tmp_path_factory):
 
 def shared_memory():
     return {name for name in os.listdir("/dev/shm") if not name.startswith("sem.")}
+
+
+@pytest.fixture
+def gpu_programs(tmp_path):
+    """Baton's programs, with workers on a GPU that is not there (tests/support/stand_in_gpu.cc)."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "baton-router").symlink_to(BIN / "baton-router")
+    for role in ("prefill", "decode"):
+        (folder / f"baton-{role}-worker").symlink_to(BIN / f"baton-{role}-worker-on-stand-in-gpu")
+    return folder

@@ -3,6 +3,9 @@
 // tested where there is none. Told by environment variables, as the worker has no options for it:
 //
 //   STAND_IN_GPU_BYTES_FREE   memory that is free at first, of 8 GiB
+//   STAND_IN_GPU_COUNT        0: there is none
+//   STAND_IN_GPU_DRIVER       as CUDA numbers it, 12040 for 12.4; 0: none is installed
+//   STAND_IN_GPU_CAPABILITY   compute capability, 90 for sm_90
 //   STAND_IN_GPU_FAULTS       a folder: when it holds a file with the process id for a name, the
 //                             next operation fails like a sticky CUDA error
 #include <fmt/format.h>
@@ -15,6 +18,7 @@
 #include <utility>
 
 #include "kernels/cuda.h"
+#include "kernels/cuda/backend/demands.h"
 
 namespace baton::kernels {
 namespace {
@@ -24,6 +28,22 @@ constexpr size_t kMemoryBytes = size_t{8} << 30;
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
+}
+
+int NumberOf(const char* name, int otherwise) {
+  const std::string text = Environment(name);
+  return text.empty() ? otherwise : std::stoi(text);
+}
+
+// What the real backend refuses, in its words.
+std::string WhyNone(int device) {
+  constexpr int kRuntime = 13000;
+  if (auto error = cuda::CheckDriver(NumberOf("STAND_IN_GPU_DRIVER", kRuntime), kRuntime)) {
+    return *error;
+  }
+  if (auto error = cuda::CheckPresent(device, NumberOf("STAND_IN_GPU_COUNT", 1))) return *error;
+  return cuda::CheckComputeCapability("Stand-in GPU", NumberOf("STAND_IN_GPU_CAPABILITY", 90))
+      .value_or("");
 }
 
 size_t BytesFreeAtFirst() {
@@ -67,6 +87,7 @@ class StandInGpu final : public Backend {
   }
 
   std::string name() const override { return "cuda:stand_in"; }
+  std::string WhyNot(const ModelShape& shape) const override { return cuda::WhyNotOnCuda(shape); }
   DType activation_dtype(DType weights) const override { return cpu_->activation_dtype(weights); }
   DeviceFacts facts() const override {
     return {.name = "Stand-in GPU",
@@ -145,6 +166,9 @@ class StandInGpu final : public Backend {
 }  // namespace
 
 CudaProbe ProbeCuda() {
+  if (std::string why = WhyNone(0); !why.empty()) {
+    return {.devices = {}, .why_none = std::move(why)};
+  }
   return {.devices = {{.index = 0,
                        .name = "Stand-in GPU",
                        .compute_capability = 90,
@@ -154,10 +178,8 @@ CudaProbe ProbeCuda() {
 }
 
 CudaOpening MakeCudaBackend(const CudaOptions& options) {
-  if (options.device != 0) {
-    return {.backend = nullptr,
-            .error = fmt::format("device is {}; this machine has 1 GPU(s), counted from 0",
-                                 options.device)};
+  if (std::string why = WhyNone(options.device); !why.empty()) {
+    return {.backend = nullptr, .error = std::move(why)};
   }
   return {.backend = std::make_unique<StandInGpu>(options), .error = ""};
 }

@@ -7,6 +7,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/activation/silu_mul.h"
+#include "kernels/cuda/backend/demands.h"
 #include "kernels/cuda/backend/device_buffer.h"
 #include "kernels/cuda/embedding/embed.h"
 #include "kernels/cuda/embedding/gather_rows.h"
@@ -36,16 +37,12 @@ GemmArgs ArgsOf(const void* x, const Matrix& w, const float* bias, int32_t num_t
 Error CudaBackend::Create(const CudaOptions& options, std::unique_ptr<Backend>* backend) {
   int count = 0;
   if (Error error = CountDevices(&count)) return error;
-  if (options.device < 0 || options.device >= count) {
-    return "device is " + std::to_string(options.device) + "; this machine has " +
-           std::to_string(count) + " GPU(s), counted from 0";
-  }
+  if (Error error = CheckPresent(options.device, count)) return error;
   DeviceInfo info;
   if (Error error = UseDevice(options.device)) return error;
   if (Error error = Describe(options.device, &info)) return error;
-  if (info.traits.compute_capability < kSmallestDevice.compute_capability) {
-    return info.name + " has compute capability " + std::to_string(info.traits.compute_capability) +
-           "; " + std::to_string(kSmallestDevice.compute_capability) + " (Ampere) is the least";
+  if (Error error = CheckComputeCapability(info.name, info.traits.compute_capability)) {
+    return error;
   }
   if (options.deterministic && options.gemm == CudaGemm::kCublasLt) {
     return "deterministic, and gemm is cublaslt: its sums may depend on the batch";
@@ -120,21 +117,7 @@ std::optional<DeviceMemory> CudaBackend::memory() const {
   return DeviceMemory{now.memory_bytes, now.memory_bytes_free};
 }
 
-std::string CudaBackend::WhyNot(const ModelShape& shape) const {
-  const auto refuse = [](const char* field, int64_t value, const char* limit) {
-    return std::string(field) + " is " + std::to_string(value) + "; the CUDA backend needs " +
-           limit;
-  };
-  if (shape.hidden % 8 != 0) return refuse("hidden_size", shape.hidden, "a multiple of 8");
-  if (shape.hidden > 16384) return refuse("hidden_size", shape.hidden, "at most 16384");
-  if (shape.intermediate % 8 != 0) {
-    return refuse("intermediate_size", shape.intermediate, "a multiple of 8");
-  }
-  if (shape.head_dim % 8 != 0 || shape.head_dim > 256) {
-    return refuse("head_dim", shape.head_dim, "a multiple of 8, at most 256");
-  }
-  return "";
-}
+std::string CudaBackend::WhyNot(const ModelShape& shape) const { return WhyNotOnCuda(shape); }
 
 Stream CudaBackend::StreamForUploads() {
   Expect(UseDevice(options_.device));

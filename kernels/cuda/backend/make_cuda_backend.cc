@@ -1,5 +1,6 @@
 #include "kernels/cuda.h"
 #include "kernels/cuda/backend/cuda_backend.h"
+#include "kernels/cuda/backend/demands.h"
 
 namespace baton::kernels {
 
@@ -10,6 +11,7 @@ CudaProbe ProbeCuda() {
     probe.why_none = *error;
     return probe;
   }
+  if (count == 0) probe.why_none = *cuda::CheckPresent(0, count);
   for (int index = 0; index < count; ++index) {
     cuda::DeviceInfo info;
     if (const cuda::Error error = cuda::Describe(index, &info)) {

@@ -25,7 +25,7 @@ struct Versions {
   std::string runtime;
 };
 Versions FindVersions();
-// An error says why there is none at all: no driver, too old a driver, no GPU.
+// An error says why there can be none: no driver, too old a driver.
 Error CountDevices(int* count);
 Error Describe(int device, DeviceInfo* info);
 // Makes `device` the calling thread's. Cheap when it is already.

@@ -1,6 +1,7 @@
 #include <cuda.h>
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/backend/demands.h"
 #include "kernels/cuda/launch/tensor_map.h"
 #include "kernels/cuda/runtime/runtime.h"
 
@@ -14,10 +15,6 @@ Error ErrorOf(const char* call, cudaError_t status) {
 }
 
 cudaStream_t HandleOf(Stream stream) { return static_cast<cudaStream_t>(stream.handle); }
-
-std::string VersionText(int version) {
-  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
-}
 
 }  // namespace
 
@@ -33,18 +30,12 @@ Error CountDevices(int* count) {
   int driver = 0, runtime = 0;
   cudaDriverGetVersion(&driver);
   cudaRuntimeGetVersion(&runtime);
-  if (driver == 0) return "no NVIDIA driver is installed";
-  // Minor versions of a major one work together.
-  if (driver / 1000 < runtime / 1000) {
-    return "the NVIDIA driver knows CUDA " + VersionText(driver) + ", this build needs " +
-           std::to_string(runtime / 1000) + ".0 or newer: update the driver";
-  }
+  if (Error error = CheckDriver(driver, runtime)) return error;
   const cudaError_t status = cudaGetDeviceCount(count);
   if (status != cudaSuccess) {
     *count = 0;  // left untouched by the runtime
     return ErrorOf("cudaGetDeviceCount", status);
   }
-  if (*count == 0) return "this machine has no NVIDIA GPU";
   return std::nullopt;
 }
 
