@@ -207,7 +207,8 @@ TEST(CudaModelTest, AShapeItCannotRunIsAnErrorAtLoad) {
   const auto runner = model::LoadModel(options, *backend);
   ASSERT_FALSE(runner.ok());
   EXPECT_EQ(MessageOf(runner.status()),
-            "config.json: intermediate_size is 85; the CUDA backend needs a multiple of 8");
+            "config.json: intermediate_size is 85; the CUDA backend needs a multiple of 8; "
+            "device cpu has no such limit");
 }
 
 TEST(CudaModelTest, WhatDoesNotFitIsAnErrorAtLoadWithTheNumbers) {
