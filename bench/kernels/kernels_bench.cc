@@ -1,10 +1,11 @@
 // Floor, measured and ratio of the CPU kernels at the shapes of a 0.5B model (Qwen2: hidden 896, 14
 // query and 2 KV heads of 64, intermediate 4864, vocabulary 151936).
 //
-//   kernels_bench [--isa NAME] [--threads N] [--dtype f32|bf16] [--cpu-time] [--tokens T]
+//   kernels_bench [--isa NAME] [--threads N] [--dtype f32|bf16|int8] [--cpu-time] [--tokens T]
 //                [gemm] [attention] [layer] [small]
 //
-// A floor is the larger of bytes / read bandwidth and flops / peak, both measured in the same run.
+// A floor is the larger of bytes / read bandwidth and flops / peak, both measured in the same run;
+// of int8, for products alone (gemm), it is the bytes'.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "bench/kernels/roofline.h"
+#include "kernels/activation_row.h"
 #include "kernels/backend.h"
 #include "kernels/checksum.h"
 #include "kernels/convert.h"
@@ -72,7 +74,9 @@ Bench::Bench(const Options& options)
     std::exit(1);
   }
   const bool bf16 = backend_->activation_dtype(options.dtype) == DType::kBF16;
-  peak_ = bf16 ? roofline_.bf16_flops : roofline_.f32_flops;
+  peak_ = options.dtype == DType::kInt8 ? INFINITY
+          : bf16                        ? roofline_.bf16_flops
+                                        : roofline_.f32_flops;
   std::printf("%s, %d threads, weights %s\n", backend_->name().c_str(), options.threads,
               std::string(NameOf(options.dtype)).c_str());
   std::printf("read     %6.1f GB/s (1 thread %.1f)\n", roofline_.read_bytes / 1e9,
@@ -120,7 +124,10 @@ void Bench::GemmRow(const char* name, int64_t n, int64_t k) {
   const DType in = backend_->activation_dtype(options_.dtype);
   for (int32_t tokens : {1, 4, 8, 16, 64, 512}) {
     if ((tokens == 512 && n == kVocab) || Skips(tokens)) continue;
-    auto x = MakeActivations(size_t(tokens) * size_t(k), in);
+    auto values = MakeActivations(size_t(tokens) * size_t(k), DType::kF32);
+    auto x = backend_->Allocate(size_t(tokens) * ActivationRowBytes(in, k));
+    backend_->RmsNorm(values->as<float>(), values->as<float>(), 1e-6f, tokens, int32_t(k), in,
+                      x->data());
     auto out = backend_->Allocate(size_t(tokens) * size_t(n) * 4);
     const double seconds =
         BestSeconds([&] {
@@ -326,7 +333,8 @@ Options Parse(int argc, char** argv) {
     } else if (arg == "--cpu-time") {
       UseCpuTime();
     } else if (arg == "--dtype" && i + 1 < argc) {
-      options.dtype = std::string(argv[++i]) == "f32" ? DType::kF32 : DType::kBF16;
+      const std::string dtype = argv[++i];
+      options.dtype = dtype == "f32" ? DType::kF32 : dtype == "int8" ? DType::kInt8 : DType::kBF16;
     } else {
       options.sections.push_back(arg);
     }

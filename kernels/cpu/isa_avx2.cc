@@ -15,26 +15,39 @@ void TilePacked(const TileArgs& a) { FloatsPacked(a, a.rows, a.k); }
 void TileRows(const TileArgs& a) { FloatsRows(a, 1, a.k); }
 void TilePairs(const TileArgs& a) { PairsPacked(a, a.rows, a.k / 2); }
 
-// ROWS (1 .. 3) rows times 16 of the panel's lanes, in bytes. Pairs of products are summed in 32
-// bits after both sides are widened to 16: the instruction that takes bytes would saturate. Four
-// bytes of a lane become two dwords, so 12 accumulators are three rows; they are put together at
-// the end.
-template <int ROWS>
-void Int8Tile(const TileArgs& a, int row, int lane) {
+// What is fetched while a tile is computed, spread evenly over its passes.
+struct Fetch {
+  const char* at;
+  int64_t step;
+
+  BATON_INLINE void Next() {
+    _mm_prefetch(at, _MM_HINT_T1);
+    _mm_prefetch(at + step, _MM_HINT_T1);
+    at += 2 * step;
+  }
+};
+
+// ROWS (1 .. 3) rows times 4 * QUADS of the panel's lanes, in bytes. Pairs of products are summed
+// in 32 bits after both sides are widened to 16: the instruction that takes bytes would saturate.
+// Four bytes of a lane become two dwords, so 12 accumulators are three rows of half the lanes; they
+// are put together at the end.
+template <int ROWS, int QUADS>
+void Int8Part(const TileArgs& a, int row, int lane, Fetch& fetch) {
   const auto* x = static_cast<const int32_t*>(a.x) + row;
   const auto* w = static_cast<const __m128i*>(a.panel) + lane / 4;
-  __m256i sum[ROWS][4];
+  __m256i sum[ROWS][QUADS];
   BATON_UNROLL
   for (int r = 0; r < ROWS; ++r) {
     BATON_UNROLL
-    for (int i = 0; i < 4; ++i) sum[r][i] = _mm256_setzero_si256();
+    for (int i = 0; i < QUADS; ++i) sum[r][i] = _mm256_setzero_si256();
   }
   for (int64_t j = 0; j < a.k; ++j, x += a.rows, w += kPanelLanes / 4) {
+    fetch.Next();
     __m256i b[ROWS];
     BATON_UNROLL
     for (int r = 0; r < ROWS; ++r) b[r] = _mm256_cvtepi8_epi16(_mm_set1_epi32(x[r]));
     BATON_UNROLL
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < QUADS; ++i) {
       const __m256i wide = _mm256_cvtepu8_epi16(_mm_loadu_si128(w + i));
       BATON_UNROLL
       for (int r = 0; r < ROWS; ++r) {
@@ -46,7 +59,7 @@ void Int8Tile(const TileArgs& a, int row, int lane) {
   for (int r = 0; r < ROWS; ++r) {
     auto* acc = reinterpret_cast<__m256i*>(a.acc + (row + r) * kPanelLanes + lane);
     BATON_UNROLL
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < QUADS / 2; ++i) {
       const __m256i halves = _mm256_hadd_epi32(sum[r][2 * i], sum[r][2 * i + 1]);
       const __m256i lanes = _mm256_permute4x64_epi64(halves, 0xd8);
       const __m256i before = a.first ? _mm256_setzero_si256() : _mm256_loadu_si256(acc + i);
@@ -56,10 +69,16 @@ void Int8Tile(const TileArgs& a, int row, int lane) {
 }
 
 void TileInt8(const TileArgs& a) {
-  static constexpr decltype(&Int8Tile<1>) kInt8ByRows[] = {Int8Tile<1>, Int8Tile<2>, Int8Tile<3>};
-  for (int row = 0; row < a.rows; row += 3) {
-    const int rows = a.rows - row < 3 ? a.rows - row : 3;
-    for (int lane = 0; lane < kPanelLanes; lane += 16) kInt8ByRows[rows - 1](a, row, lane);
+  static constexpr decltype(&Int8Part<1, 4>) kByRows[] = {Int8Part<1, 4>, Int8Part<2, 4>,
+                                                          Int8Part<3, 4>};
+  Fetch fetch{static_cast<const char*>(a.prefetch), a.prefetch_step};
+  if (a.rows == 1) return Int8Part<1, 8>(a, 0, 0, fetch);
+  const int parts = (a.rows + 2) / 3;
+  fetch.step /= 2 * parts;
+  for (int i = 0, row = 0; i < parts; ++i) {
+    const int rows = a.rows * (i + 1) / parts - row;
+    for (int lane = 0; lane < kPanelLanes; lane += 16) kByRows[rows - 1](a, row, lane, fetch);
+    row += rows;
   }
 }
 
