@@ -17,6 +17,7 @@ constexpr size_t kIndexBytesMax = 64 << 20;
 constexpr size_t kSampleBytes = 4 << 10;
 constexpr size_t kSampleStride = 1 << 20;
 constexpr size_t kHashedWholeBytesMax = 16 << 20;
+constexpr uint64_t kReadAheadBytes = 64 << 20;
 
 std::optional<kernels::DType> WeightDType(std::string_view dtype) {
   if (dtype == "F32") return kernels::DType::kF32;
@@ -133,7 +134,7 @@ absl::StatusOr<kernels::HostMatrix> Checkpoint::Get(std::string_view name, int64
     return NotFound("tensor {} is missing from {}", name,
                     shards_.size() == 1 ? first : fs::path(first).parent_path().string());
   }
-  const Shard& shard = shards_[it->second];
+  Shard& shard = shards_[it->second];
   const SafetensorsEntry& entry = shard.header.tensors.find(name)->second;
   const std::vector<int64_t> expected =
       vector ? std::vector<int64_t>{cols} : std::vector<int64_t>{rows, cols};
@@ -147,7 +148,7 @@ absl::StatusOr<kernels::HostMatrix> Checkpoint::Get(std::string_view name, int64
                          shard.file.path(), entry.dtype);
   }
   read_.emplace(name);
-  shard.file.WillNeed(entry.begin, entry.end - entry.begin);
+  shard.ReadAhead(entry.begin, entry.end);
   return kernels::HostMatrix{shard.file.bytes().data() + entry.begin, *dtype, rows, cols};
 }
 
@@ -176,6 +177,19 @@ void Checkpoint::Release(std::string_view name) {
   const Shard& shard = shards_[it->second];
   const SafetensorsEntry& entry = shard.header.tensors.find(name)->second;
   shard.file.Release(entry.begin, entry.end - entry.begin);
+}
+
+// A disk is not to rest between two tensors. Most are read in the order of the file.
+void Checkpoint::Shard::ReadAhead(uint64_t begin, uint64_t end) {
+  const bool goes_on = begin >= ahead_begin && begin <= ahead_end;
+  const uint64_t from = goes_on ? ahead_end : begin;
+  const uint64_t to = std::min<uint64_t>(end + kReadAheadBytes, file.bytes().size());
+  // In large steps: asking costs a look at each page.
+  if (goes_on && end + kReadAheadBytes / 2 <= ahead_end) return;
+  if (to <= from) return;
+  file.WillNeed(from, to - from);
+  ahead_begin = begin;
+  ahead_end = to;
 }
 
 kernels::DType Checkpoint::dtype() const {

@@ -46,6 +46,12 @@ class Checkpoint : public WeightSource {
   struct Shard {
     MappedFile file;
     SafetensorsHeader header;
+    // Of the file: what the kernel was last asked to read ahead.
+    uint64_t ahead_begin = 0;
+    uint64_t ahead_end = 0;
+
+    // Asks for [begin, end) and what lies behind it, as far as that was not asked for already.
+    void ReadAhead(uint64_t begin, uint64_t end);
   };
 
   absl::Status AddShard(const std::filesystem::path& path);

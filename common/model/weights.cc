@@ -116,10 +116,11 @@ class Packer {
 
   std::optional<kernels::HostMatrix> Get(const Part& part, int64_t cols, bool vector) {
     if (!status_.ok()) return std::nullopt;
-    const auto matrix = source_.Get(part.name, vector ? 1 : part.rows, cols, vector);
+    auto matrix = source_.Get(part.name, vector ? 1 : part.rows, cols, vector);
     status_ = matrix.status();
     if (!matrix.ok()) return std::nullopt;
-    return *matrix;
+    matrix->name = part.name;
+    return *std::move(matrix);
   }
 
   // Has `matrix` become the columns, in memory of their own.
@@ -235,6 +236,7 @@ absl::StatusOr<Weights> LoadWeights(const HfConfig& config, const Shard& shard,
     weights.lm_head = pack.Head({head, config.vocab, shard.vocab}, config.hidden);
   }
   RETURN_IF_ERROR(pack.status());
+  backend.Synchronize();  // what a device has to say of them is said while they are loaded
   RETURN_IF_ERROR(CheckLeftovers(config, source));
   return weights;
 }

@@ -20,6 +20,7 @@
 #include "common/transfer/nccl/nccl_transport.h"
 #include "common/transfer/ucx/ucx_transport.h"
 #include "common/worker/kv_memory.h"
+#include "common/worker/load_report.h"
 
 namespace baton::worker {
 namespace {
@@ -122,13 +123,16 @@ std::string WhatIsFree(const kernels::DeviceMemory& device) {
                      config::RoundedBytesText(static_cast<int64_t>(device.bytes)));
 }
 
-// Logs each tenth, so that a supervisor and a person can follow.
+// So that a supervisor and a person can follow.
 model::LoadProgress LogProgress() {
-  return [last = -1](int64_t done, int64_t total) mutable {
-    const int tenth = total > 0 ? static_cast<int>(done * 10 / total) : 10;
-    if (tenth == last) return;
-    last = tenth;
-    telemetry::LogInfo("model", "loading weights", {{"percent", tenth * 10}});
+  return [report = LoadReport(Clock::Real())](int64_t done, int64_t total) mutable {
+    const auto line = report.After(done, total);
+    if (!line) return;
+    telemetry::LogInfo("model", "loading weights",
+                       {{"percent", line->percent},
+                        {"bytes", line->done_bytes},
+                        {"total_bytes", line->total_bytes},
+                        {"gb_per_s", line->gigabytes_per_second}});
   };
 }
 

@@ -126,6 +126,8 @@ Stream CudaBackend::StreamForUploads() {
 
 Stream CudaBackend::stream() {
   const Stream on = StreamForUploads();
+  if (uploads_ != nullptr) [[unlikely]]
+    FinishUploads();
   Expect(launches_.Flush(info_.traits, on));
   return on;
 }

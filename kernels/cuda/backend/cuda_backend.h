@@ -11,6 +11,7 @@
 #include "kernels/cuda/backend/bucket.h"
 #include "kernels/cuda/backend/launch_queue.h"
 #include "kernels/cuda/backend/staging.h"
+#include "kernels/cuda/backend/weight_uploader.h"
 #include "kernels/cuda/launch/run.h"
 #include "kernels/cuda/runtime/runtime.h"
 #include "kernels/cuda/tuning/gemm_chooser.h"
@@ -121,8 +122,11 @@ class CudaBackend final : public Backend {
   const T* Upload(const std::vector<T>& values) {
     return Upload(std::span<const T>(values));
   }
-  // Elements of `part` as `target` to device memory; what lies there is on its way.
-  void UploadAs(const HostMatrix& part, DType target, std::byte* to);
+  // The parts' elements, one part after the other, in device memory of their own; they are on their
+  // way until stream() is called.
+  std::unique_ptr<Buffer> UploadParts(std::span<const HostMatrix> parts, DType target);
+  int UploadThreads() const;
+  void FinishUploads();
 
   void Decode(const AttentionCall& call, std::span<const AttentionSequence> sequences);
   void Attend(const AttentionCall& call, std::span<const AttentionSequence> sequences);
@@ -150,6 +154,7 @@ class CudaBackend final : public Backend {
   std::string why_own_gemms_;             // though others were asked for
   GemmCounts gemm_counts_;
   LaunchQueue launches_;
+  std::unique_ptr<WeightUploader> uploads_;  // null but while weights are loaded
 };
 
 // The stacked shape of a weight's parts.

@@ -47,8 +47,8 @@ TEST(CudaBackendTest, MemoryIsZeroed) {
   EXPECT_EQ(ToHost(*backend, *buffer), std::vector<float>(3));
 }
 
-TEST(CudaBackendTest, WeightsMayBeLargerThanTheStagingMemory) {
-  auto backend = Make({.staging_bytes = 4096});
+TEST(CudaBackendTest, WeightsMayBeLargerThanTheChunksTheyComeBy) {
+  auto backend = Make({.upload_threads = 3, .upload_chunk_bytes = 1000});
   Random random(1);
   const auto values = random.Floats(90 * 40);
   const auto bytes = Encode(values, DType::kF32, /*skew=*/3);

@@ -1,8 +1,8 @@
 #include <algorithm>
-#include <cstring>
+#include <string>
+#include <thread>
 
 #include "kernels/check.h"
-#include "kernels/convert.h"
 #include "kernels/cuda/backend/cuda_backend.h"
 #include "kernels/cuda/backend/device_buffer.h"
 
@@ -29,48 +29,47 @@ std::unique_ptr<Buffer> CudaBackend::Allocate(size_t bytes) {
   return buffer;
 }
 
-// Half of the staging memory at a time, so that one half is filled while the other is copied.
-void CudaBackend::UploadAs(const HostMatrix& part, DType target, std::byte* to) {
-  const int64_t count = part.rows * part.cols;
-  const int64_t piece = int64_t(staging_.bytes() / 2 / BytesOf(target));
-  for (int64_t begin = 0; begin < count; begin += piece) {
-    const int64_t end = std::min(count, begin + piece);
-    const size_t bytes = size_t(end - begin) * BytesOf(target);
-    const Staging::Room room = TakeRoom(bytes);
-    if (part.dtype == target) {
-      std::memcpy(room.host, part.data + size_t(begin) * BytesOf(target), bytes);
-    } else {
-      for (int64_t i = begin; i < end; ++i) {
-        StoreElement(room.host, target, i - begin, LoadElement(part.data, part.dtype, i));
-      }
-    }
-    Expect(CopyIn(room.host, to + size_t(begin) * BytesOf(target), bytes, stream()));
+// Weights are written whole: their memory need not be zeros first.
+std::unique_ptr<Buffer> CudaBackend::UploadParts(std::span<const HostMatrix> parts, DType target) {
+  int64_t count = 0;
+  for (const HostMatrix& part : parts) count += part.rows * part.cols;
+  const size_t bytes = size_t(count) * BytesOf(target);
+  const std::string tensor = "tensor " + std::string(parts.empty() ? "" : parts.front().name);
+  Expect(UseDevice(options_.device));
+  void* memory = nullptr;
+  if (const Error error = AllocateDevice(std::max<size_t>(bytes, 1), &memory)) {
+    Expect(tensor + ": " + *error + ", for " + std::to_string(bytes) + " bytes of device memory");
   }
+  auto buffer = std::make_unique<DeviceBuffer>(memory, bytes);
+  if (uploads_ == nullptr) {
+    Expect(WeightUploader::Create({.device = options_.device,
+                                   .num_threads = UploadThreads(),
+                                   .chunk_bytes = options_.upload_chunk_bytes},
+                                  &uploads_));
+  }
+  Expect(uploads_->Upload(parts, target, buffer->data()));
+  return buffer;
+}
+
+int CudaBackend::UploadThreads() const {
+  if (options_.upload_threads > 0) return options_.upload_threads;
+  // More do not read faster than a GPU takes.
+  return std::clamp(int(std::thread::hardware_concurrency()), 1, 8);
+}
+
+void CudaBackend::FinishUploads() {
+  const Error error = uploads_->Wait();
+  uploads_.reset();
+  Expect(error);
 }
 
 std::unique_ptr<Matrix> CudaBackend::LoadMatrix(std::span<const HostMatrix> parts, DType target) {
   const StackedShape shape = ShapeOf(parts);
-  auto memory = Allocate(size_t(shape.rows * shape.cols) * BytesOf(target));
-  std::byte* to = memory->data();
-  for (const HostMatrix& part : parts) {
-    UploadAs(part, target, to);
-    to += size_t(part.rows * part.cols) * BytesOf(target);
-  }
-  Synchronize();
-  return std::make_unique<DeviceMatrix>(std::move(memory), target, shape.rows, shape.cols);
+  return std::make_unique<DeviceMatrix>(UploadParts(parts, target), target, shape.rows, shape.cols);
 }
 
 Vector CudaBackend::LoadVector(std::span<const HostMatrix> parts) {
-  size_t count = 0;
-  for (const HostMatrix& part : parts) count += size_t(part.rows * part.cols);
-  Vector vector = Allocate(count * sizeof(float));
-  std::byte* to = vector->data();
-  for (const HostMatrix& part : parts) {
-    UploadAs(part, DType::kF32, to);
-    to += size_t(part.rows * part.cols) * sizeof(float);
-  }
-  Synchronize();
-  return vector;
+  return UploadParts(parts, DType::kF32);
 }
 
 }  // namespace baton::kernels::cuda

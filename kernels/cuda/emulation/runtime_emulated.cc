@@ -6,11 +6,12 @@
 #include "kernels/check.h"
 #include "kernels/cuda/emulation/device_memory.h"
 #include "kernels/cuda/emulation/grid.h"
+#include "kernels/cuda/emulation/streams.h"
 #include "kernels/cuda/emulation/violations.h"
 #include "kernels/cuda/runtime/runtime.h"
 
 // Two devices made of the same host memory: the smallest, and one that has warpgroups. Whatever is
-// ordered is done when the call returns.
+// ordered is done when the call returns, but for copies that a test holds back (streams.h).
 namespace baton::kernels::cuda {
 namespace {
 
@@ -75,11 +76,14 @@ Error PinHost(void*, size_t) { return std::nullopt; }
 void UnpinHost(void*) {}
 
 Error CreateStream(Stream* stream) {
-  stream->handle = nullptr;
+  stream->handle = new char;  // an address of its own
   return std::nullopt;
 }
-void DestroyStream(Stream) {}
-Error Wait(Stream) { return std::nullopt; }
+void DestroyStream(Stream stream) {
+  (void)Wait(stream);
+  delete static_cast<char*>(stream.handle);
+}
+Error Wait(Stream stream) { return emulation::Finish(stream.handle); }
 Error TimeOn(Stream, const std::function<Error()>& work, double* seconds) {
   const double before = emulation::SecondsPassed();
   const Error error = work();
@@ -104,7 +108,8 @@ Error EndRecording(Stream, Graph* graph) {
   emulation::RecordLaunches(nullptr);
   return std::nullopt;
 }
-Error LaunchGraph(Graph graph, Stream) {
+Error LaunchGraph(Graph graph, Stream stream) {
+  if (Error error = Wait(stream)) return error;
   for (const auto& launch : *static_cast<const Launches*>(graph.handle)) {
     emulation::RunGrid(launch.kernel, launch.shape, launch.body);
   }
@@ -112,27 +117,30 @@ Error LaunchGraph(Graph graph, Stream) {
 }
 void DestroyGraph(Graph graph) { delete static_cast<Launches*>(graph.handle); }
 
-Error CopyIn(const void* host, void* device, size_t bytes, Stream) {
+Error CopyIn(const void* host, void* device, size_t bytes, Stream stream) {
   KERNELS_CHECK(recording == nullptr);
-  if (bytes > 0) Write(device, host, bytes);
+  if (bytes > 0) emulation::OrderCopy(stream.handle, [=] { Write(device, host, bytes); });
   return std::nullopt;
 }
-Error CopyOut(const void* device, void* host, size_t bytes, Stream) {
+Error CopyOut(const void* device, void* host, size_t bytes, Stream stream) {
   KERNELS_CHECK(recording == nullptr);
+  if (Error error = Wait(stream)) return error;
   if (bytes == 0) return std::nullopt;
   Holding(device, bytes);
   std::memcpy(host, device, bytes);
   return std::nullopt;
 }
-Error CopyWithin(const void* from, void* to, size_t bytes, Stream) {
+Error CopyWithin(const void* from, void* to, size_t bytes, Stream stream) {
   KERNELS_CHECK(recording == nullptr);
+  if (Error error = Wait(stream)) return error;
   if (bytes == 0) return std::nullopt;
   Holding(from, bytes);
   Write(to, from, bytes);
   return std::nullopt;
 }
-Error FillZero(void* device, size_t bytes, Stream) {
+Error FillZero(void* device, size_t bytes, Stream stream) {
   KERNELS_CHECK(recording == nullptr);
+  if (Error error = Wait(stream)) return error;
   Allocation& allocation = Holding(device, bytes);
   std::memset(device, 0, bytes);
   allocation.MarkWritten(OffsetIn(allocation, device), bytes);

@@ -6,6 +6,8 @@
 
 #if BATON_ON_DEVICE
 #include <cuda_runtime.h>
+#else
+#include "kernels/cuda/emulation/streams.h"
 #endif
 
 namespace baton::kernels::cuda {
@@ -33,8 +35,9 @@ Error LaunchKernel(const char* name, void (*kernel)(Args), const LaunchShape& sh
 }
 #else
 template <typename Args>
-Error LaunchKernel(const char* name, void (*kernel)(Args), const LaunchShape& shape, Stream,
+Error LaunchKernel(const char* name, void (*kernel)(Args), const LaunchShape& shape, Stream stream,
                    const Args& args) {
+  if (Error error = emulation::Finish(stream.handle)) return error;
   emulation::RunGrid(name, shape, [kernel, args] { kernel(args); });
   return std::nullopt;
 }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/dtype.h"
@@ -61,6 +62,7 @@ struct HostMatrix {
   int64_t group = 0;
   const float* scales = nullptr;  // [rows][groups()]
   const int8_t* zeros = nullptr;  // [rows][groups()]; null: all are 0
+  std::string_view name;          // of the tensor, for errors; may be empty
 
   bool is_quantized() const { return scales != nullptr; }
   int64_t groups() const { return group == 0 ? 0 : (cols + group - 1) / group; }
@@ -187,7 +189,8 @@ class Backend {
   virtual std::unique_ptr<Buffer> Allocate(size_t bytes) = 0;
   // Packs the parts, stacked by rows (q, k, v or gate, up), into one weight. All parts have the
   // same number of columns. `target` is the precision to keep, one that Keeps() answers for. Int8
-  // has at most kInt8ColsMax columns.
+  // has at most kInt8ColsMax columns. The parts have been read when it returns; on a device they
+  // may be there only after Synchronize().
   virtual std::unique_ptr<Matrix> LoadMatrix(std::span<const HostMatrix> parts, DType target) = 0;
   // Packs a weight of one row or column count as f32.
   virtual Vector LoadVector(std::span<const HostMatrix> parts) = 0;

@@ -40,6 +40,10 @@ struct CudaOptions {
   size_t graphs_max = 32;
   size_t staging_bytes = 32 << 20;    // pinned host memory for a step's small arrays
   size_t workspace_bytes = 64 << 20;  // device memory for partial results
+  // While weights are loaded: threads that read and convert them, 0: one per core, at most 8; and
+  // the pinned memory that each of them has twice.
+  int upload_threads = 0;
+  size_t upload_chunk_bytes = 8 << 20;
   // The device does not work any more: called on the owner thread with the CUDA runtime's words.
   // Does not return: the process ends, because nothing on the device can be trusted. Empty: prints
   // them and aborts.
