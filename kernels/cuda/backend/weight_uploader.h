@@ -17,12 +17,13 @@ namespace baton::kernels::cuda {
 
 // The way of weights to the device, many pieces at a time:
 //
-//   mapped file --thread 0--> [chunk] --its stream--> device     a chunk is pinned memory; while
-//   the
-//                        \--> [chunk] --its stream--> device     copy of one is under way, its
-//               --thread 1--> [chunk] --its stream--> device     thread fills the other: page
-//               faults
-//                         …                                      and conversions happen there
+//   mapped file --thread 0--> [chunk] --its stream--> device
+//                        `--> [chunk] --its stream--> device
+//               --thread 1--> [chunk] --its stream--> device
+//                         …
+//
+// A chunk is pinned memory; while the copy of one is under way its thread fills the other, which is
+// where page faults and conversions happen.
 //
 // Pinned memory is num_threads * 2 * chunk_bytes, however large the weights are. Used by one owner
 // thread; the threads sleep between two calls and end with the object. An error names the tensor;
