@@ -19,7 +19,7 @@ GemmTimes SomeTimes(int32_t count = 3) {
   for (int32_t i = 0; i < count; ++i) {
     GemmTime time = {.own_nanoseconds = 100 + i, .library_nanoseconds = i};
     time.candidate.workspace_bytes = size_t(i) * 4096;
-    for (size_t word = 0; word < 8; ++word) time.candidate.algorithm.data[word] = ~word << i;
+    for (size_t word = 0; word < 8; ++word) time.candidate.algorithm.data[word] = ~word << (i % 64);
     times[{{.num_outputs = 4096 + i, .num_inputs = 14336, .has_bias = i % 2 == 1}, i % 13}] = time;
   }
   return times;
