@@ -113,8 +113,9 @@ using Avx2PartFn = void (*)(const Avx2Part&);
 
 constexpr int kAvx2RowsAtOnce = 2;  // of all lanes
 
-// Parts of rows as equal as can be: the fewest rows have the fewest chains.
-inline void RunAvx2Parts(const TileArgs& a, const Avx2PartFn* by_rows, int64_t row_step,
+// Parts of rows as equal as can be: the fewest rows have the fewest chains. Static, as all that is
+// compiled for AVX2: the linker must not share it with files for any machine.
+static void RunAvx2Parts(const TileArgs& a, const Avx2PartFn* by_rows, int64_t row_step,
                          int64_t k_step, int64_t steps) {
   const int parts = (a.rows + 5) / 6;
   const int passes = a.rows <= kAvx2RowsAtOnce ? 1 : 2 * parts;
