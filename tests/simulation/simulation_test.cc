@@ -16,19 +16,10 @@
 namespace baton::simulation {
 namespace {
 
-// gcc says so by a macro, clang by a feature.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define BATON_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define BATON_SANITIZED 1
-#endif
-#endif
-
 struct Flags {
   std::optional<uint64_t> seed;
   uint64_t first = 1;
-#ifdef BATON_SANITIZED
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   uint64_t seeds = 400;
 #else
   uint64_t seeds = 4000;
