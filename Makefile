@@ -9,7 +9,7 @@ QUESTION ?= What is disaggregated prefill?
 UP_FLAGS ?= --placement always-remote
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ci build binaries bundle bench format lint clean
+.PHONY: help demo test ci build binaries bundle image bench format lint clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ ci: ## test, lint, sanitizers and fuzzing, with one count at the end
 bundle: ## one archive that runs on any x86-64 Linux: build/baton-VERSION-linux-x86_64.tar.xz
 	@$(MAKE) --no-print-directory binaries
 	@deploy/bundle.sh --build $(BUILD)
+
+image: ## a container image, with no container engine: build/baton-VERSION-image.tar
+	@$(MAKE) --no-print-directory binaries
+	@deploy/image.sh --build $(BUILD)
 
 bench: ## measure a local cluster; figures go to bench/baselines
 	@$(MAKE) --no-print-directory binaries

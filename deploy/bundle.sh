@@ -98,24 +98,49 @@ add_libraries() {
       else
         cp -L "$file" "$top/lib/$library"
       fi
-      printf '%s\t%s\n' "$library" "$(origin_of "$file")"
-    done | sort -u >"$top/LIBRARIES"
+      printf '%s\t%s\n' "$library" "$file"
+    done >"$stage/libraries"
+  for file in "$top"/lib/ucx/*.so; do
+    [[ ! -e $file ]] || printf 'ucx/%s\t%s\n' "${file##*/}" "$(dirname "$ucx")/ucx/${file##*/}"
+  done >>"$stage/libraries"
   # Names are looked up by these without being linked.
   for library in libnss_files.so.2 libnss_dns.so.2; do
     file=$(ldconfig -p | awk -v name="$library" '$1 == name && !found++ {print $NF}')
-    [[ -z $file ]] || cp -L "$file" "$top/lib/c-library/"
+    [[ -n $file ]] || continue
+    cp -L "$file" "$top/lib/c-library/"
+    printf '%s\t%s\n' "$library" "$file" >>"$stage/libraries"
   done
+  write_origins
   find "$top/lib" -name '*.so*' -type f -exec strip --strip-unneeded {} + 2>/dev/null || true
 }
 
-origin_of() {
-  local package
-  package=$(dpkg-query -S "$(readlink -f "$1")" 2>/dev/null | sed -n '1s/:.*//p')
-  if [[ -n $package ]]; then
-    dpkg-query -W -f '${Package} ${Version}' "$package"
-  else
-    basename "$(dirname "$(dirname "$1")")"
-  fi
+# LIBRARIES: each library of $stage/libraries (name, file) with the package and version it came from: Debian's, or a
+# wheel's; "unknown" and the folder where it is neither.
+write_origins() {
+  local -A package_of version_of
+  local library file package version
+  # dpkg may know a file of /usr/lib as /lib's: they are one folder.
+  while IFS=$'\t' read -r package file; do
+    package_of[${file#/usr}]=$package
+  done < <(cut -f2 "$stage/libraries" | xargs -rd '\n' readlink -f | sed 'p; s#^/usr/#/#' | sort -u |
+    xargs -rd '\n' dpkg-query -S 2>/dev/null | sed 's/^\([^:,]*\)[^ ]*: /\1\t/')
+  while read -r package version; do
+    version_of[$package]=$version
+  done < <(((${#package_of[@]})) && dpkg-query -W -f '${Package} ${Version}\n' "${package_of[@]}" | sort -u)
+  while IFS=$'\t' read -r library file; do
+    file=$(readlink -f "$file")
+    package=${package_of[${file#/usr}]:-}
+    if [[ -n $package ]]; then package+=" ${version_of[$package]}"; else package=$(wheel_of "$file"); fi
+    printf '%s\t%s\n' "$library" "$package"
+  done <"$stage/libraries" | sort -u >"$top/LIBRARIES"
+}
+
+wheel_of() {
+  local site=${1%/site-packages/*}/site-packages record
+  record=$(grep -lsF "${1#"$site/"}," "$site"/*.dist-info/RECORD | head -n 1)
+  record=${record%.dist-info/RECORD}
+  record=${record##*/}
+  [[ -n $record ]] && echo "${record%-*} ${record##*-}" || echo "unknown ${1%/*}"
 }
 
 write_readme() {

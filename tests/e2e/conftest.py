@@ -1,5 +1,6 @@
 import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from cluster import BIN, MODEL, Up  # noqa: E402
+from cluster import BIN, MODEL, SOURCE, Up  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,14 @@ def cluster(tmp_path_factory):
     yield up
     assert up.stop() == 0, up.output
     assert shared_memory() == before, "shared memory was left behind"
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory):
+    """The relocatable archive of the programs under test."""
+    archive = tmp_path_factory.mktemp("bundle") / "baton.tar.xz"
+    subprocess.run([SOURCE / "deploy/bundle.sh", "--build", BIN.parent, "--out", archive], check=True, timeout=300)
+    return archive
 
 
 def shared_memory():

@@ -7,8 +7,6 @@ import subprocess
 import tarfile
 import urllib.request
 
-from cluster import BIN, SOURCE
-
 C_LIBRARY = re.compile(r"/(ld-linux-x86-64|libc|libm|libpthread|libdl|librt|libresolv|libnss_\w+)[.-]")
 
 
@@ -17,10 +15,8 @@ def loaded_libraries(process_id):
     return {line.split()[-1] for line in maps.splitlines() if ".so" in line.split()[-1]}
 
 
-def test_it_serves_from_anywhere_with_its_own_libraries(tmp_path):
-    archive = tmp_path / "baton.tar.xz"
-    subprocess.run([SOURCE / "deploy/bundle.sh", "--build", BIN.parent, "--out", archive], check=True, timeout=300)
-    with tarfile.open(archive) as tar:
+def test_it_serves_from_anywhere_with_its_own_libraries(bundle, tmp_path):
+    with tarfile.open(bundle) as tar:
         tar.extractall(tmp_path / "anywhere")
     home, = (tmp_path / "anywhere").iterdir()
     up = subprocess.Popen(
