@@ -33,7 +33,7 @@ test: ## build and run every test that needs no GPU; the last line is "N passed,
 
 ci: ## test, lint, sanitizers and fuzzing, with one count at the end
 	@deploy/deps/install.sh --tests
-	@tests/run.sh unit python cuda lint asan tsan fuzz
+	@tests/run.sh unit python chart cuda lint asan tsan fuzz
 
 bundle: ## one archive that runs on any x86-64 Linux: build/baton-VERSION-linux-x86_64.tar.xz
 	@$(MAKE) --no-print-directory binaries

@@ -6,6 +6,8 @@
 #
 #   unit     builds everything (preset release) and runs every ctest
 #   python   end-to-end tests, the Python client's and a minute of chaos, over the binaries of `unit`
+#   chart    helm/baton: what Helm makes of it, and what it refuses; Helm comes from a cache outside of the tree,
+#            and what needs it is skipped where it cannot be built within BATON_TOOLS_SECONDS (120)
 #   cuda     all of CUDA, compiled and linked for every GPU that Baton knows, and what the compiler made of
 #            it; skipped where there is no CUDA toolkit (deploy/deps/install.sh --cuda)
 #   lint     formatting and clang-tidy, over what `unit` has configured
@@ -94,6 +96,17 @@ stage_python() {
     "$python" -m pytest -q -p no:cacheprovider --junitxml="$results/python/pytest.xml" \
     -c "$root/tests/e2e/pytest.ini" --rootdir="$root" tests/e2e sdk/python/tests tests/chaos
   [[ -s $results/python/pytest.xml ]] || must python pytest false
+}
+
+stage_chart() {
+  local tools
+  # Says by itself what is missing; the tests that miss it are skipped and counted as such.
+  tools=$(PYTHON=$python tests/chart/tools.sh --within "${BATON_TOOLS_SECONDS:-120}") ||
+    echo "chart: what needs Helm or the schemas is skipped; tests/chart/tools.sh brings them (about 3 minutes on 2 cores)"
+  BATON_CHART_TOOLS=$tools BATON_BIN_DIR=${BATON_BIN_DIR:-$root/build/release/bin} PYTHONDONTWRITEBYTECODE=1 \
+    "$python" -m pytest -q -p no:cacheprovider --junitxml="$results/chart/pytest.xml" \
+    -c "$root/tests/e2e/pytest.ini" --rootdir="$root" tests/chart
+  [[ -s $results/chart/pytest.xml ]] || must chart pytest false
 }
 
 # Has something left to build only when `unit` did not run before.

@@ -1,0 +1,42 @@
+{{/*
+The cluster file of one program: what the chart decides, and `config` of the values. Takes (list root component).
+Helm's numbers are floating point: 4194304 would be written as 4.194304e+06, which is no number of tokens.
+*/}}
+{{- define "baton.config" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- $own := index $root.Values $component -}}
+{{- $set := dict "log_level" $root.Values.log.level "log_format" $root.Values.log.format
+                 "drain_timeout" (printf "%ds" (int $own.drainSeconds)) -}}
+{{- if eq $component "router" -}}
+{{- $set = merge $set (dict "http" "0.0.0.0:8000" "grpc" "0.0.0.0:9000") -}}
+{{- else -}}
+{{- $router := printf "%s-router-peers.%s.svc:9000" (include "baton.fullname" $root) $root.Release.Namespace -}}
+{{- $set = merge $set (dict "grpc" "0.0.0.0:9100" "metrics" "0.0.0.0:9400" "routers" $router
+                            "device" (gt (int $own.gpus) 0 | ternary "cuda:0" "cpu")
+                            "tensor_parallel_size" (max (int $own.gpus) 1)) -}}
+{{- end -}}
+{{- $model := merge (dict "path" (include "baton.modelPath" $root) "name" (include "baton.modelName" $root)) $root.Values.model.config -}}
+model:
+{{- include "baton.options" $model | trim | nindent 2 }}
+{{ $component }}:
+{{- include "baton.options" (merge $set $own.config) | trim | nindent 2 }}
+{{- end -}}
+
+{{- define "baton.options" -}}
+{{- range $key := keys . | sortAlpha }}
+{{- $value := index $ $key }}
+{{- if kindIs "map" $value }}
+{{ $key }}:
+  {{- include "baton.options" $value | trim | nindent 2 }}
+{{- else }}
+{{ $key }}: {{ include "baton.scalar" $value }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "baton.scalar" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) -}}{{ int64 . }}
+{{- else if kindIs "string" . -}}{{ quote . }}
+{{- else -}}{{ . }}{{- end -}}
+{{- end -}}

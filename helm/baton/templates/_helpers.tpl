@@ -1,0 +1,37 @@
+{{- define "baton.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 48 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 48 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Of every object. Takes (list root component). */}}
+{{- define "baton.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "baton.selector" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* What pods are chosen by. Takes (list root component). */}}
+{{- define "baton.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ $root.Chart.Name }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{- define "baton.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+
+{{- define "baton.modelName" -}}
+{{- .Values.model.name | default (eq .Values.model.source "demo" | ternary "baton-demo" "") -}}
+{{- end -}}
+
+{{/* The two roles of workers and everything else that has pods. */}}
+{{- define "baton.components" -}}
+router prefill decode
+{{- end -}}

@@ -1,0 +1,122 @@
+"""Wrong values are refused with a sentence; what the schema and the alerts name exists in the programs."""
+import json
+import re
+import subprocess
+
+import pytest
+from render import BIN, CHART, SOURCE, Objects, VALUES, template
+
+REFUSED = [
+    ("router.replicas=0", "/router/replicas"),
+    ("router.replicaCount=2", "additional properties 'replicaCount' not allowed"),
+    ('decode.replicas="two"', "/decode/replicas"),
+    ("decode.replicas=0", "/decode/replicas"),
+    ('model.source="s3"', "'demo', 'claim', 'hostPath', 'download'"),
+    ("decode.config.batch_sequences_max=0", "/decode/config/batch_sequences_max"),
+    ("decode.config.batch_size=8", "additional properties 'batch_size' not allowed"),
+    ('prefill.config.kv_memory="4 gigs"', "/prefill/config/kv_memory"),
+    ('prefill.config.kv_memory="4G"', "/prefill/config/kv_memory"),
+    ("router.config.request_timeout=600", "/router/config/request_timeout"),
+    ('router.config.placement="best"', "'cost'"),
+    ('router.config.drain_timeout="5m"', "additional properties 'drain_timeout' not allowed"),
+    ('decode.config.routers="elsewhere:9000"', "additional properties 'routers' not allowed"),
+    ("prefill.drainSeconds=-1", "/prefill/drainSeconds"),
+    ("prefill.resources.limits.memory=\"lots\"", "/prefill/resources/limits/memory"),
+    ('log.format="xml"', "/log/format"),
+    ("networkPolicy.clients={}", "/networkPolicy/clients"),
+    # What a schema cannot say.
+    ('model={"source": "claim", "name": "x"}', "model.claim.name is empty: name a PersistentVolumeClaim"),
+    ('model={"source": "hostPath", "name": "x"}', "model.hostPath.path is empty"),
+    ('model={"source": "download", "name": "x"}', "say what fetches the model"),
+    ('model={"source": "claim", "claim": {"name": "weights"}}', "model.name is empty: say how clients call the model"),
+    ("decode={\"maxSurge\": 0, \"maxUnavailable\": 0}", "no pod could ever be replaced"),
+    ('decode.autoscaling={"by": "hpa", "minReplicas": 9}', "minReplicas is 9, more than maxReplicas, 4"),
+    ('decode.autoscaling.by="keda"', "say which Prometheus KEDA asks"),
+    ('decode.config.transport="nccl"', "which is between GPUs, but decode.gpus is 0"),
+    ('prefill.rdmaResource="rdma/hca"', "would be taken and not used"),
+    ("decode.config.block_tokens=32", "never paired"),
+    ('decode.resources.limits={"nvidia.com/gpu": 1}', "say decode.gpus instead"),
+    ("ingress.enabled=true", "ingress.host is empty"),
+    ("httpRoute.enabled=true", "name a Gateway"),
+]
+
+# Decided by the chart: addresses, names, and what its other values stand for.
+OWNED = {"model": {"path", "name"}, "router": {"http", "grpc", "ports_file", "drain_timeout", "log_level", "log_format"}}
+OWNED["prefill"] = OWNED["decode"] = {
+    "device", "tensor_parallel_size", "grpc", "advertise", "routers", "metrics", "worker_id", "ports_file",
+    "drain_timeout", "log_level", "log_format"}
+DEFINITIONS = {"model": "modelConfig", "router": "routerConfig", "prefill": "workerConfig", "decode": "workerConfig"}
+
+
+def schema():
+    return json.loads((CHART / "values.schema.json").read_text())
+
+
+@pytest.mark.parametrize("setting, sentence", REFUSED, ids=[setting for setting, _ in REFUSED])
+def test_a_wrong_value_is_refused(setting, sentence, needs_helm):
+    done = template("--set-json", setting)
+    assert done.returncode != 0, "it was taken"
+    assert sentence in done.stderr, done.stderr
+
+
+def test_every_option_of_the_programs_is_the_chart_s_or_the_values_own():
+    if not (BIN / "baton").exists():
+        pytest.skip(f"no {BIN / 'baton'}: tests/run.sh unit builds it")
+    shown = subprocess.run([BIN / "baton", "check", "--model", SOURCE / "models/baton-demo"], capture_output=True,
+                           text=True, check=True, timeout=60).stdout
+    for section, definition in DEFINITIONS.items():
+        options = set(re.findall(rf"^{section}\.(\w+)", shown, re.M))
+        assert options, section
+        known = set(schema()["definitions"][definition]["properties"])
+        missing = options - known - OWNED[section]
+        assert not missing, f"name these in values.schema.json ({definition}), or in OWNED with a template: {missing}"
+        assert not known & OWNED[section]
+
+
+def test_every_value_has_a_place_in_the_schema_and_a_default(needs_helm):
+    import yaml
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def compare(where, value, node):
+        node = resolve(node)
+        properties = node.get("properties")
+        if properties is None or not isinstance(value, dict):
+            return
+        assert node.get("additionalProperties") is False, where
+        # Of `config` only what differs from the programs' own defaults is in the values.
+        if not where.endswith(".config"):
+            assert set(properties) - {"global"} == set(value), where
+        for key in value:
+            compare(f"{where}.{key}", value[key], properties[key])
+
+    def resolve(node):
+        while "$ref" in node or "allOf" in node:
+            node = node["allOf"][0] if "allOf" in node else schema()["definitions"][node["$ref"].rsplit("/", 1)[1]]
+        return node
+
+    compare("values", values, schema())
+
+
+def test_alerts_and_scalers_ask_for_metrics_that_the_programs_have(needs_helm):
+    queries = []
+    for path in VALUES:
+        objects = Objects(template("--values", path).stdout)
+        for rule in objects.of("PrometheusRule"):
+            queries += [each["expr"] for group in rule["spec"]["groups"] for each in group["rules"]]
+        for scaled in objects.of("ScaledObject"):
+            queries += [trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"]]
+        for scaled in objects.of("HorizontalPodAutoscaler"):
+            queries += [metric["pods"]["metric"]["name"] for metric in scaled["spec"]["metrics"]]
+    names = {name for query in queries for name in re.findall(r"\bbaton_\w+", re.sub(r'"[^"]*"', "", query))}
+    assert len(names) >= 8
+    source = "".join(path.read_text() for folder in ("services", "common") for path in (SOURCE / folder).rglob("*metrics.cc"))
+    assert not {name for name in names if f'"{name.removesuffix("_bucket")}"' not in source}
+
+
+def test_every_alert_has_its_paragraph(needs_helm):
+    open_, = [path for path in VALUES if path.stem == "open"]
+    rules, = Objects(template("--values", open_).stdout).of("PrometheusRule")
+    page = (SOURCE / "docs/operations/kubernetes.md").read_text()
+    for group in rules["spec"]["groups"]:
+        for rule in group["rules"]:
+            assert f"**{rule['alert']}**" in page, rule["alert"]
