@@ -101,7 +101,7 @@ stage_python() {
 stage_chart() {
   local tools
   # Says by itself what is missing; the tests that miss it are skipped and counted as such.
-  tools=$(PYTHON=$python tests/chart/tools.sh --within "${BATON_TOOLS_SECONDS:-120}") ||
+  tools=$(tests/chart/tools.sh --within "${BATON_TOOLS_SECONDS:-120}") ||
     echo "chart: what needs Helm or the schemas is skipped; tests/chart/tools.sh brings them (about 3 minutes on 2 cores)"
   BATON_CHART_TOOLS=$tools BATON_BIN_DIR=${BATON_BIN_DIR:-$root/build/release/bin} PYTHONDONTWRITEBYTECODE=1 \
     "$python" -m pytest -q -p no:cacheprovider --junitxml="$results/chart/pytest.xml" \

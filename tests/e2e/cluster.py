@@ -12,6 +12,8 @@ import urllib.request
 
 SOURCE = pathlib.Path(os.environ.get("BATON_SOURCE_DIR", pathlib.Path(__file__).parents[2]))
 BIN = pathlib.Path(os.environ.get("BATON_BIN_DIR", SOURCE / "build/release/bin"))
+IMAGE = SOURCE / "deploy/image.sh"
+IMAGE_NAME = "registry.test/baton:claim"
 MODEL = pathlib.Path(os.environ.get("BATON_E2E_MODEL", SOURCE / "models/baton-demo"))
 
 

@@ -8,7 +8,8 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from cluster import BIN, MODEL, SOURCE, Up  # noqa: E402
+from cluster import BIN, IMAGE, IMAGE_NAME, MODEL, SOURCE, Up  # noqa: E402
+from image_archive import Image  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,14 @@ def bundle(tmp_path_factory):
     archive = tmp_path_factory.mktemp("bundle") / "baton.tar.xz"
     subprocess.run([SOURCE / "deploy/bundle.sh", "--build", BIN.parent, "--out", archive], check=True, timeout=300)
     return archive
+
+
+@pytest.fixture(scope="session")
+def image(bundle, tmp_path_factory):
+    """The container image of the programs under test."""
+    out = tmp_path_factory.mktemp("image") / "image.tar"
+    subprocess.run([IMAGE, "--bundle", bundle, "--name", IMAGE_NAME, "--out", out], check=True, timeout=120)
+    return Image(out)
 
 
 def shared_memory():

@@ -1,18 +1,15 @@
 """The container image: made without an engine, sound in every part, and it serves from a read-only root as nobody."""
 import hashlib
-import io
 import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
-import tarfile
 
 import pytest
-from cluster import SOURCE
+from cluster import IMAGE, IMAGE_NAME, SOURCE
 
-IMAGE = SOURCE / "deploy/image.sh"
 # What a container gets from its runtime: a root that cannot be written to, /proc, /sys, /dev and a /tmp of its own.
 START = """
 set -e
@@ -26,45 +23,9 @@ exec env -i "$@"
 """
 
 
-@pytest.fixture(scope="session")
-def image(bundle, tmp_path_factory):
-    out = tmp_path_factory.mktemp("image") / "image.tar"
-    subprocess.run([IMAGE, "--bundle", bundle, "--name", "registry.test/baton:claim", "--out", out], check=True, timeout=120)
-    return Image(out)
-
-
-class Image:
-    def __init__(self, path):
-        self.path = path
-        with tarfile.open(path) as tar:
-            self.files = {member.name: tar.extractfile(member).read() for member in tar}
-        self.index = json.loads(self.files["index.json"])
-        self.entry, = self.index["manifests"]
-        self.manifest = json.loads(self.blob(self.entry))
-        self.config = json.loads(self.blob(self.manifest["config"]))
-
-    def blob(self, descriptor):
-        """The blob, when it is what its descriptor says."""
-        data = self.files["blobs/" + descriptor["digest"].replace(":", "/")]
-        assert "sha256:" + hashlib.sha256(data).hexdigest() == descriptor["digest"]
-        assert len(data) == descriptor["size"]
-        return data
-
-    def layers(self):
-        return [tarfile.open(fileobj=io.BytesIO(self.blob(each)), mode="r:gz") for each in self.manifest["layers"]]
-
-    def members(self):
-        return [member for layer in self.layers() for member in layer]
-
-    def unpack(self, folder):
-        for layer in self.layers():
-            layer.extractall(folder, filter="tar") if hasattr(tarfile, "tar_filter") else layer.extractall(folder)
-        return folder
-
-
 def test_every_blob_is_what_its_digest_says(image):
     assert json.loads(image.files["oci-layout"]) == {"imageLayoutVersion": "1.0.0"}
-    assert image.entry["annotations"]["io.containerd.image.name"] == "registry.test/baton:claim"
+    assert image.entry["annotations"]["io.containerd.image.name"] == IMAGE_NAME
     named = {image.entry["digest"], image.manifest["config"]["digest"]}
     for descriptor, diff_id in zip(image.manifest["layers"], image.config["rootfs"]["diff_ids"], strict=True):
         layer = subprocess.run(["gzip", "-dc"], input=image.blob(descriptor), stdout=subprocess.PIPE, check=True).stdout
@@ -75,7 +36,7 @@ def test_every_blob_is_what_its_digest_says(image):
 
 def test_the_same_bundle_makes_the_same_bytes(image, bundle, tmp_path):
     again = tmp_path / "again.tar"
-    subprocess.run([IMAGE, "--bundle", bundle, "--name", "registry.test/baton:claim", "--out", again], check=True,
+    subprocess.run([IMAGE, "--bundle", bundle, "--name", IMAGE_NAME, "--out", again], check=True,
                    timeout=120, umask=0o077)
     assert again.read_bytes() == image.path.read_bytes()
 
