@@ -43,6 +43,15 @@ function(baton_precompiled target kind)
   target_precompile_headers(${target} REUSE_FROM baton_headers_${headers}_${kind})
 endfunction()
 
+# What is spoken to other processes with is templates for the most part, and each source that speaks makes
+# them anew: so these rooms' sources are compiled several at a time. -DBATON_UNITY=OFF: each by itself.
+option(BATON_UNITY "compile sources of a room several at a time where that is faster" ON)
+function(baton_together target)
+  if(BATON_UNITY AND BATON_HEADERS STREQUAL "rpc")
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
+  endif()
+endfunction()
+
 function(baton_headers name kind)
   cmake_parse_arguments(A "" "" "HEADERS;DEPS" ${ARGN})
   set(target baton_headers_${name}_${kind})

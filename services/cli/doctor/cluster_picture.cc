@@ -7,7 +7,7 @@
 namespace baton::cli {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 double Rate(uint64_t bytes, double ms) {
   return ms > 0 ? static_cast<double>(bytes) / ms * 1e-6 : 0;

@@ -22,7 +22,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr char kPlacement[] = "/admin/placement";
 
-class AdminApiTest : public testing::Test {
+class AdminApiTest : public ::testing::Test {
  protected:
   explicit AdminApiTest(const config::RouterOptions& options = {}) : cluster_(options) {}
 
@@ -222,7 +222,7 @@ std::string OutsideAddress() {
   return found;
 }
 
-class AdminAccessTest : public testing::Test {
+class AdminAccessTest : public ::testing::Test {
  protected:
   static int StatusFrom(const std::string& host, const RouterCluster& cluster) {
     const std::string address = cluster.http();

@@ -17,9 +17,6 @@ struct Mistake {
   const char* message;  // a part of it
 };
 
-constexpr char kChat[] = "/v1/chat/completions";
-constexpr char kText[] = "/v1/completions";
-
 std::string Chat(const std::string& more) {
   return R"({"messages":[{"role":"user","content":"hi"}],)" + more + "}";
 }

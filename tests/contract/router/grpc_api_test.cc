@@ -10,7 +10,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class GrpcApiTest : public testing::Test {
+class GrpcApiTest : public ::testing::Test {
  protected:
   static v1::GenerateRequest Request() {
     v1::GenerateRequest request;

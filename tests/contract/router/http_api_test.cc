@@ -10,10 +10,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Json = nlohmann::ordered_json;
 
-constexpr char kChat[] = "/v1/chat/completions";
-constexpr char kText[] = "/v1/completions";
-
-class HttpApiTest : public testing::Test {
+class HttpApiTest : public ::testing::Test {
  protected:
   // The text of choice `index` in a stream, and whether its deltas are in order.
   static std::string TextOf(const std::vector<std::string>& events, int index) {

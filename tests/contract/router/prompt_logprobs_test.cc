@@ -13,9 +13,7 @@ namespace {
 using ::testing::HasSubstr;
 using Json = nlohmann::ordered_json;
 
-constexpr char kText[] = "/v1/completions";
-
-class PromptLogprobsTest : public testing::Test {
+class PromptLogprobsTest : public ::testing::Test {
  protected:
   // What the worker says of a prompt token at `index`: -1, -2, … and two that are likelier.
   static v1::GeneratedToken Scored(const v1::Sequence& sequence, int index) {

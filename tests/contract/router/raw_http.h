@@ -10,6 +10,11 @@
 
 namespace baton::router {
 
+inline constexpr char kChat[] = "/v1/chat/completions";
+inline constexpr char kText[] = "/v1/completions";
+// A body for kText.
+inline constexpr char kStream[] = R"({"prompt":"x","stream":true})";
+
 // One answer as it came over the wire.
 struct RawResponse {
   int status = 0;

@@ -9,8 +9,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr char kStream[] = R"({"prompt":"x","stream":true})";
-
 bool Cancelled(FakeDecodeWorker& worker, const std::string& id) {
   return worker.WaitFor([&](const FakeDecodeWorker::Seen& seen) {
     for (const auto& cancel : seen.cancels) {

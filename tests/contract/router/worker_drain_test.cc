@@ -10,9 +10,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr char kText[] = "/v1/completions";
-constexpr char kStream[] = R"({"prompt":"x","stream":true})";
-
 void SayDraining(FakeAttachment& attachment) {
   v1::WorkerReport report;
   report.mutable_draining();
@@ -23,7 +20,7 @@ bool HasNoStream(FakeDecodeWorker& worker) {
   return worker.WaitFor([](const FakeDecodeWorker::Seen& seen) { return seen.streams == 0; });
 }
 
-class WorkerDrainTest : public testing::Test {
+class WorkerDrainTest : public ::testing::Test {
  protected:
   // Runs on `first` and has said "a".
   std::string Begin(RouterCluster::Decode& first) {

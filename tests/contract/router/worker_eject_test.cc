@@ -11,8 +11,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr char kText[] = "/v1/completions";
-
 config::RouterOptions Placed(const std::string& policy) {
   config::RouterOptions options;
   options.placement = policy;

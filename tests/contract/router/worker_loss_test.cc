@@ -10,9 +10,6 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using Json = nlohmann::ordered_json;
 
-constexpr char kText[] = "/v1/completions";
-constexpr char kStream[] = R"({"prompt":"x","stream":true})";
-
 TEST(WorkerLossTest, WithNoWorkerItIs503AtOnce) {
   RouterCluster cluster;
   const RawResponse response = cluster.Post(kText, R"({"prompt":"x"})");
