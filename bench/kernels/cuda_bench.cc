@@ -338,7 +338,7 @@ void Bench::Step() {
                         act->data());
     };
     const double seconds = Seconds(1, [&](int) {
-      backend_->Embed(*head, ids.data(), batch, x->as<float>());
+      backend_->Embed(*head, ids.data(), nullptr, batch, x->as<float>());
       for (int32_t i = 0; i < s.layers; ++i) {
         const Layer& w = layers[size_t(i)];
         normalise();

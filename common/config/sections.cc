@@ -170,6 +170,8 @@ void WorkerOptions::AddTo(OptionSet& set) {
                "to one of few sizes"});
   set.Add("cuda_warpgroups", &cuda_warpgroups,
           {.help = "on a GPU that has them (sm_90): kernels on wgmma and TMA"});
+  set.Add("look_ahead", &look_ahead,
+          {.help = "on a GPU: it has the next decode step before the last one's tokens are known"});
   set.Add(
       "gemm", &gemm,
       {{"own", GemmBy::kOwn}, {"auto", GemmBy::kAuto}, {"cublaslt", GemmBy::kCublasLt}},

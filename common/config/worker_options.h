@@ -26,6 +26,7 @@ struct WorkerOptions {
   bool deterministic = false;        // on a GPU: rows have the same bits in any batch
   bool cuda_graphs = true;           // on a GPU: decode steps are prepared once, sizes are few
   bool cuda_warpgroups = true;       // on a GPU that has them: wgmma and TMA
+  bool look_ahead = true;            // on a GPU: a step is begun before the last one's tokens came
   GemmBy gemm = GemmBy::kOwn;        // on a GPU: who multiplies by weights in bf16
   std::string gemm_cache;            // see gemm_cache_folder()
   int32_t threads = 0;               // of the CPU backend; 0: one per core

@@ -34,6 +34,9 @@ struct EngineOptions {
   int64_t waiting_tokens_max = 1 << 20;  // MAX_WAITING_TOKENS: prompt tokens in the queue
   bool prefix_cache = true;
   PreemptionMode preemption = PreemptionMode::kAuto;
+  // A device is given the next step before the tokens of this one are known, where runner and
+  // requests allow for it.
+  bool look_ahead = true;
   // How long a quarantined block waits for its writer's answer before a spare takes its place.
   absl::Duration quarantine_patience = absl::Milliseconds(250);
   // Gives the memory of blocks that are out of use back; null: it is kept. Engine thread.

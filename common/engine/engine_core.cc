@@ -37,7 +37,8 @@ EngineCore::EngineCore(const EngineOptions& options, model::ModelRunner& runner,
           [this](int64_t tokens) { return executor_.PrefillTime(tokens); }) {}
 
 EngineCore::~EngineCore() {
-  CHECK(sequences_.empty() && prefills_.empty(), "destroyed with work, before Shutdown()");
+  CHECK(sequences_.empty() && prefills_.empty() && under_way_.empty(),
+        "destroyed with work, before Shutdown()");
 }
 
 void EngineCore::Handle(Command command, absl::Duration posted_at) {
@@ -140,15 +141,27 @@ void EngineCore::End(Sequence& sequence, FinishReason reason, absl::Status statu
 void EngineCore::Finish(Sequence& sequence, FinishReason reason, absl::Status status) {
   const SequenceId id = sequence.spec.id;
   scheduler_.Remove(sequence);
-  GiveUpBlocks(sequence);
+  sequence.ended = true;
+  if (sequence.steps_under_way == 0) GiveUpBlocks(sequence);
   LeaveQueue(sequence);
   SequenceOutput& output = OutputOf(sequence);
   output.finish = reason;
   output.status = std::move(status);
   deadlines_.erase({sequence.deadline, sequence.arrival, &sequence});
-  left_.push_back(KeyOf(sequence));
-  sequences_.erase(id);
+  auto found = sequences_.extract(id);
+  if (sequence.steps_under_way > 0) {
+    ended_.push_back(std::move(found.mapped()));
+  } else {
+    left_.push_back(KeyOf(sequence));
+  }
   ReleaseFollowers(id);
+}
+
+// The last step that wrote to its blocks is over.
+void EngineCore::DropEnded(Sequence& sequence) {
+  sequence.blocks.Release();
+  left_.push_back(KeyOf(sequence));
+  std::erase_if(ended_, [&](const auto& other) { return other.get() == &sequence; });
 }
 
 void EngineCore::LeaveQueue(Sequence& sequence) {
@@ -183,6 +196,7 @@ void EngineCore::PublishKvEvents() {
 }
 
 void EngineCore::Shutdown() {
+  while (!under_way_.empty()) FinishStep();
   std::vector<Sequence*> all;
   for (const auto& [id, sequence] : sequences_) all.push_back(sequence.get());
   for (Sequence* sequence : all) Finish(*sequence, FinishReason::kCancelled, absl::OkStatus());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -80,20 +81,31 @@ class EngineCore {
   void FinishPrefill(Sequence& sequence, absl::Status status, GeneratedToken first);
   void DropPrefill(Sequence& sequence);
 
+  // A step that was begun: its tokens are not known yet.
+  struct StepUnderWay {
+    StepPlan plan;
+    absl::Duration plan_time;
+    absl::Duration copy_time;
+  };
+
   // A step's stages (engine_core_step.cc).
   void ExpireDeadlines();
   void NoteAdmissions(const StepPlan& plan);
-  void RunParts(const StepPlan& plan);
+  void BeginStep(StepUnderWay step);
+  bool MayStayUnderWay(const StepPlan& plan) const;
+  void FinishStep();
+  void FinishPart(const StepPlan::Part& part, GeneratedToken* picked);
   void CommitParts(const StepPlan& plan, std::span<GeneratedToken> scored);
-  void TellScores(Sequence& sequence, int32_t query_tokens, std::span<GeneratedToken>& scored);
-  void AcceptToken(Sequence& sequence, GeneratedToken token);
+  void TellScores(const StepPlan::Part& part, std::span<GeneratedToken>& scored);
+  void AcceptToken(Sequence& sequence, int32_t position, GeneratedToken token);
   void NoteFirstToken(Sequence& sequence);
-  void Record(const StepPlan& plan, absl::Duration plan_time, absl::Duration publish_time);
+  void Record(const StepUnderWay& step, absl::Duration publish_time);
 
   // Lives and deaths.
   std::unique_ptr<Sequence> MakeSequence(SequenceSpec spec, absl::Duration posted_at);
   void Finish(Sequence& sequence, FinishReason reason, absl::Status status);
   void End(Sequence& sequence, FinishReason reason, absl::Status status);
+  void DropEnded(Sequence& sequence);
   void ReleaseFollowers(const SequenceId& id);
   void LeaveQueue(Sequence& sequence);
   static WorkKey KeyOf(const Sequence& sequence);
@@ -125,6 +137,8 @@ class EngineCore {
   absl::flat_hash_map<PrefillKey, std::unique_ptr<Sequence>> prefills_;
   absl::flat_hash_map<SequenceId, std::vector<SequenceId>> followers_;  // leader -> who waits
   std::set<Deadline> deadlines_;
+  std::deque<StepUnderWay> under_way_;            // in order; two at most
+  std::vector<std::unique_ptr<Sequence>> ended_;  // and told so, with parts in steps under way
 
   // News of this step, and work that is over once it has been told.
   std::vector<SequenceOutput> outputs_;

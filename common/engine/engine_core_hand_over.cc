@@ -54,7 +54,7 @@ void EngineCore::OnKvArrived(KvArrived arrived) {
   sequence->num_computed = sequence->num_tokens();
   sequence->blocks.Commit(sequence->tokens, sequence->num_computed);
   sequence->times.remote_prefill = true;
-  AcceptToken(*sequence, std::move(arrived.first));
+  AcceptToken(*sequence, sequence->num_tokens(), std::move(arrived.first));
 }
 
 void EngineCore::OnKvFailed(const KvFailed& failed) {
@@ -136,6 +136,7 @@ void EngineCore::GiveUpBlocks(Sequence& sequence) {
 // until KvSent.
 void EngineCore::FinishPrefill(Sequence& sequence, absl::Status status, GeneratedToken first) {
   if (sequence.state == SequenceState::kHandedOver) return;
+  CHECK(sequence.steps_under_way == 0, "a prefill ends in the middle of a step");
   scheduler_.Remove(sequence);
   LeaveQueue(sequence);
   if (status.ok()) NoteFirstToken(sequence);

@@ -32,6 +32,7 @@ struct Workload {
   int32_t host_blocks = 0;
   int32_t num_blocks_min = 8;
   int32_t num_blocks_max = 40;
+  bool looks_ahead = false;  // the decode worker's device; its requests ask for little but tokens
 };
 
 class Simulation {
@@ -39,8 +40,8 @@ class Simulation {
   Simulation(uint64_t seed, const Workload& workload)
       : workload_(workload),
         random_(seed),
-        decode_model_(Model()),
-        prefill_model_(Model()),
+        decode_model_(Model(workload.looks_ahead)),
+        prefill_model_(Model(workload.looks_ahead)),
         decode_(Options(), decode_model_, clock_),
         prefill_(Options(), prefill_model_, clock_),
         transfer_(prefill_, decode_, seed + 1, workload.failures_percent) {
@@ -82,6 +83,7 @@ class Simulation {
 
   int64_t preemptions() { return decode_.core().Load().preemptions; }
   int64_t cached_tokens() { return decode_.core().Load().cached_tokens; }
+  int64_t begun_ahead() const { return decode_model_.begun_ahead(); }
   const SimulatedTransfer& transfer() const { return transfer_; }
 
  private:
@@ -103,8 +105,8 @@ class Simulation {
   int Uniform(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }
   bool Chance(int percent) { return Uniform(0, 99) < percent; }
 
-  static ChainModelOptions Model() {
-    return {.vocab = 61, .context_tokens_max = 150, .num_layers = 2};
+  static ChainModelOptions Model(bool looks_ahead) {
+    return {.vocab = 61, .context_tokens_max = 150, .num_layers = 2, .looks_ahead = looks_ahead};
   }
 
   EngineOptions Options() {
@@ -185,13 +187,14 @@ class Simulation {
     if (Chance(30)) params.min_tokens = Uniform(0, *params.max_tokens);
     params.ignore_eos = Chance(30);
     if (Chance(30)) params.stop_token_ids = {Uniform(0, 60), Uniform(0, 60)};
+    if (Chance(20)) params.logit_bias = {{Uniform(0, 60), 2.0f}};
+    if (Chance(5)) params.max_tokens = params.min_tokens = 0;
+    if (workload_.looks_ahead && !Chance(5)) return;
     if (Chance(30)) params.repetition_penalty = 1.5;
     if (Chance(30)) params.presence_penalty = 0.5;
     if (Chance(20)) params.frequency_penalty = 0.5;
-    if (Chance(20)) params.logit_bias = {{Uniform(0, 60), 2.0f}};
     if (Chance(20)) params.logprobs = Uniform(0, 3);
     if (Chance(25)) params.prompt_logprobs = Uniform(0, 3);
-    if (Chance(5)) params.max_tokens = params.min_tokens = 0;
   }
 
   bool CancelOne() {
@@ -281,6 +284,7 @@ struct Totals {
   int64_t cached_tokens = 0;
   int64_t pieces_landed = 0;
   int64_t attempts_failed = 0;
+  int64_t begun_ahead = 0;
 };
 
 Totals RunSeeds(const Workload& workload, uint64_t salt) {
@@ -295,6 +299,7 @@ Totals RunSeeds(const Workload& workload, uint64_t salt) {
     EXPECT_EQ(wrong, "") << "BATON_SIMULATION_SEED=" << seed;
     totals.preemptions += simulation.preemptions();
     totals.cached_tokens += simulation.cached_tokens();
+    totals.begun_ahead += simulation.begun_ahead();
     totals.pieces_landed += simulation.transfer().pieces_landed();
     totals.attempts_failed += simulation.transfer().attempts_failed();
     if (!wrong.empty() || single != nullptr) break;
@@ -343,12 +348,33 @@ TEST(EngineSimulationTest, TinyPoolsStillGetEverythingDone) {
   EXPECT_GT(totals.preemptions, 0);
 }
 
+TEST(EngineSimulationTest, StepsBegunAheadChangeNoToken) {
+  const Totals totals = RunSeeds(
+      {.cancel_percent = 30, .num_blocks_min = 40, .num_blocks_max = 200, .looks_ahead = true},
+      8'000'000);
+  EXPECT_GT(totals.begun_ahead, 0);
+}
+
+TEST(EngineSimulationTest, StepsBegunAheadInSmallPoolsWithRemotePrefillsChangeNoToken) {
+  const Totals totals = RunSeeds({.remote_percent = 60,
+                                  .cancel_percent = 30,
+                                  .failures_percent = 30,
+                                  .preemption = PreemptionMode::kSwap,
+                                  .host_blocks = 16,
+                                  .looks_ahead = true},
+                                 9'000'000);
+  EXPECT_GT(totals.begun_ahead, 0);
+  EXPECT_GT(totals.preemptions, 0);
+  EXPECT_GT(totals.pieces_landed, 0);
+}
+
 TEST(EngineSimulationTest, StoppedAtAnyMomentEverythingEndsOnce) {
   for (uint64_t seed = 7'000'000; seed < 7'000'300; ++seed) {
     Simulation simulation(seed, {.remote_percent = 60,
                                  .failures_percent = 30,
                                  .preemption = PreemptionMode::kSwap,
-                                 .host_blocks = 12});
+                                 .host_blocks = 12,
+                                 .looks_ahead = seed % 2 == 0});
     ASSERT_EQ(simulation.RunAndStop(static_cast<int>(seed % 211)), "") << seed;
   }
 }

@@ -60,12 +60,13 @@ SamplingState::SamplingState(const SequenceSpec& spec, const model::ModelInfo& i
   for (int32_t token : prompt.subspan(first_resumed)) Count(token);
 }
 
-kernels::SampleArgs SamplingState::ArgsFor(int32_t row) const {
+kernels::SampleArgs SamplingState::ArgsFor(int32_t row, int32_t ahead) const {
+  const int32_t outputs_before = num_outputs_ + ahead;
   kernels::SampleArgs args = args_;
   args.row = row;
-  args.draw += static_cast<uint64_t>(num_outputs_);
+  args.draw += static_cast<uint64_t>(outputs_before);
   args.logit_bias = logit_bias_;
-  if (num_outputs_ < min_tokens_) args.banned = stops_;
+  if (outputs_before < min_tokens_) args.banned = stops_;
   args.output_counts = output_counts_;
   args.prompt_tokens_seen = prompt_seen_;
   return args;

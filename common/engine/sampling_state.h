@@ -24,8 +24,17 @@ class SamplingState {
   SamplingState(const SamplingState&) = delete;
   SamplingState& operator=(const SamplingState&) = delete;
 
-  // Arguments for the next token, taken from row `row` of the logits. Valid until Add().
-  kernels::SampleArgs ArgsFor(int32_t row) const;
+  // Arguments for the next token, taken from row `row` of the logits, or for the one after `ahead`
+  // tokens that are not known yet. Valid until Add().
+  kernels::SampleArgs ArgsFor(int32_t row, int32_t ahead = 0) const;
+  // Whether they are the same whatever the tokens before it are, and a device can do all that they
+  // ask for by itself: nothing changes the logits, and only a token is wanted.
+  bool can_look_ahead() const {
+    return !counts_outputs_ && args_.num_logprobs < 0 && logit_bias_.empty() &&
+           (num_outputs_ >= min_tokens_ || stops_.empty());
+  }
+  // Whether the token after `ahead` others is the last one, whatever it is.
+  bool EndsWithNext(int32_t ahead) const { return num_outputs_ + ahead + 1 >= max_tokens_; }
   // Takes note of the next token. Says whether and how the sequence ends with it.
   FinishReason Add(int32_t token);
 

@@ -73,10 +73,17 @@ StepPlan Scheduler::Plan() {
   return plan;
 }
 
+bool Scheduler::CanPlanAhead() const {
+  const Sequence* last = LastPreemptible();
+  const bool urgent = !waiting_.empty() && last != nullptr &&
+                      last->spec.priority > (*waiting_.begin())->spec.priority;
+  return !urgent && space_.pool.allocatable() >= num_running();  // a block each, at most
+}
+
+void Scheduler::Begin(const StepPlan::Part& part) { part.sequence->num_computed = part.computed; }
+
 void Scheduler::Commit(const StepPlan::Part& part) {
-  Sequence& sequence = *part.sequence;
-  sequence.num_computed += part.query_tokens;
-  sequence.blocks.Commit(sequence.tokens, sequence.num_computed);
+  part.sequence->blocks.Commit(part.sequence->tokens, part.computed);
 }
 
 int64_t Scheduler::PendingPromptTokens() const {
@@ -98,7 +105,7 @@ void Scheduler::PlanDecodes(StepPlan& plan) {
   for (size_t i = 0; i < running_.size(); ++i) {
     if (i >= static_cast<size_t>(options_.batch_sequences_max)) break;
     Sequence& sequence = *running_[i];
-    if (sequence.pending_tokens() > 1) continue;
+    if (sequence.pending_tokens() != 1) continue;
     if (MakeRoomForNextToken(sequence, plan)) AddPart(plan, sequence, 1);
   }
 }
@@ -107,7 +114,7 @@ void Scheduler::PlanChunks(StepPlan& plan) {
   for (size_t i = 0; i < running_.size(); ++i) {
     if (i >= static_cast<size_t>(options_.batch_sequences_max) || TokensLeft(plan) == 0) break;
     Sequence& sequence = *running_[i];
-    if (sequence.pending_tokens() == 1) continue;
+    if (sequence.pending_tokens() <= 1) continue;
     AddPart(plan, sequence, std::min(sequence.pending_tokens(), TokensLeft(plan)));
   }
 }
@@ -173,7 +180,8 @@ bool Scheduler::CanPreemptEnoughFor(Sequence& sequence) const {
 }
 
 void Scheduler::AddPart(StepPlan& plan, Sequence& sequence, int32_t query_tokens) {
-  plan.parts.push_back({&sequence, query_tokens});
+  const bool picks = query_tokens == sequence.pending_tokens() && sequence.sampling.generates();
+  plan.parts.push_back({&sequence, query_tokens, sequence.num_computed + query_tokens, picks});
   plan.context_tokens += sequence.num_computed + query_tokens;
   if (query_tokens == 1) {
     ++plan.decodes;
@@ -258,6 +266,7 @@ Sequence* Scheduler::LastPreemptible() const {
 }
 
 void Scheduler::Preempt(Sequence& sequence, StepPlan& plan) {
+  CHECK(sequence.steps_under_way == 0, "preempted while a step writes to its blocks");
   const int32_t slots_needed = space_.BlocksFor(sequence.num_computed);
   const bool swap = slots_needed > 0 && slots_needed <= host_slots_free() && prefer_swap_(sequence);
   if (swap) {

@@ -47,7 +47,12 @@ class Scheduler {
   void Remove(Sequence& sequence);
 
   StepPlan Plan();
-  // The part was run: its tokens count as computed, full blocks get their names.
+  // Whether Plan() can do without taking blocks from anyone, and so without knowing what becomes of
+  // the steps under way.
+  bool CanPlanAhead() const;
+  // The part is being run: from now on its tokens count as computed.
+  void Begin(const StepPlan::Part& part);
+  // It was: full blocks get their names.
   void Commit(const StepPlan::Part& part);
 
   int32_t num_waiting() const { return static_cast<int32_t>(waiting_.size()); }

@@ -44,9 +44,9 @@ Sequence::Sequence(SequenceSpec the_spec, kv::BlockSpace& space, const model::Mo
   if (spec.sampling.prompt_logprobs) scores_wanted = prompt_tokens() - spec.resumed_tokens;
 }
 
-Sequence::Scores Sequence::ScoresOf(int32_t query_tokens) const {
+Sequence::Scores Sequence::ScoresOf(int32_t query_tokens, int32_t computed_before) const {
   const int32_t first = std::max(scores_told, 1);
-  return {first, std::max(first, std::min(num_computed + query_tokens + 1, scores_wanted))};
+  return {first, std::max(first, std::min(computed_before + query_tokens + 1, scores_wanted))};
 }
 
 int32_t Sequence::cacheable_tokens() const {

@@ -35,19 +35,22 @@ struct Sequence {
   }
   int32_t num_tokens() const { return static_cast<int32_t>(tokens.size()); }
   int32_t prompt_tokens() const { return static_cast<int32_t>(spec.prompt.size()); }
-  // Tokens whose K and V are not yet written: 1 when decoding, more when prefilling.
+  // Tokens whose K and V are not yet written, nor are in a step under way: 1 when decoding, more
+  // when prefilling, none while its last token of all is to come.
   int32_t pending_tokens() const { return num_tokens() - num_computed; }
   bool has_first_token() const { return sampling.num_outputs() > 0; }
   bool swapped() const { return !host_slots.empty(); }
 
-  // Prompt tokens [first, last) whose log-probabilities are wanted and not told yet, and that the
-  // next `query_tokens` tokens to be computed bring: the logits of a token score the one after it.
-  // The first token of all is never among them: nothing comes before it.
+  // Prompt tokens [first, last) whose log-probabilities are wanted and not told yet, and that
+  // `query_tokens` tokens behind `computed_before` bring: the logits of a token score the one after
+  // it. The first token of all is never among them: nothing comes before it.
   struct Scores {
     int32_t first = 0;
     int32_t last = 0;
   };
-  Scores ScoresOf(int32_t query_tokens) const;
+  Scores ScoresOf(int32_t query_tokens, int32_t computed_before) const;
+  // The last token is one that a step under way is going to pick.
+  bool last_token_to_come() const { return tokens.back() < 0; }
   // So many tokens at the beginning may come from a cache: of those that follow, logits are wanted.
   int32_t cacheable_tokens() const;
 
@@ -56,8 +59,9 @@ struct Sequence {
   // Monotonic; beyond it the sequence ends as kError.
   absl::Duration deadline = absl::InfiniteDuration();
   SequenceState state = SequenceState::kWaiting;
-  std::vector<int32_t> tokens;  // prompt, then output
-  int32_t num_computed = 0;     // K and V of the first so many tokens are in `blocks` (or host)
+  std::vector<int32_t> tokens;  // prompt, then output; below 0: model::TokenToCome()
+  int32_t num_computed = 0;     // K and V of the first so many tokens are in `blocks` (or host),
+                                // or will be when the steps under way are done
   kv::BlockTable blocks;
   std::vector<int32_t> host_slots;  // where the first blocks lie while swapped out
   SamplingState sampling;
@@ -65,8 +69,10 @@ struct Sequence {
   // preemption, so that what is computed again is not told again.
   int32_t scores_wanted = 0;
   int32_t scores_told = 0;
-  bool counted = true;  // in the totals
-  bool queued = true;   // counted by the admission gate as waiting
+  int32_t steps_under_way = 0;  // that it has a part in
+  bool ended = false;           // and told so; it stays as long as steps write to its blocks
+  bool counted = true;          // in the totals
+  bool queued = true;           // counted by the admission gate as waiting
 
   // Hand-over, either side.
   bool remote_prefill = false;  // decode side: wanted

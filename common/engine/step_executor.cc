@@ -1,5 +1,6 @@
 #include "common/engine/step_executor.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -13,7 +14,7 @@ constexpr int64_t kSamplesToTrust = 16;
 
 void AppendScores(const StepPlan::Part& part, int32_t first_row, model::StepBatch& batch) {
   const Sequence& sequence = *part.sequence;
-  const Sequence::Scores scores = sequence.ScoresOf(part.query_tokens);
+  const Sequence::Scores scores = sequence.ScoresOf(part.query_tokens, sequence.num_computed);
   CHECK(scores.first == scores.last || scores.first > sequence.num_computed,
         "prompt token {} is to be scored, {} are computed", scores.first, sequence.num_computed);
   for (int32_t i = scores.first; i < scores.last; ++i) {
@@ -31,10 +32,22 @@ void AppendPart(const StepPlan::Part& part, model::StepBatch& batch) {
   batch.sequences.push_back({.query_tokens = part.query_tokens,
                              .context_tokens = sequence.num_computed + part.query_tokens,
                              .block_table = sequence.blocks.ids()});
-  if (part.query_tokens < sequence.pending_tokens() || !sequence.sampling.generates()) return;
+  if (!part.picks) return;
   const int32_t row = static_cast<int32_t>(batch.logits_rows.size());
   batch.logits_rows.push_back(static_cast<int32_t>(batch.tokens.size()) - 1);
-  batch.samples.push_back(sequence.sampling.ArgsFor(row));
+  batch.samples.push_back(sequence.sampling.ArgsFor(row, sequence.last_token_to_come() ? 1 : 0));
+}
+
+std::vector<GeneratedToken> ToGeneratedTokens(std::span<const kernels::SampledToken> sampled,
+                                              std::span<const int32_t> num_logprobs) {
+  CHECK(sampled.size() == num_logprobs.size(), "{} tokens of {}", sampled.size(),
+        num_logprobs.size());
+  std::vector<GeneratedToken> tokens;
+  tokens.reserve(sampled.size());
+  for (size_t i = 0; i < sampled.size(); ++i) {
+    tokens.push_back(ToGeneratedToken(sampled[i], num_logprobs[i]));
+  }
+  return tokens;
 }
 
 }  // namespace
@@ -56,18 +69,19 @@ void StepExecutor::Copy(std::span<const BlockCopy> copies) {
   copy_bytes_per_second_ += 0.25 * (measured - copy_bytes_per_second_);
 }
 
-void StepExecutor::Learn(const StepPlan& plan) {
-  fitter_.Add(plan.prefill_tokens, plan.decodes, plan.context_tokens, last_execute_time_);
-  if (plan.prefill_tokens > 0 && plan.decodes > 0) return;
-  StepWork& work = plan.decodes > 0 ? decode_work_ : prefill_work_;
+void StepExecutor::Learn(const Begun& step) {
+  // The head over whole chunks would teach the fit that prompts are dear.
+  if (!step.scored_logprobs.empty()) return;
+  fitter_.Add(step.prefill_tokens, step.decodes, step.context_tokens, last_execute_time_);
+  if (step.prefill_tokens > 0 && step.decodes > 0) return;
+  StepWork& work = step.decodes > 0 ? decode_work_ : prefill_work_;
   ++work.steps;
-  work.tokens += plan.prefill_tokens + plan.decodes;
-  work.context_tokens += plan.context_tokens;
+  work.tokens += step.prefill_tokens + step.decodes;
+  work.context_tokens += step.context_tokens;
   work.ms += absl::ToDoubleMilliseconds(last_execute_time_);
 }
 
-StepExecutor::Tokens StepExecutor::Execute(const StepPlan& plan,
-                                           std::function<void(int32_t layer)> on_layer) {
+void StepExecutor::Fill(const StepPlan& plan, std::function<void(int32_t layer)> on_layer) {
   batch_.tokens.clear();
   batch_.sequences.clear();
   batch_.logits_rows.clear();
@@ -75,27 +89,43 @@ StepExecutor::Tokens StepExecutor::Execute(const StepPlan& plan,
   batch_.scores.clear();
   for (const StepPlan::Part& part : plan.parts) AppendPart(part, batch_);
   batch_.on_layer = std::move(on_layer);
+}
 
-  const absl::Duration start = clock_.Monotonic();
-  model::StepResult result = runner_.Execute(batch_);
-  last_execute_time_ = clock_.Monotonic() - start;
-  // The head over whole chunks would teach the fit that prompts are dear.
-  if (batch_.scores.empty()) Learn(plan);
+void StepExecutor::Begin(const StepPlan& plan, std::function<void(int32_t layer)> on_layer) {
+  Fill(plan, std::move(on_layer));
+  Begun step = {.at = clock_.Monotonic(),
+                .prefill_tokens = plan.prefill_tokens,
+                .decodes = plan.decodes,
+                .context_tokens = plan.context_tokens};
+  for (const kernels::SampleArgs& sample : batch_.samples) {
+    step.sampled_logprobs.push_back(sample.num_logprobs);
+  }
+  for (const model::StepScore& score : batch_.scores) {
+    step.scored_logprobs.push_back(score.num_logprobs);
+  }
+  if (runner_.looks_ahead()) {
+    runner_.Begin(batch_);
+  } else {
+    step.result = runner_.Execute(batch_);
+    step.over = clock_.Monotonic();
+    step.is_over = true;
+  }
+  begun_.push_back(std::move(step));
+}
 
-  CHECK(result.sampled.size() == batch_.samples.size(), "{} tokens sampled of {}",
-        result.sampled.size(), batch_.samples.size());
-  CHECK(result.scored.size() == batch_.scores.size(), "{} tokens scored of {}",
-        result.scored.size(), batch_.scores.size());
-  Tokens tokens;
-  tokens.sampled.reserve(result.sampled.size());
-  for (size_t i = 0; i < result.sampled.size(); ++i) {
-    tokens.sampled.push_back(ToGeneratedToken(result.sampled[i], batch_.samples[i].num_logprobs));
+StepExecutor::Tokens StepExecutor::Finish() {
+  CHECK(!begun_.empty(), "no step was begun");
+  Begun step = std::move(begun_.front());
+  begun_.pop_front();
+  if (!step.is_over) {
+    step.result = runner_.Finish();
+    step.over = clock_.Monotonic();
   }
-  tokens.scored.reserve(result.scored.size());
-  for (size_t i = 0; i < result.scored.size(); ++i) {
-    tokens.scored.push_back(ToGeneratedToken(result.scored[i], batch_.scores[i].num_logprobs));
-  }
-  return tokens;
+  last_execute_time_ = step.over - std::max(step.at, last_over_);
+  last_over_ = step.over;
+  Learn(step);
+  return {.sampled = ToGeneratedTokens(step.result.sampled, step.sampled_logprobs),
+          .scored = ToGeneratedTokens(step.result.scored, step.scored_logprobs)};
 }
 
 bool StepExecutor::SwapIsCheaper(const Sequence& sequence) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
@@ -25,11 +26,13 @@ class StepExecutor {
   void Copy(std::span<const BlockCopy> copies);
   // What the parts have brought, in their order.
   struct Tokens {
-    std::vector<GeneratedToken> sampled;  // one for each part that leaves nothing pending and whose
-                                          // sequence generates
+    std::vector<GeneratedToken> sampled;  // one for each part that picks
     std::vector<GeneratedToken> scored;   // each part's Sequence::ScoresOf()
   };
-  Tokens Execute(const StepPlan& plan, std::function<void(int32_t layer)> on_layer);
+  // Where the runner does not look ahead, the step is over when it returns. Finish() comes in the
+  // order of Begin(); two steps at most are begun and not finished.
+  void Begin(const StepPlan& plan, std::function<void(int32_t layer)> on_layer);
+  Tokens Finish();
 
   // Whether bringing `sequence` back from host memory is estimated cheaper than computing it again.
   bool SwapIsCheaper(const Sequence& sequence) const;
@@ -40,10 +43,22 @@ class StepExecutor {
   const StepWork& prefill_work() const { return prefill_work_; }
   const StepWork& decode_work() const { return decode_work_; }
   absl::Duration last_copy_time() const { return last_copy_time_; }
+  // Of the step finished last: from its beginning, or from the end of the one before it when that
+  // was later.
   absl::Duration last_execute_time() const { return last_execute_time_; }
 
  private:
-  void Learn(const StepPlan& plan);
+  struct Begun {
+    absl::Duration at;     // monotonic
+    absl::Duration over;   // monotonic; of a step that is over
+    bool is_over = false;  // and this came of it:
+    model::StepResult result;
+    std::vector<int32_t> sampled_logprobs, scored_logprobs;  // that were asked for
+    int32_t prefill_tokens = 0, decodes = 0;
+    int64_t context_tokens = 0;
+  };
+  void Fill(const StepPlan& plan, std::function<void(int32_t layer)> on_layer);
+  void Learn(const Begun& step);
 
   model::ModelRunner& runner_;
   SwapStore* swap_;
@@ -56,6 +71,8 @@ class StepExecutor {
   double copy_bytes_per_second_ = 5e9;  // until measured: a modest machine's memcpy
   absl::Duration last_copy_time_;
   absl::Duration last_execute_time_;
+  absl::Duration last_over_;  // monotonic
+  std::deque<Begun> begun_;
 };
 
 }  // namespace baton::engine

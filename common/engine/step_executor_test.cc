@@ -59,10 +59,11 @@ class StepExecutorTest : public ::testing::Test {
   void Learn(StepExecutor& executor) {
     for (int32_t tokens = 10; tokens < 160; tokens += 5) {
       StepPlan plan;
-      plan.parts.push_back({sequence_.get(), tokens});
+      plan.parts.push_back({sequence_.get(), tokens, tokens, false});
       plan.prefill_tokens = tokens;
       plan.context_tokens = tokens;
-      executor.Execute(plan, nullptr);
+      executor.Begin(plan, nullptr);
+      executor.Finish();
     }
     const BlockCopy copy{BlockCopy::Direction::kToHost, BlockId(0), 0};
     for (int i = 0; i < 30; ++i) executor.Copy(std::vector<BlockCopy>(4, copy));

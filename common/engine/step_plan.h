@@ -20,7 +20,9 @@ struct BlockCopy {
 struct StepPlan {
   struct Part {
     Sequence* sequence = nullptr;
-    int32_t query_tokens = 0;  // the last part of its pending tokens makes it produce a token
+    int32_t query_tokens = 0;
+    int32_t computed = 0;  // of the sequence's tokens, once this part has run
+    bool picks = false;    // leaves nothing pending, and so brings the next token
   };
   std::vector<BlockCopy> copies;    // first, in this order
   std::vector<Sequence*> awaiting;  // then tell: their remote prefill may begin

@@ -44,6 +44,12 @@ class ModelRunner {
   void BindKv(const kernels::KvView& kv) { BindRankKv(0, kv); }  // of a runner of one rank
   // Runs the batch, writes its K and V, samples. T >= 1. Batch limits were told at creation.
   virtual StepResult Execute(const StepBatch& batch) = 0;
+  // Execute() in two halves, so that a device has the next step before it is done with this one.
+  // Steps run in the order in which they are begun, and are finished in it; at most two are begun
+  // and not finished. `batch` is borrowed for the call. Never called where this is false.
+  virtual bool looks_ahead() const { return false; }
+  virtual void Begin(const StepBatch& /*batch*/) {}
+  virtual StepResult Finish() { return {}; }
   // As Execute, but hands out raw logits [R, V] of the last call (for tests,
   // debugging); those of StepBatch::scores are not among them. Valid until the next Execute.
   virtual std::span<const float> last_logits() const = 0;

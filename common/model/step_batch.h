@@ -23,9 +23,14 @@ struct StepScore {
   int32_t num_logprobs = 0;  // so many of the likeliest besides
 };
 
+// Stands for the token that samples[sample] of the step begun last is going to pick: the host does
+// not know it yet, the device will.
+constexpr int32_t TokenToCome(int32_t sample) { return -1 - sample; }
+
 // One pass of the model over a batch. Built by the engine, borrowed by the runner for the call.
 struct StepBatch {
-  std::vector<int32_t> tokens;               // [T] new tokens, sequence after sequence
+  std::vector<int32_t> tokens;               // [T] new tokens, sequence after sequence; some may be
+                                             // TokenToCome() where a step is begun, not executed
   std::vector<StepSequence> sequences;       // [B] in the order of `tokens`
   std::vector<int32_t> logits_rows;          // [R] indices into `tokens` whose logits are wanted
   std::vector<kernels::SampleArgs> samples;  // one per token to pick; `row` indexes logits_rows

@@ -17,7 +17,11 @@ void TensorParallelRunner::BindRankKv(int32_t rank, const kernels::KvView& kv) {
 }
 
 StepResult TensorParallelRunner::Execute(const StepBatch& batch) {
-  StepResult result;
+  Begin(batch);
+  return Finish();
+}
+
+void TensorParallelRunner::Begin(const StepBatch& batch) {
   threads_.Run([&](int32_t rank) {
     std::function<void(int32_t)> on_layer;
     if (batch.on_layer) {
@@ -27,7 +31,14 @@ StepResult TensorParallelRunner::Execute(const StepBatch& batch) {
         layer_written_.arrive_and_wait();
       };
     }
-    StepResult own = ranks_[rank]->Run(batch, on_layer);
+    ranks_[rank]->BeginStep(batch, on_layer);
+  });
+}
+
+StepResult TensorParallelRunner::Finish() {
+  StepResult result;
+  threads_.Run([&](int32_t rank) {
+    StepResult own = ranks_[rank]->Finish();
     if (rank == 0) result = std::move(own);
   });
   return result;

@@ -25,6 +25,9 @@ class TensorParallelRunner : public ModelRunner {
   }
   void BindRankKv(int32_t rank, const kernels::KvView& kv) override;
   StepResult Execute(const StepBatch& batch) override;
+  bool looks_ahead() const override { return ranks_[0]->looks_ahead(); }
+  void Begin(const StepBatch& batch) override;
+  StepResult Finish() override;
   std::span<const float> last_logits() const override { return ranks_[0]->last_logits(); }
 
  private:

@@ -20,6 +20,11 @@ std::unique_ptr<kernels::Buffer> Upload(kernels::Backend& backend,
   return buffer;
 }
 
+// No batch is filled up to more than twice its rows.
+size_t PaddedSamples(const TransformerOptions& options) {
+  return 2 * size_t(options.logits_rows_max);
+}
+
 // Bytes of each piece of scratch memory.
 struct Scratch {
   Scratch(const HfConfig& config, const Shard& shard, const TransformerOptions& options,
@@ -41,14 +46,15 @@ struct Scratch {
     last_residual = r * config.hidden * f32;
     last_q = r * q_row * f32;
     logits = r * config.vocab * f32;
+    sampled = PaddedSamples(options) * sizeof(int32_t);
     own_logits = shard.vocab_parallel ? r * shard.vocab.count * f32 : 0;
     all_logits = own_logits * shard.size;
   }
   size_t sum() const {
     return residual + normed + qkv + q + attended + gate_up + mlp + last_residual + last_q +
-           logits + own_logits + all_logits;
+           logits + sampled + own_logits + all_logits;
   }
-  size_t residual, normed, qkv, q, attended, gate_up, mlp, last_residual, last_q, logits;
+  size_t residual, normed, qkv, q, attended, gate_up, mlp, last_residual, last_q, logits, sampled;
   size_t own_logits, all_logits;
 };
 
@@ -110,6 +116,9 @@ Transformer::Transformer(HfConfig config, Weights weights, kernels::Backend& bac
   last_residual_ = backend_.Allocate(scratch.last_residual);
   last_q_ = backend_.Allocate(scratch.last_q);
   logits_ = backend_.Allocate(scratch.logits);
+  sampled_ = backend_.Allocate(scratch.sampled);
+  CHECK(size_t(backend_.PaddedRows(options.logits_rows_max)) <= PaddedSamples(options));
+  host_tokens_.resize(2 * size_t(options.logits_rows_max));
   if (rank_.shard.vocab_parallel) {
     own_logits_ = backend_.Allocate(scratch.own_logits);
     all_logits_ = backend_.Allocate(scratch.all_logits);
@@ -164,7 +173,16 @@ void Transformer::BindRankKv(int32_t rank, const kernels::KvView& kv) {
   kv_ = kv;
 }
 
-StepResult Transformer::Run(const StepBatch& batch,
+Transformer::~Transformer() {
+  while (!begun_.empty()) Finish();  // the scratch memory is in use until then
+}
+
+StepResult Transformer::Execute(const StepBatch& batch) {
+  Begin(batch);
+  return Finish();
+}
+
+void Transformer::BeginStep(const StepBatch& batch,
                             const std::function<void(int32_t layer)>& on_layer) {
   CheckBatch(batch);
   PlanRows(batch);
@@ -173,7 +191,8 @@ StepResult Transformer::Run(const StepBatch& batch,
   const Rows all{residual_->as<float>(), q_->as<float>(), num_tokens, sequences_};
   host_logits_valid_ = false;
 
-  backend_.Embed(*weights_.embedding, tokens_.data(), num_tokens, all.residual);
+  backend_.Embed(*weights_.embedding, tokens_.data(), sampled_->as<int32_t>(), num_tokens,
+                 all.residual);
   for (int32_t layer = 0; layer < config_.num_layers; ++layer) {
     WriteKv(layer, num_tokens);
     if (on_layer) {
@@ -182,15 +201,54 @@ StepResult Transformer::Run(const StepBatch& batch,
     }
     if (layer + 1 < config_.num_layers) AttendAndMix(layer, all);
   }
-  StepResult result;
-  result.scored = Score(batch.scores);
+  Begun begun;
+  begun.result.scored = Score(batch.scores);
   ComputeLogits(batch.logits_rows);  // last: these are last_logits()
-  if (num_logits_rows_ > 0 && rank_.shard.rank == 0) {
-    result.sampled.resize(batch.samples.size());
-    backend_.Sample(logits_->as<float>(), config_.vocab, batch.samples, result.sampled);
+  SampleTokens(batch, begun);
+  begun.copy = backend_.CopyToHostLater(sampled_->data(), HostTokensOf(num_begun_).data(),
+                                        size_t(begun.num_copied) * sizeof(int32_t));
+  ++num_begun_;
+  begun_.push_back(std::move(begun));
+}
+
+// Every rank is to have the tokens in sampled_, for the step that is begun next.
+void Transformer::SampleTokens(const StepBatch& batch, Begun& begun) {
+  const std::span<const kernels::SampleArgs> samples = batch.samples;
+  if (samples.empty()) return;
+  // A row may be sampled many times, but not for another step.
+  const bool fits = samples.size() <= size_t(options_.logits_rows_max);
+  begun.num_to_come = fits ? int32_t(samples.size()) : 0;
+  const size_t bytes = size_t(begun.num_to_come) * sizeof(int32_t);
+  const float* logits = logits_->as<float>();
+  if (rank_.shard.rank == 0) {
+    begun.result.sampled.resize(samples.size());
+    if (fits && backend_.CanSampleAhead(samples)) {
+      backend_.SampleAhead(logits, config_.vocab, samples, sampled_->as<int32_t>());
+      begun.num_copied = int32_t(samples.size());
+    } else {
+      backend_.Sample(logits, config_.vocab, samples, begun.result.sampled);
+      std::vector<int32_t> tokens(size_t(begun.num_to_come));
+      for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = begun.result.sampled[i].token;
+      if (fits) backend_.CopyToDevice(tokens.data(), sampled_->data(), bytes);
+    }
   }
-  backend_.Synchronize();
-  return result;
+  if (rank_.collective == nullptr || !looks_ahead() || !fits) return;
+  Expect(rank_.collective->Broadcast(sampled_->data(), bytes, /*root=*/0));
+}
+
+StepResult Transformer::Finish() {
+  CHECK(!begun_.empty(), "no step was begun");
+  Begun begun = std::move(begun_.front());
+  backend_.WaitForCopy(begun.copy);
+  const std::span<int32_t> tokens = HostTokensOf(num_begun_ - begun_.size());
+  begun_.pop_front();
+  for (int32_t i = 0; i < begun.num_copied; ++i) begun.result.sampled[i].token = tokens[i];
+  return std::move(begun.result);
+}
+
+std::span<int32_t> Transformer::HostTokensOf(uint64_t step) {
+  const size_t half = host_tokens_.size() / 2;
+  return std::span(host_tokens_).subspan(step % 2 * half, half);
 }
 
 void Transformer::CheckBatch(const StepBatch& batch) const {
@@ -200,8 +258,11 @@ void Transformer::CheckBatch(const StepBatch& batch) const {
         num_tokens, options_.step_tokens_max);
   CHECK(int64_t(batch.logits_rows.size()) <= options_.logits_rows_max,
         "{} rows of logits, the limit is {}", batch.logits_rows.size(), options_.logits_rows_max);
+  CHECK(begun_.size() < 2, "{} steps were begun and not finished", begun_.size());
+  const int32_t tokens_to_come = begun_.empty() ? 0 : begun_.back().num_to_come;
   for (const int32_t token : batch.tokens) {
-    CHECK(token >= 0 && token < config_.vocab, "token {} of {}", token, config_.vocab);
+    CHECK(token >= TokenToCome(tokens_to_come - 1) && token < config_.vocab,
+          "token {} of {}, {} to come", token, config_.vocab, tokens_to_come);
   }
   for (const int32_t row : batch.logits_rows) {
     CHECK(row >= 0 && row < num_tokens, "logits of row {} of {}", row, num_tokens);

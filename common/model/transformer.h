@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
@@ -53,15 +54,20 @@ class Transformer : public ModelRunner {
  public:
   Transformer(HfConfig config, Weights weights, kernels::Backend& backend,
               const TransformerOptions& options, RankOptions rank);
+  ~Transformer() override;
 
   const ModelInfo& info() const override { return info_; }
   kernels::KvView KvGeometry(int32_t num_blocks, int32_t block_tokens) const override;
   void BindRankKv(int32_t rank, const kernels::KvView& kv) override;
-  StepResult Execute(const StepBatch& batch) override { return Run(batch, batch.on_layer); }
+  StepResult Execute(const StepBatch& batch) override;
+  bool looks_ahead() const override { return backend_.is_asynchronous(); }
+  // On any backend; where it is not asynchronous nothing is gained.
+  void Begin(const StepBatch& batch) override { BeginStep(batch, batch.on_layer); }
+  StepResult Finish() override;
   std::span<const float> last_logits() const override;
 
-  // Execute() with this rank's own `on_layer`. What is sampled and scored is rank 0's to tell.
-  StepResult Run(const StepBatch& batch, const std::function<void(int32_t layer)>& on_layer);
+  // Begin() with this rank's own `on_layer`. What is sampled and scored is rank 0's to tell.
+  void BeginStep(const StepBatch& batch, const std::function<void(int32_t layer)>& on_layer);
 
  private:
   // Rows of the residual stream on their way through a layer, and the sequences they belong to.
@@ -72,7 +78,18 @@ class Transformer : public ModelRunner {
     std::span<const kernels::AttentionSequence> sequences;
   };
 
+  // A step that was begun: what the host knows of it, and where the rest is on its way to.
+  struct Begun {
+    StepResult result;
+    int32_t num_to_come = 0;  // samples whose tokens the next step may have: all or none
+    int32_t num_copied = 0;   // of them that are on their way to the host: all or none
+    uint64_t copy = 0;
+  };
+
   void PrepareGemms();
+  void SampleTokens(const StepBatch& batch, Begun& begun);
+  // [limit of logits rows] of a half of host_tokens_: for the steps begun by turns.
+  std::span<int32_t> HostTokensOf(uint64_t step);
   // o and down: rank 0 adds its part to the residual stream.
   kernels::GemmOutput ProjectedOutput() const;
   void CheckBatch(const StepBatch& batch) const;
@@ -110,6 +127,7 @@ class Transformer : public ModelRunner {
   std::unique_ptr<kernels::Buffer> last_residual_;        // [R, H] f32
   std::unique_ptr<kernels::Buffer> last_q_;               // [R, Hq D] f32
   std::unique_ptr<kernels::Buffer> logits_;               // [R, V] f32
+  std::unique_ptr<kernels::Buffer> sampled_;              // [R and what fills it up] tokens
   // Where the vocabulary is divided: this rank's rows of it, and everybody's.
   std::unique_ptr<kernels::Buffer> own_logits_;  // [R, V / size] f32
   std::unique_ptr<kernels::Buffer> all_logits_;  // [size, R, V / size] f32
@@ -130,6 +148,9 @@ class Transformer : public ModelRunner {
   std::vector<int32_t> logits_rows_;   // the wanted ones, and what fills them up
   std::vector<int32_t> logits_parts_;  // [R size] rows of all_logits_ in the order of logits_'
   int32_t num_logits_rows_ = 0;
+  std::vector<int32_t> host_tokens_;  // [2, R]
+  uint64_t num_begun_ = 0;
+  std::deque<Begun> begun_;                 // two at most
   mutable std::vector<float> host_logits_;  // filled when last_logits() asks
   mutable bool host_logits_valid_ = false;
 };

@@ -110,6 +110,34 @@ TEST_F(TransformerTest, OneRowCanBeSampledManyTimes) {
   EXPECT_TRUE(differ) << "sixteen seeds, one token";
 }
 
+// One prompt, then one token after the other: told to the host each time, or not.
+TEST_F(TransformerTest, StepsBegunBeforeTheLastOnesTokensAreKnownPickTheSame) {
+  const auto step = [&](std::vector<int32_t> tokens, int32_t context, uint64_t draw) {
+    StepBatch batch;
+    batch.logits_rows = {int32_t(tokens.size()) - 1};
+    batch.sequences.push_back({int32_t(tokens.size()), context, table_});
+    batch.tokens = std::move(tokens);
+    batch.samples.push_back({.row = 0, .temperature = 1, .seed = 5, .draw = draw});
+    return batch;
+  };
+  const std::vector<int32_t> prompt = {3, 1, 4, 1, 5};
+  constexpr int32_t kTokens = 20;
+  std::vector<int32_t> told;
+  for (int32_t i = 0; i < kTokens; ++i) {
+    const auto tokens = i == 0 ? prompt : std::vector{told.back()};
+    told.push_back(runner_->Execute(step(tokens, 5 + i, uint64_t(i))).sampled.at(0).token);
+  }
+  std::memset(pool_->data(), 0, kv_.pool_bytes());
+  std::vector<int32_t> ahead;
+  runner_->Begin(step(prompt, 5, 0));
+  for (int32_t i = 1; i < kTokens; ++i) {
+    runner_->Begin(step({TokenToCome(0)}, 5 + i, uint64_t(i)));
+    ahead.push_back(runner_->Finish().sampled.at(0).token);
+  }
+  ahead.push_back(runner_->Finish().sampled.at(0).token);
+  EXPECT_EQ(ahead, told);
+}
+
 TEST_F(TransformerTest, GeometryFollowsTheModel) {
   EXPECT_EQ(kv_.num_layers, 2);
   EXPECT_EQ(kv_.num_kv_heads, 1);

@@ -361,6 +361,7 @@ engine::EngineOptions Runtime::engine_options() const {
   engine.waiting_sequences_max = options_.waiting_sequences_max;
   engine.waiting_tokens_max = options_.waiting_tokens_max;
   engine.prefix_cache = options_.prefix_cache;
+  engine.look_ahead = options_.look_ahead;
   switch (options_.preemption) {
     case config::Preemption::kAuto:
       engine.preemption = engine::PreemptionMode::kAuto;

@@ -84,10 +84,13 @@ Vector CpuBackend::LoadVector(std::span<const HostMatrix> parts) {
   return vector;
 }
 
-void CpuBackend::Embed(const Matrix& table, const int32_t* ids, int32_t num_tokens, float* out) {
+void CpuBackend::Embed(const Matrix& table, const int32_t* ids, const int32_t* sampled,
+                       int32_t num_tokens, float* out) {
   const auto& packed = static_cast<const PackedMatrix&>(table);
   ForRows(num_tokens, packed.cols() * 64, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) packed.UnpackRow(ids[t], out + t * packed.cols());
+    for (int64_t t = begin; t < end; ++t) {
+      packed.UnpackRow(ids[t] < 0 ? sampled[-1 - ids[t]] : ids[t], out + t * packed.cols());
+    }
   });
 }
 

@@ -30,7 +30,8 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Matrix> LoadMatrix(std::span<const HostMatrix> parts, DType target) override;
   Vector LoadVector(std::span<const HostMatrix> parts) override;
 
-  void Embed(const Matrix& table, const int32_t* ids, int32_t num_tokens, float* out) override;
+  void Embed(const Matrix& table, const int32_t* ids, const int32_t* sampled, int32_t num_tokens,
+             float* out) override;
   void RmsNorm(const float* x, const float* weight, float epsilon, int32_t num_tokens,
                int32_t hidden, DType out_dtype, void* out) override;
   void Gemm(const void* x, const Matrix& w, const float* bias, int32_t num_tokens,

@@ -129,9 +129,9 @@ TEST_P(GemmTest, StackedPartsOfAnyDtypeGiveTheRowsOfEach) {
   EXPECT_EQ(stacked->cols(), kK);
   std::vector<int32_t> ids = {0, 4, 5, 31, 32, 45, 0};
   std::vector<float> out(ids.size() * kK), twins(ids.size() * kK);
-  backend->Embed(*stacked, ids.data(), int32_t(ids.size()), out.data());
+  backend->Embed(*stacked, ids.data(), nullptr, int32_t(ids.size()), out.data());
   auto reference = MakeReferenceBackend();
-  reference->Embed(*reference->LoadMatrix(parts, dtype), ids.data(), int32_t(ids.size()),
+  reference->Embed(*reference->LoadMatrix(parts, dtype), ids.data(), nullptr, int32_t(ids.size()),
                    twins.data());
   EXPECT_TRUE(testing::SameBits(out, twins));
   for (size_t i = 0; i < ids.size(); ++i) {

@@ -166,14 +166,13 @@ Vector ReferenceBackend::LoadVector(std::span<const HostMatrix> parts) {
   return vector;
 }
 
-void ReferenceBackend::Embed(const Matrix& table, const int32_t* ids, int32_t num_tokens,
-                             float* out) {
+void ReferenceBackend::Embed(const Matrix& table, const int32_t* ids, const int32_t* sampled,
+                             int32_t num_tokens, float* out) {
   const auto& plain = static_cast<const PlainMatrix&>(table);
   for (int32_t t = 0; t < num_tokens; ++t) {
-    KERNELS_CHECK(ids[t] >= 0 && ids[t] < plain.rows());
-    for (int64_t k = 0; k < plain.cols(); ++k) {
-      out[t * plain.cols() + k] = plain.value(ids[t], k);
-    }
+    const int32_t id = ids[t] < 0 ? sampled[-1 - ids[t]] : ids[t];
+    KERNELS_CHECK(id >= 0 && id < plain.rows());
+    for (int64_t k = 0; k < plain.cols(); ++k) out[t * plain.cols() + k] = plain.value(id, k);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -109,6 +110,30 @@ TEST_F(DeviceHandoverTest, ARemotePromptArrivesThroughBothMirrors) {
   decode.StepUntilStill();
   ExpectTheReferencesTokens(*decode.worker, 3);
   EXPECT_TRUE(decode.worker->observer().told(spec.id).times.remote_prefill);
+}
+
+// One ends in the middle of the others, by a token that is known when its next step has begun.
+TEST_F(DeviceHandoverTest, StepsBegunAheadChangeNoToken) {
+  for (const bool look_ahead : {false, true}) {
+    EngineOptions options = Options();
+    options.look_ahead = look_ahead;
+    Side side(golden_.folder, options, clock_);
+    for (const size_t prompt : {0, 1, 3}) {
+      SequenceSpec spec = Spec(prompt);
+      if (prompt == 1) spec.sampling.stop_token_ids = {golden_.prompts[1].greedy[6]};
+      CHECK_OK(side.worker->Post(Submit{.spec = spec}));
+      side.worker->Step();  // the next one joins a batch that is under way
+    }
+    side.StepUntilStill();
+    ExpectTheReferencesTokens(*side.worker, 0);
+    ExpectTheReferencesTokens(*side.worker, 3);
+    const auto told = side.worker->observer().told(Spec(1).id);
+    EXPECT_EQ(told.finish, FinishReason::kStop);
+    const auto& greedy = golden_.prompts[1].greedy;
+    const auto stop = std::find(greedy.begin(), greedy.end(), greedy[6]);
+    EXPECT_EQ(told.tokens.size(), size_t(stop - greedy.begin()) + 1);
+    EXPECT_EQ(side.worker->core().pool().counters().active, 0);
+  }
 }
 
 TEST_F(DeviceHandoverTest, PreemptedSequencesComeBackFromTheirSwapSlots) {

@@ -110,8 +110,9 @@ class StandInGpu final : public Backend {
   }
   Vector LoadVector(std::span<const HostMatrix> parts) override { return cpu_->LoadVector(parts); }
 
-  void Embed(const Matrix& table, const int32_t* ids, int32_t num_tokens, float* out) override {
-    cpu_->Embed(table, ids, num_tokens, out);
+  void Embed(const Matrix& table, const int32_t* ids, const int32_t* sampled, int32_t num_tokens,
+             float* out) override {
+    cpu_->Embed(table, ids, sampled, num_tokens, out);
   }
   void RmsNorm(const float* x, const float* weight, float epsilon, int32_t num_tokens,
                int32_t hidden, DType out_dtype, void* out) override {

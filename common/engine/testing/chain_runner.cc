@@ -105,7 +105,7 @@ struct ChainRunner::Slot {
   int32_t position;
 };
 
-ChainRunner::ChainRunner(const ChainModelOptions& options) {
+ChainRunner::ChainRunner(const ChainModelOptions& options) : looks_ahead_(options.looks_ahead) {
   info_.name = "chain";
   info_.vocab = options.vocab;
   info_.context_tokens_max = options.context_tokens_max;
@@ -135,7 +135,52 @@ const kernels::KvView& ChainRunner::AllocateKv(int32_t num_blocks, int32_t block
   return kv_;
 }
 
+ChainRunner::Begun::Begun(const model::StepBatch& from) : batch(from) {
+  for (model::StepSequence& sequence : batch.sequences) {
+    sequence.block_table =
+        ids.emplace_back(sequence.block_table.begin(), sequence.block_table.end());
+  }
+  for (kernels::SampleArgs& args : batch.samples) {
+    args.banned = ids.emplace_back(args.banned.begin(), args.banned.end());
+    args.prompt_tokens_seen =
+        ids.emplace_back(args.prompt_tokens_seen.begin(), args.prompt_tokens_seen.end());
+    args.logit_bias = biases.emplace_back(args.logit_bias.begin(), args.logit_bias.end());
+    args.output_counts = counts.emplace_back(args.output_counts.begin(), args.output_counts.end());
+  }
+}
+
 model::StepResult ChainRunner::Execute(const model::StepBatch& batch) {
+  CHECK(begun_.empty(), "{} steps were begun and not finished", begun_.size());
+  return Run(batch);
+}
+
+void ChainRunner::Begin(const model::StepBatch& batch) {
+  CHECK(begun_.size() < 2, "{} steps were begun and not finished", begun_.size());
+  begun_ahead_ += !begun_.empty();
+  begun_.emplace_back(batch);
+  if (!batch.on_layer) return;
+  for (Begun& step : begun_) RunFirst(step);  // somebody waits for its layers
+}
+
+model::StepResult ChainRunner::Finish() {
+  CHECK(!begun_.empty(), "no step was begun");
+  RunFirst(begun_.front());
+  model::StepResult result = *std::move(begun_.front().result);
+  begun_.pop_front();
+  return result;
+}
+
+// Of those that have not run.
+void ChainRunner::RunFirst(Begun& step) {
+  if (step.result) return;
+  for (int32_t& token : step.batch.tokens) {
+    if (token < 0) token = last_sampled_.at(-1 - token).token;
+  }
+  step.result = Run(step.batch);
+  last_sampled_ = step.result->sampled;
+}
+
+model::StepResult ChainRunner::Run(const model::StepBatch& batch) {
   ++steps_;
   CHECK(!batch.tokens.empty() && kv_.base != nullptr, "an empty step, or no KV memory");
   if (clock_ != nullptr) clock_->Advance(per_token_ * batch.tokens.size());

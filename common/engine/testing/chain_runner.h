@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,7 @@ struct ChainModelOptions {
   int32_t context_tokens_max = 512;
   int32_t num_layers = 2;
   std::vector<int32_t> eos_token_ids = {3};
+  bool looks_ahead = false;  // then a step is run as late as it may be: when it is finished
 };
 
 // A model made up for tests of everything around a model. In each layer, the KV slot of a position
@@ -32,6 +35,9 @@ class ChainRunner : public model::ModelRunner {
   kernels::KvView KvGeometry(int32_t num_blocks, int32_t block_tokens) const override;
   void BindRankKv(int32_t /*rank*/, const kernels::KvView& kv) override { kv_ = kv; }
   model::StepResult Execute(const model::StepBatch& batch) override;
+  bool looks_ahead() const override { return looks_ahead_; }
+  void Begin(const model::StepBatch& batch) override;
+  model::StepResult Finish() override;
   std::span<const float> last_logits() const override { return logits_; }
 
   // From now on every token of a step takes so long on `clock`, which outlives the runner.
@@ -45,9 +51,21 @@ class ChainRunner : public model::ModelRunner {
   int64_t broken_links() const { return broken_links_; }
   const std::string& first_broken_link() const { return first_broken_link_; }
   int64_t steps() const { return steps_; }
+  int64_t begun_ahead() const { return begun_ahead_; }  // while another step was under way
 
  private:
   struct Slot;
+  // A step that was begun, with lists of its own: the batch's are borrowed for Begin() alone.
+  struct Begun {
+    explicit Begun(const model::StepBatch& from);
+    model::StepBatch batch;
+    std::deque<std::vector<int32_t>> ids;  // block tables, banned and seen tokens
+    std::deque<std::vector<std::pair<int32_t, float>>> biases;
+    std::deque<std::vector<std::pair<int32_t, int32_t>>> counts;
+    std::optional<model::StepResult> result;
+  };
+  model::StepResult Run(const model::StepBatch& batch);
+  void RunFirst(Begun& step);
   Slot& SlotAt(int32_t layer, const model::StepSequence& sequence, int32_t position, bool value);
   uint64_t RunLayer(int32_t layer, const model::StepSequence& sequence, const int32_t* tokens,
                     std::vector<uint64_t>& states);
@@ -63,6 +81,10 @@ class ChainRunner : public model::ModelRunner {
   int64_t broken_links_ = 0;
   std::string first_broken_link_;
   int64_t steps_ = 0;
+  int64_t begun_ahead_ = 0;
+  const bool looks_ahead_;
+  std::deque<Begun> begun_;
+  std::vector<kernels::SampledToken> last_sampled_;
 };
 
 // What a sequence must produce, computed in the plainest way: one sequence, no cache, no engine.

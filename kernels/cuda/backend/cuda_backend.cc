@@ -64,7 +64,10 @@ Error CudaBackend::Prepare() {
   workspace_ = std::make_unique<DeviceBuffer>(device, options_.workspace_bytes);
   if (Error error = AllocateDevice(options_.staging_bytes, &device)) return error;
   staging_device_ = std::make_unique<DeviceBuffer>(device, options_.staging_bytes);
-  if (Error error = AllocatePinned(options_.staging_bytes, &staging_host_)) return error;
+  if (Error error = AllocatePinned(2 * options_.staging_bytes, &staging_host_)) return error;
+  for (CopyLater& copy : copies_) {
+    if (Error error = CreateEvent(&copy.done)) return error;
+  }
   staging_ = Staging(static_cast<std::byte*>(staging_host_), staging_device_->data(),
                      options_.staging_bytes);
   return PrepareChooser();
@@ -87,6 +90,9 @@ Error CudaBackend::PrepareChooser() {
 CudaBackend::~CudaBackend() {
   (void)UseDevice(options_.device);
   if (staging_host_ != nullptr) FreePinned(staging_host_);
+  for (const CopyLater& copy : copies_) {
+    if (copy.done.handle != nullptr) DestroyEvent(copy.done);
+  }
   DestroyStream(stream_);
 }
 
@@ -162,11 +168,13 @@ const std::byte* CudaBackend::UploadBytes(const void* bytes, size_t count) {
   return room.device;
 }
 
-void CudaBackend::Embed(const Matrix& table, const int32_t* ids, int32_t num_tokens, float* out) {
+void CudaBackend::Embed(const Matrix& table, const int32_t* ids, const int32_t* sampled,
+                        int32_t num_tokens, float* out) {
   const auto& weights = static_cast<const DeviceMatrix&>(table);
   Launch(EmbedArgs{.table = weights.data(),
                    .table_dtype = weights.dtype(),
                    .ids = Upload(std::span(ids, size_t(num_tokens))),
+                   .sampled = sampled,
                    .out = out,
                    .num_tokens = num_tokens,
                    .hidden = int32_t(weights.cols())});
@@ -242,6 +250,30 @@ void CudaBackend::CopyToHost(const void* device, void* host, size_t bytes) {
 void CudaBackend::CopyToDevice(const void* host, void* device, size_t bytes) {
   Expect(CopyIn(host, device, bytes, stream()));
   Synchronize();
+}
+
+// A step ends with it, as far as the staging memory goes. Nothing reads the half that comes next:
+// the step before the last one, which did, has been waited for.
+uint64_t CudaBackend::CopyToHostLater(const void* device, void* host, size_t bytes) {
+  KERNELS_CHECK(copies_later_ < copies_waited_for_ + 2);
+  const uint64_t copy = copies_later_++;
+  CopyLater& later = copies_[copy % copies_.size()];
+  later.pinned = TakeRoom(bytes).host;
+  later.host = host;
+  later.bytes = bytes;
+  const Stream on = stream();
+  Expect(CopyOut(device, later.pinned, bytes, on));
+  Expect(Mark(later.done, on));
+  staging_.Flip();
+  return copy;
+}
+
+void CudaBackend::WaitForCopy(uint64_t copy) {
+  KERNELS_CHECK(copy == copies_waited_for_ && copy < copies_later_);
+  const CopyLater& later = copies_[copy % copies_.size()];
+  Expect(Wait(later.done));
+  if (later.bytes > 0) std::memcpy(later.host, later.pinned, later.bytes);
+  ++copies_waited_for_;
 }
 
 void CudaBackend::CopyAllToHost(std::span<const HostCopy> pieces) {

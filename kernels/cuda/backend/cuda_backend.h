@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 #include <string>
@@ -55,7 +56,8 @@ class CudaBackend final : public Backend {
   Vector LoadVector(std::span<const HostMatrix> parts) override;
   void PrepareGemms(std::span<const GemmUse> uses) override;
 
-  void Embed(const Matrix& table, const int32_t* ids, int32_t num_tokens, float* out) override;
+  void Embed(const Matrix& table, const int32_t* ids, const int32_t* sampled, int32_t num_tokens,
+             float* out) override;
   void RmsNorm(const float* x, const float* weight, float epsilon, int32_t num_tokens,
                int32_t hidden, DType out_dtype, void* out) override;
   void Gemm(const void* x, const Matrix& w, const float* bias, int32_t num_tokens,
@@ -70,6 +72,12 @@ class CudaBackend final : public Backend {
                   void* out) override;
   void Sample(const float* logits, int32_t vocab, std::span<const SampleArgs> rows,
               std::span<SampledToken> out) override;
+  bool is_asynchronous() const override { return true; }
+  bool CanSampleAhead(std::span<const SampleArgs> rows) const override;
+  void SampleAhead(const float* logits, int32_t vocab, std::span<const SampleArgs> rows,
+                   int32_t* tokens) override;
+  uint64_t CopyToHostLater(const void* device, void* host, size_t bytes) override;
+  void WaitForCopy(uint64_t copy) override;
 
   void CopyToHost(const void* device, void* host, size_t bytes) override;
   void CopyToDevice(const void* host, void* device, size_t bytes) override;
@@ -84,6 +92,13 @@ class CudaBackend final : public Backend {
   Stream stream();
 
  private:
+  // A copy that is on its way to pinned memory, and where it is to go.
+  struct CopyLater {
+    Event done;
+    std::byte* pinned = nullptr;
+    void* host = nullptr;
+    size_t bytes = 0;
+  };
   // One launch of Attention(), as its caller gave it.
   struct AttentionCall {
     const float* q;
@@ -134,6 +149,8 @@ class CudaBackend final : public Backend {
   size_t DecodesAtOnce(const AttentionCall& call, int32_t context_tokens_max) const;
 
   using Samples = std::span<const SampleArgs>;
+  // One token per entry of `rows`, which are all for the device. Penalties are written to logits.
+  void LaunchSampling(float* logits, int32_t vocab, Samples rows, int32_t* tokens);
   // For the samples at these indices. On the device so many rows as in `launched`, of which the
   // last ones only fill up.
   void SampleOnHost(const float* logits, int32_t vocab, Samples rows, std::span<const size_t> which,
@@ -150,6 +167,9 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Buffer> staging_device_;
   std::unique_ptr<Buffer> workspace_;
   Staging staging_;
+  std::array<CopyLater, 2> copies_ = {};  // by turns, as the halves of the staging memory
+  uint64_t copies_later_ = 0;
+  uint64_t copies_waited_for_ = 0;
   std::unique_ptr<GemmChooser> chooser_;  // null: own kernels multiply, always
   std::string why_own_gemms_;             // though others were asked for
   GemmCounts gemm_counts_;

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <array>
 #include <stdexcept>
 
 #include "kernels/cuda/testing/harness.h"
@@ -58,7 +59,7 @@ TEST(CudaBackendTest, WeightsMayBeLargerThanTheChunksTheyComeBy) {
   std::vector<int32_t> ids(90);
   for (int32_t i = 0; i < 90; ++i) ids[size_t(i)] = i;
   auto out = backend->Allocate(values.size() * sizeof(float));
-  backend->Embed(*matrix, ids.data(), 90, out->as<float>());
+  backend->Embed(*matrix, ids.data(), nullptr, 90, out->as<float>());
   EXPECT_EQ(ToHost(*backend, *out), kernels::testing::RoundedTo(values, DType::kBF16));
   EXPECT_EQ(testing::Complaints(), "");
 }
@@ -170,6 +171,51 @@ TEST_F(CudaBackendSamplingTest, EveryKindOfRowGetsTheReferencesToken) {
     rows.push_back(args);
   }
   ExpectTheReferences(rows);
+}
+
+// Each step embeds what the one before it has picked, and is enqueued before that is known.
+TEST_F(CudaBackendSamplingTest, TokensThatStayOnTheDeviceAreTheNextStepsInput) {
+  Random random(3);
+  const auto table = Encode(random.Floats(size_t{kVocab} * 8), DType::kF32);
+  const HostMatrix host = {table.data(), DType::kF32, kVocab, 8};
+  const auto matrix = backend_->LoadMatrix({&host, 1}, DType::kF32);
+  auto tokens = backend_->Allocate(16 * sizeof(int32_t));
+  auto out = backend_->Allocate(3 * 8 * sizeof(float));
+  std::vector<SampleArgs> rows;
+  for (int32_t i = 0; i < 3; ++i) rows.push_back({.row = i, .temperature = 0.8f, .seed = 9});
+  std::vector<SampledToken> want(3);
+  std::array<std::vector<int32_t>, 2> got = {std::vector<int32_t>(3), std::vector<int32_t>(3)};
+  ASSERT_TRUE(backend_->CanSampleAhead(rows));
+  std::vector<uint64_t> copies;
+  for (size_t step = 0; step < 12; ++step) {
+    for (SampleArgs& row : rows) row.draw = step;
+    backend_->SampleAhead(device_->as<float>(), kVocab, rows, tokens->as<int32_t>());
+    copies.push_back(
+        backend_->CopyToHostLater(tokens->data(), got[step % 2].data(), 3 * sizeof(int32_t)));
+    const int32_t ids[] = {-3, 17, -1};
+    backend_->Embed(*matrix, ids, tokens->as<int32_t>(), 3, out->as<float>());
+    if (step == 0) continue;
+    backend_->WaitForCopy(copies[step - 1]);
+    for (SampleArgs& row : rows) row.draw = step - 1;
+    backend_->Sample(device_->as<float>(), kVocab, rows, want);
+    for (size_t i = 0; i < 3; ++i) EXPECT_EQ(got[(step - 1) % 2][i], want[i].token) << step;
+  }
+  backend_->WaitForCopy(copies.back());
+  const std::vector<float> rows_of_out = ToHost(*backend_, *out);
+  const int32_t ids[] = {got[1][2], 17, got[1][0]};
+  auto plain = backend_->Allocate(3 * 8 * sizeof(float));
+  backend_->Embed(*matrix, ids, nullptr, 3, plain->as<float>());
+  EXPECT_EQ(rows_of_out, ToHost(*backend_, *plain));
+  EXPECT_EQ(testing::Complaints(), "");
+}
+
+TEST_F(CudaBackendSamplingTest, OnlyTokensAreSampledAhead) {
+  EXPECT_TRUE(backend_->CanSampleAhead(std::vector<SampleArgs>{{.row = 0}, {.row = 1}}));
+  EXPECT_FALSE(backend_->CanSampleAhead(std::vector<SampleArgs>{{.row = 0, .num_logprobs = 0}}));
+  EXPECT_FALSE(backend_->CanSampleAhead(std::vector<SampleArgs>{{.row = 0, .given = 3}}));
+  const std::vector<std::pair<int32_t, float>> bias = {{17, 9.0f}};
+  EXPECT_FALSE(backend_->CanSampleAhead(
+      std::vector<SampleArgs>{{.row = 0}, {.row = 1, .logit_bias = bias}}));
 }
 
 TEST_F(CudaBackendSamplingTest, SamplesThatShareARowDoNotSeeEachOthersPenalties) {

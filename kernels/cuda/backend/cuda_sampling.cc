@@ -30,6 +30,32 @@ void CudaBackend::Sample(const float* logits, int32_t vocab, std::span<const Sam
   SampleOnHost(logits, vocab, rows, on_host, out);
 }
 
+bool CudaBackend::CanSampleAhead(std::span<const SampleArgs> rows) const {
+  return std::all_of(rows.begin(), rows.end(),
+                     [](const SampleArgs& row) { return IsForDevice(row) && HasNoPenalties(row); });
+}
+
+void CudaBackend::SampleAhead(const float* logits, int32_t vocab, std::span<const SampleArgs> rows,
+                              int32_t* tokens) {
+  KERNELS_CHECK(CanSampleAhead(rows));
+  if (rows.empty()) return;
+  std::vector<SampleArgs> filled(rows.begin(), rows.end());
+  filled.resize(size_t(PaddedRows(int32_t(rows.size()))), rows.back());
+  LaunchSampling(const_cast<float*>(logits), vocab, filled, tokens);
+}
+
+void CudaBackend::LaunchSampling(float* logits, int32_t vocab, Samples rows, int32_t* tokens) {
+  const SampleBatch batch = BatchOf(rows, vocab);
+  SampleTokensArgs args = {.logits = logits, .vocabulary = vocab, .batch = int32_t(rows.size())};
+  args.rows = Upload(batch.rows);
+  if (!batch.biases.empty()) args.biases = Upload(batch.biases);
+  if (!batch.banned.empty()) args.banned = Upload(batch.banned);
+  if (!batch.output.empty()) args.output = Upload(batch.output);
+  if (!batch.prompt.empty()) args.prompt = Upload(batch.prompt);
+  args.tokens = tokens;
+  Launch(args);
+}
+
 void CudaBackend::SampleOnDevice(float* logits, int32_t vocab, std::span<const SampleArgs> rows,
                                  std::span<const size_t> which, int32_t launched,
                                  std::span<SampledToken> out) {
@@ -37,17 +63,9 @@ void CudaBackend::SampleOnDevice(float* logits, int32_t vocab, std::span<const S
   std::vector<SampleArgs> chosen;
   for (const size_t i : which) chosen.push_back(rows[i]);
   chosen.resize(size_t(launched), chosen.back());
-  const SampleBatch batch = BatchOf(chosen, vocab);
   const size_t bytes = chosen.size() * sizeof(int32_t);
-  SampleTokensArgs args = {.logits = logits, .vocabulary = vocab, .batch = launched};
-  args.rows = Upload(batch.rows);
-  if (!batch.biases.empty()) args.biases = Upload(batch.biases);
-  if (!batch.banned.empty()) args.banned = Upload(batch.banned);
-  if (!batch.output.empty()) args.output = Upload(batch.output);
-  if (!batch.prompt.empty()) args.prompt = Upload(batch.prompt);
   const Staging::Room room = TakeRoom(bytes);
-  args.tokens = reinterpret_cast<int32_t*>(room.device);
-  Launch(args);
+  LaunchSampling(logits, vocab, chosen, reinterpret_cast<int32_t*>(room.device));
   Expect(CopyOut(room.device, room.host, bytes, stream()));
   Synchronize();  // the room is nobody else's until the next upload
   const auto* tokens = reinterpret_cast<const int32_t*>(room.host);

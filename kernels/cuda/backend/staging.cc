@@ -2,12 +2,18 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace baton::kernels::cuda {
 
 void Staging::Reset() {
   used_ = 0;
   num_uploads_ = 0;
+}
+
+void Staging::Flip() {
+  std::swap(host_, other_host_);
+  Reset();
 }
 
 Staging::Room Staging::Take(size_t count) {

@@ -12,16 +12,23 @@ namespace baton::kernels::cuda {
 // host memory and as much device memory, both filled from the front, both empty again when the
 // stream has been waited for. What the layers of a step upload again and again is uploaded once.
 //
+// The host's side is there twice, so that the next step's arrays can be written while copies of
+// this one's are still to be made. The device's is not: what overwrites it is ordered behind the
+// launches that read it.
+//
 // Neither owns the memory nor waits: the backend does both.
 class Staging {
  public:
   Staging() = default;
+  // `host`: of twice as many bytes.
   Staging(std::byte* host, std::byte* device, size_t bytes)
-      : host_(host), device_(device), bytes_(bytes) {}
+      : host_(host), other_host_(host + bytes), device_(device), bytes_(bytes) {}
 
   size_t bytes() const { return bytes_; }
   // After everything that was uploaded has been used.
   void Reset();
+  // For the next step, after the copies from the other half of the host's side were made.
+  void Flip();
 
   // Where `count` bytes of room lie on both sides; null pointers when there is not enough left.
   struct Room {
@@ -41,6 +48,7 @@ class Staging {
     size_t count = 0;
   };
   std::byte* host_ = nullptr;
+  std::byte* other_host_ = nullptr;
   std::byte* device_ = nullptr;
   size_t bytes_ = 0;
   size_t used_ = 0;

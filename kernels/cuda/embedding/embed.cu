@@ -16,7 +16,9 @@ void EmbedKernel(EmbedArgs args) {
   const Global<const T> table(static_cast<const T*>(args.table));
   const Global<float> out(args.out);
   const size_t hidden = size_t(args.hidden);
-  const size_t from = size_t(int32_t(ids[BlockX()])) * hidden, to = size_t{BlockX()} * hidden;
+  int32_t id = ids[BlockX()];
+  if (id < 0) id = Global<const int32_t>(args.sampled)[size_t(-1 - id)];
+  const size_t from = size_t(id) * hidden, to = size_t{BlockX()} * hidden;
   for (size_t i = size_t{ThreadIndex()} * kElements; i < hidden;
        i += size_t{BlockThreads()} * kElements) {
     float values[kElements];

@@ -27,7 +27,7 @@ TEST(CudaEmbedTest, EqualsTheReference) {
         std::vector<float> want(size_t(tokens) * size_t(hidden));
         auto reference = MakeReferenceBackend();
         const HostMatrix host = MatrixOf(bytes, dtype, vocab, hidden);
-        reference->Embed(*reference->LoadMatrix({&host, 1}, dtype), ids.data(), tokens,
+        reference->Embed(*reference->LoadMatrix({&host, 1}, dtype), ids.data(), nullptr, tokens,
                          want.data());
 
         DeviceArray<std::byte> table(bytes);

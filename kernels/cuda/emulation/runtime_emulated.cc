@@ -84,6 +84,20 @@ void DestroyStream(Stream stream) {
   delete static_cast<char*>(stream.handle);
 }
 Error Wait(Stream stream) { return emulation::Finish(stream.handle); }
+Error CreateEvent(Event* event) {
+  event->handle = new Stream;  // the stream that it was marked on
+  return std::nullopt;
+}
+void DestroyEvent(Event event) { delete static_cast<Stream*>(event.handle); }
+Error Mark(Event event, Stream stream) {
+  *static_cast<Stream*>(event.handle) = stream;
+  return std::nullopt;
+}
+Error Wait(Event event) {
+  const Stream stream = *static_cast<Stream*>(event.handle);
+  return stream.handle == nullptr ? std::nullopt : Wait(stream);
+}
+
 Error TimeOn(Stream, const std::function<Error()>& work, double* seconds) {
   const double before = emulation::SecondsPassed();
   const Error error = work();

@@ -38,7 +38,7 @@ class CudaUploadTest : public ::testing::Test {
     std::vector<int32_t> ids(kRows);
     for (int32_t i = 0; i < kRows; ++i) ids[size_t(i)] = i;
     auto out = backend_->Allocate(values_.size() * sizeof(float));
-    backend_->Embed(matrix, ids.data(), kRows, out->as<float>());
+    backend_->Embed(matrix, ids.data(), nullptr, kRows, out->as<float>());
     std::vector<float> rows(values_.size());
     backend_->CopyToHost(out->data(), rows.data(), out->size());
     return rows;

@@ -45,6 +45,16 @@ void DestroyStream(Stream stream);
 // Until all that was ordered on the stream is done.
 Error Wait(Stream stream);
 
+// A place in what is ordered on a stream, to be waited for by itself.
+struct Event {
+  void* handle = nullptr;
+};
+Error CreateEvent(Event* event);
+void DestroyEvent(Event event);
+// The event is now the stream's end so far.
+Error Mark(Event event, Stream stream);
+Error Wait(Event event);
+
 // Seconds of the device's own time from the first to the last that `work` orders on the stream,
 // which is waited for. An error is work's own, or the device's.
 Error TimeOn(Stream stream, const std::function<Error()>& work, double* seconds);

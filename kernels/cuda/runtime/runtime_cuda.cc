@@ -88,6 +88,24 @@ Error Wait(Stream stream) {
   return ErrorOf("cudaStreamSynchronize", cudaStreamSynchronize(HandleOf(stream)));
 }
 
+Error CreateEvent(Event* event) {
+  cudaEvent_t handle = nullptr;
+  // Without times, and the waiting thread sleeps: on a worker others have need of its core.
+  const cudaError_t status =
+      cudaEventCreateWithFlags(&handle, cudaEventDisableTiming | cudaEventBlockingSync);
+  event->handle = handle;
+  return ErrorOf("cudaEventCreate", status);
+}
+void DestroyEvent(Event event) { cudaEventDestroy(static_cast<cudaEvent_t>(event.handle)); }
+Error Mark(Event event, Stream stream) {
+  return ErrorOf("cudaEventRecord",
+                 cudaEventRecord(static_cast<cudaEvent_t>(event.handle), HandleOf(stream)));
+}
+Error Wait(Event event) {
+  return ErrorOf("cudaEventSynchronize",
+                 cudaEventSynchronize(static_cast<cudaEvent_t>(event.handle)));
+}
+
 Error TimeOn(Stream stream, const std::function<Error()>& work, double* seconds) {
   struct Events {
     cudaEvent_t begin = nullptr, end = nullptr;

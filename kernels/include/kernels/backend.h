@@ -199,8 +199,10 @@ class Backend {
   // all the same.
   virtual void PrepareGemms(std::span<const GemmUse> /*uses*/) {}
 
-  // out[t, :] = table[ids[t], :] as f32.  ids: host, [T], each in [0, N).
-  virtual void Embed(const Matrix& table, const int32_t* ids, int32_t num_tokens, float* out) = 0;
+  // out[t, :] = table[ids[t], :] as f32.  ids: host, [T], each in [0, N) or, below 0, the place of
+  // one in `sampled`, which SampleAhead() wrote: -1 is sampled[0]. Without any, it may be null.
+  virtual void Embed(const Matrix& table, const int32_t* ids, const int32_t* sampled,
+                     int32_t num_tokens, float* out) = 0;
   // out[t, :] = x[t, :] / sqrt(mean(x[t, :]^2) + epsilon) * weight, rounded to `out_dtype`.
   virtual void RmsNorm(const float* x, const float* weight, float epsilon, int32_t num_tokens,
                        int32_t hidden, DType out_dtype, void* out) = 0;
@@ -230,6 +232,24 @@ class Backend {
   // host when it returns.
   virtual void Sample(const float* logits, int32_t vocab, std::span<const SampleArgs> rows,
                       std::span<SampledToken> out) = 0;
+
+  // Whether operations are done some time after they return, so that a device is kept busy by a
+  // host that gives it the next step before it asks what came of the last one.
+  virtual bool is_asynchronous() const { return false; }
+  // Whether SampleAhead() can do it: nothing but tokens is asked for.
+  virtual bool CanSampleAhead(std::span<const SampleArgs>) const { return false; }
+  // As Sample(), but leaves the tokens in device memory: tokens[i] is row i's, and behind those of
+  // `rows` so many more are written to as PaddedRows() adds.
+  virtual void SampleAhead(const float* /*logits*/, int32_t /*vocab*/,
+                           std::span<const SampleArgs> /*rows*/, int32_t* /*tokens*/) {}
+  // CopyToHost() that is waited for later: once WaitForCopy() of what this returned has come back,
+  // `host` holds the bytes and all is done that came before. At most two are to be waited for at
+  // any time, and in their order.
+  virtual uint64_t CopyToHostLater(const void* device, void* host, size_t bytes) {
+    CopyToHost(device, host, bytes);
+    return 0;
+  }
+  virtual void WaitForCopy(uint64_t /*copy*/) {}
 
   // Copies between device and host memory, ordered with the operations above.
   virtual void CopyToHost(const void* device, void* host, size_t bytes) = 0;
