@@ -8,6 +8,7 @@
 
 #include "absl/time/clock.h"
 #include "common/base/check.h"
+#include "common/concurrency/ticker.h"
 #include "common/rpc/server.h"
 #include "common/telemetry/logging.h"
 #include "common/worker/doctor/doctor_service.h"
@@ -20,6 +21,7 @@ namespace {
 constexpr std::chrono::milliseconds kReasonsArriveWithin(500);
 // As grpc.health.v1 is asked for it: does the engine make progress? Also true while draining.
 constexpr char kLiveness[] = "liveness";
+constexpr absl::Duration kReadinessEvery = absl::Milliseconds(200);
 
 // Under another name first, so that whoever waits for the file never reads half of it.
 absl::Status WritePortsFile(const std::string& path, const std::string& grpc_address) {
@@ -46,7 +48,7 @@ absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options, const S
   std::vector<grpc::Service*> services = {&doctor};
   for (const Surface::Service& service : surface.services) services.push_back(service.service);
   ASSIGN_OR_RETURN(rpc::Server server, rpc::StartServer({.listen = options.grpc.text()}, services));
-  SetServing(server, surface, true);
+  SetServing(server, surface, options.routers.empty());
   server.server->GetHealthCheckService()->SetServingStatus(kLiveness, true);
   telemetry::LogInfo("worker", "listening", {{"grpc", server.address}});
   if (!options.ports_file.empty()) {
@@ -156,6 +158,10 @@ absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
   runtime.device_failure().set_tell([&] { set_stalled(true); });
   {
     const StallWatch watch({}, runtime.engine_options(), runtime.engine(), set_stalled);
+    // Whom no router knows is given no work.
+    const Ticker readiness(kReadinessEvery, [&] {
+      SetServing(server, surface, options.routers.empty() || links.connected() > 0);
+    });
     stop.Wait();
   }
   SetServing(server, surface, false);

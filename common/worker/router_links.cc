@@ -6,13 +6,16 @@
 #include <algorithm>
 
 #include "common/rpc/convert.h"
+#include "common/telemetry/logging.h"
 #include "common/worker/attach_stream.h"
+#include "fmt/ranges.h"
 
 namespace baton::worker {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr absl::Duration kResolveEvery = absl::Seconds(5);
+constexpr absl::Duration kAloneAtMost = absl::Seconds(5);
 
 // Every numeric host:port behind a name; empty when it does not resolve right now.
 std::vector<std::string> Lookup(const std::string& address) {
@@ -46,6 +49,7 @@ RouterLinks::RouterLinks(std::vector<std::string> addresses, v1::Registration re
       registration_(std::move(registration)),
       wishes_(std::move(wishes)),
       clock_(clock),
+      alone_since_(clock.Monotonic()),
       thread_([this] { Run(); }) {}
 
 RouterLinks::~RouterLinks() { Stop(); }
@@ -76,7 +80,29 @@ void RouterLinks::Run() {
       links = links_;
     }
     for (const auto& link : links) link->Tick();
+    WarnWhenAlone();
   }
+}
+
+void RouterLinks::WarnWhenAlone() {
+  const absl::Duration now = clock_.Monotonic();
+  if (addresses_.empty() || connected() > 0) {
+    alone_since_ = now;
+    warned_ = false;
+    return;
+  }
+  if (warned_ || now - alone_since_ < kAloneAtMost) return;
+  warned_ = true;
+  bool known = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    known = !links_.empty();
+  }
+  telemetry::LogWarning(
+      "router_links", "no router has this worker: it is given no work",
+      {{"routers", fmt::format("{}", fmt::join(addresses_, ", "))},
+       {"because", known ? "nobody answers there, or a network policy or firewall is in between"
+                         : "the name has no address"}});
 }
 
 void RouterLinks::Resolve() {

@@ -36,6 +36,8 @@ class RouterLinks {
  private:
   void Run();
   void Resolve();
+  // Says once, and again after every time with a router, that there has been none for a while.
+  void WarnWhenAlone();
 
   const std::vector<std::string> addresses_;
   const v1::Registration registration_;
@@ -45,7 +47,9 @@ class RouterLinks {
   std::vector<std::shared_ptr<RouterLink>> links_ ABSL_GUARDED_BY(mutex_);
   bool stalled_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  absl::Duration alone_since_;  // the control thread's, as the next
+  bool warned_ = false;
+  std::thread thread_;  // last: it uses all of the above
 };
 
 }  // namespace baton::worker
