@@ -4,7 +4,8 @@ import re
 import subprocess
 
 import pytest
-from render import BIN, CHART, SOURCE, Objects, VALUES, template
+from conftest import NO_TOOLS
+from render import BIN, CHART, SOURCE, TOOLS, Objects, VALUES, template
 
 REFUSED = [
     ("router.replicas=0", "/router/replicas"),
@@ -24,7 +25,9 @@ REFUSED = [
     ("prefill.resources.limits.memory=\"lots\"", "/prefill/resources/limits/memory"),
     ('log.format="xml"', "/log/format"),
     ("networkPolicy.clients={}", "/networkPolicy/clients"),
-    # What a schema cannot say.
+]
+# What a schema cannot say.
+REFUSED_TOGETHER = [
     ('model={"source": "claim", "name": "x"}', "model.claim.name is empty: name a PersistentVolumeClaim"),
     ('model={"source": "hostPath", "name": "x"}', "model.hostPath.path is empty"),
     ('model={"source": "download", "name": "x"}', "say what fetches the model"),
@@ -40,6 +43,45 @@ REFUSED = [
     ("httpRoute.enabled=true", "name a Gateway"),
 ]
 
+
+@pytest.fixture(scope="module")
+def values():
+    """The chart's own values; needs no Helm."""
+    if not (TOOLS / "python/jsonschema").is_dir():
+        pytest.skip(f"no schemas: {NO_TOOLS}")
+    import yaml
+    return yaml.safe_load((CHART / "values.yaml").read_text())
+
+
+def merged(values, more):
+    """As Helm does it: maps by key, everything else as a whole."""
+    if not (isinstance(values, dict) and isinstance(more, dict)):
+        return more
+    return {**values, **{key: merged(values.get(key), value) for key, value in more.items()}}
+
+
+def wrong(values):
+    """Where the schema refuses something."""
+    import jsonschema
+    return {"/".join(map(str, error.absolute_path)) for error in jsonschema.Draft7Validator(schema()).iter_errors(values)}
+
+
+@pytest.mark.parametrize("setting", [setting for setting, _ in REFUSED])
+def test_the_schema_alone_refuses_it_and_nothing_else(setting, values):
+    name, value = setting.split("=", 1)
+    more = json.loads(value)
+    for key in reversed(name.split(".")):
+        more = {key: more}
+    assert not wrong(values)
+    assert len(wrong(merged(values, more))) == 1, wrong(merged(values, more))
+
+
+@pytest.mark.parametrize("path", VALUES, ids=lambda path: path.stem)
+def test_the_schema_takes_every_set_of_values(path, values):
+    import yaml
+    assert not wrong(merged(values, yaml.safe_load(path.read_text())))
+
+
 # Decided by the chart: addresses, names, and what its other values stand for.
 OWNED = {"model": {"path", "name"}, "router": {"http", "grpc", "ports_file", "drain_timeout", "log_level", "log_format"}}
 OWNED["prefill"] = OWNED["decode"] = {
@@ -52,7 +94,7 @@ def schema():
     return json.loads((CHART / "values.schema.json").read_text())
 
 
-@pytest.mark.parametrize("setting, sentence", REFUSED, ids=[setting for setting, _ in REFUSED])
+@pytest.mark.parametrize("setting, sentence", REFUSED + REFUSED_TOGETHER)
 def test_a_wrong_value_is_refused(setting, sentence, needs_helm):
     done = template("--set-json", setting)
     assert done.returncode != 0, "it was taken"
