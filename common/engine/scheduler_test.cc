@@ -60,6 +60,7 @@ class Bench {
   StepPlan Step() {
     const StepPlan plan = scheduler_.Plan();
     for (const StepPlan::Part& part : plan.parts) {
+      scheduler_.Begin(part);
       scheduler_.Commit(part);
       if (part.sequence->pending_tokens() == 0) part.sequence->tokens.push_back(7);
     }
@@ -170,6 +171,37 @@ TEST(SchedulerTest, ADecodeWithoutABlockPreemptsTheLastInOrder) {
   EXPECT_EQ(third.state, SequenceState::kWaiting);
   EXPECT_EQ(third.num_computed, 0) << "by recompute";
   EXPECT_EQ(first.times.preemptions + second.times.preemptions, 0);
+}
+
+TEST(SchedulerTest, AStepIsPlannedAheadOnlyWhereNobodyCanLoseBlocks) {
+  Bench bench(6, {.batch_sequences_max = 4, .step_tokens_max = 100});
+  bench.Add(7);
+  bench.Step();
+  EXPECT_TRUE(bench.scheduler().CanPlanAhead());
+  bench.Add(4);
+  bench.Add(4);
+  bench.Step();  // three run, two blocks are left
+  EXPECT_FALSE(bench.scheduler().CanPlanAhead());
+}
+
+TEST(SchedulerTest, AStepIsNotPlannedAheadOfSomebodyMoreUrgent) {
+  Bench bench(20, {.batch_sequences_max = 1, .step_tokens_max = 100});
+  bench.Add(4);
+  bench.Step();
+  bench.Add(4);
+  EXPECT_TRUE(bench.scheduler().CanPlanAhead()) << "who waits is not more urgent";
+  bench.Add(4, /*priority=*/-1);
+  EXPECT_FALSE(bench.scheduler().CanPlanAhead());
+}
+
+TEST(SchedulerTest, WhoseLastTokenIsToComeHasNoPartInAStep) {
+  Bench bench(20, {.batch_sequences_max = 4, .step_tokens_max = 100});
+  Sequence& first = bench.Add(4);
+  Sequence& second = bench.Add(4);
+  bench.Step();
+  first.tokens.pop_back();
+  EXPECT_EQ(first.pending_tokens(), 0);
+  EXPECT_THAT(PartsOf(bench.Step()), ElementsAre(std::pair(&second, 1)));
 }
 
 TEST(SchedulerTest, TheLastInOrderSitsOutRatherThanGiveEverythingUp) {
