@@ -9,7 +9,10 @@ namespace {
 std::string Shown(const nlohmann::json& value) {
   constexpr size_t kShownBytesMax = 80;
   std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-  if (text.size() > kShownBytesMax) text = text.substr(0, kShownBytesMax) + "…";
+  if (text.size() > kShownBytesMax) {
+    text.resize(kShownBytesMax);
+    text += "…";
+  }
   return text;
 }
 
