@@ -147,6 +147,8 @@ void CudaBackend::Expect(const Error& error) const {
 }
 
 Staging::Room CudaBackend::TakeRoom(size_t bytes) {
+  // Else this half of the staging memory might still be read, or hold what is waited for.
+  KERNELS_CHECK(copies_later_ <= copies_waited_for_ + 1);
   Staging::Room room = staging_.Take(bytes);
   if (room.host == nullptr) {
     Synchronize();
@@ -255,10 +257,9 @@ void CudaBackend::CopyToDevice(const void* host, void* device, size_t bytes) {
 // A step ends with it, as far as the staging memory goes. Nothing reads the half that comes next:
 // the step before the last one, which did, has been waited for.
 uint64_t CudaBackend::CopyToHostLater(const void* device, void* host, size_t bytes) {
-  KERNELS_CHECK(copies_later_ < copies_waited_for_ + 2);
-  const uint64_t copy = copies_later_++;
-  CopyLater& later = copies_[copy % copies_.size()];
+  CopyLater& later = copies_[copies_later_ % copies_.size()];
   later.pinned = TakeRoom(bytes).host;
+  const uint64_t copy = copies_later_++;
   later.host = host;
   later.bytes = bytes;
   const Stream on = stream();

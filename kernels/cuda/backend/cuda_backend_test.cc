@@ -192,10 +192,10 @@ TEST_F(CudaBackendSamplingTest, TokensThatStayOnTheDeviceAreTheNextStepsInput) {
     backend_->SampleAhead(device_->as<float>(), kVocab, rows, tokens->as<int32_t>());
     copies.push_back(
         backend_->CopyToHostLater(tokens->data(), got[step % 2].data(), 3 * sizeof(int32_t)));
+    if (step > 0) backend_->WaitForCopy(copies[step - 1]);
     const int32_t ids[] = {-3, 17, -1};
     backend_->Embed(*matrix, ids, tokens->as<int32_t>(), 3, out->as<float>());
     if (step == 0) continue;
-    backend_->WaitForCopy(copies[step - 1]);
     for (SampleArgs& row : rows) row.draw = step - 1;
     backend_->Sample(device_->as<float>(), kVocab, rows, want);
     for (size_t i = 0; i < 3; ++i) EXPECT_EQ(got[(step - 1) % 2][i], want[i].token) << step;

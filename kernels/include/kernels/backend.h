@@ -243,8 +243,8 @@ class Backend {
   virtual void SampleAhead(const float* /*logits*/, int32_t /*vocab*/,
                            std::span<const SampleArgs> /*rows*/, int32_t* /*tokens*/) {}
   // CopyToHost() that is waited for later: once WaitForCopy() of what this returned has come back,
-  // `host` holds the bytes and all is done that came before. At most two are to be waited for at
-  // any time, and in their order.
+  // `host` holds the bytes and all is done that came before. Two at most are to be waited for at
+  // any time, in their order; where there are two, the first one before any other operation.
   virtual uint64_t CopyToHostLater(const void* device, void* host, size_t bytes) {
     CopyToHost(device, host, bytes);
     return 0;
