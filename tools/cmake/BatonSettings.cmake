@@ -20,6 +20,8 @@ set(BATON_TEST_OPTIMIZATION -O1)
 set(BATON_SANITIZE "" CACHE STRING "'' | address,undefined | thread")
 if(BATON_SANITIZE)
   set(BATON_TEST_OPTIMIZATION -O0)
+  # So it is with what speaks to other processes: templates for the most part.
+  set(BATON_RPC_OPTIMIZATION -O0)
   add_compile_options(-fsanitize=${BATON_SANITIZE} -fno-sanitize-recover=all -g1)
   add_link_options(-fsanitize=${BATON_SANITIZE})
   # These two need every library, also those of the distribution, to be built alike.
