@@ -13,6 +13,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 here=$root/deploy/deps
 venv=$root/.deps/venv
 rust_minimum=1.87
+# In Debian 12's backports alone. Without it everything builds, and no traces can be exported.
+tracing=opentelemetry-cpp-dev
 
 # group | why | packages
 demo_groups=(
@@ -25,6 +27,7 @@ demo_groups=(
   "vocabulary|formatting, logs, config, flags, JSON|libfmt-dev libspdlog-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev"
   "hashing|block hashes and checksums|libxxhash-dev"
   "metrics|Prometheus endpoint|prometheus-cpp-dev"
+  "tracing|traces to a collector|$tracing"
 )
 test_groups=(
   "tests|unit, property and micro-benchmarks|libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev"
@@ -141,8 +144,33 @@ install_packages() {
   fi
   echo "Installing ${#missing_packages[@]} Debian packages: ${missing_packages[*]}"
   "${as_root[@]}" apt-get update -qq
+  if [[ " ${missing_packages[*]} " == *" $tracing "* ]]; then look_into_backports; fi
+  ((${#missing_packages[@]})) || return 0
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${missing_packages[@]}" >/dev/null
+}
+
+can_be_had() { [[ $(apt-cache policy "$1") == *'Candidate: '[0-9]* ]]; }
+
+# From wherever this machine has its Debian from: its own entry once more, for another suite. Packages are then
+# asked for by bare names, so that nothing else comes from there.
+look_into_backports() {
+  can_be_had "$tracing" && return
+  local suite sources=/etc/apt/sources.list.d
+  suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)-backports
+  if [[ -f $sources/debian.sources ]]; then
+    sed "/^$/q; /^#/d; s/^Suites:.*/Suites: $suite\nLanguages: none/" $sources/debian.sources |
+      "${as_root[@]}" tee $sources/baton-backports.sources >/dev/null
+  else
+    sed -n "s/^\(deb \(\[[^]]*\] \)\?[^ ]*\) ${suite%-backports} .*/\1 $suite main/p" /etc/apt/sources.list | head -n 1 |
+      "${as_root[@]}" tee $sources/baton-backports.list >/dev/null
+  fi
+  "${as_root[@]}" apt-get update -qq || true
+  can_be_had "$tracing" && return
+  echo "install.sh: $tracing is not to be had; Baton is built without traces" >&2
+  local package others=()
+  for package in "${missing_packages[@]}"; do [[ $package == "$tracing" ]] || others+=("$package"); done
+  missing_packages=("${others[@]}")
 }
 
 install_wheels() {

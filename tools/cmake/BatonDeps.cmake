@@ -11,6 +11,8 @@ find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(yaml-cpp CONFIG REQUIRED)
 find_package(CLI11 CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
+# Traces go out by OpenTelemetry's SDK. Without it everything builds, and --trace-endpoint says what is missing.
+find_package(opentelemetry-cpp CONFIG QUIET)
 
 # UCX: the wheel in .deps/venv (newer, fast puts over TCP, knows CUDA) when it is there, else the
 # system's. -Ducx_ROOT=PATH picks a third one, such as an RDMA fleet's own build.
