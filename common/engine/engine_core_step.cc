@@ -150,6 +150,7 @@ void EngineCore::CommitParts(const StepPlan& plan, std::span<GeneratedToken> sco
     const int32_t computed_before = part.computed - part.query_tokens;
     const int32_t prompt_left = std::max(0, sequence.prompt_tokens() - computed_before);
     if (sequence.counted) totals_.prompt_tokens += std::min(part.query_tokens, prompt_left);
+    if (prompt_left > 0) ++sequence.times.prefill_chunks;
     if (sequence.ended) continue;
     if (sequence.scores_told < sequence.scores_wanted) TellScores(part, scored);
     scheduler_.Commit(part);

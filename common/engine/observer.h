@@ -22,6 +22,7 @@ struct SequenceTimes {
   int32_t prompt_tokens = 0;
   int32_t cached_tokens = 0;  // of the prompt, found in the prefix cache here
   int32_t preemptions = 0;
+  int32_t prefill_chunks = 0;   // steps that computed prompt, again after a preemption too
   bool remote_prefill = false;  // the KV came from a prefill worker
 };
 

@@ -89,7 +89,7 @@ void Receiver::StartNext(uint64_t epoch) {
       pending.wire_epoch = ++last_wire_epoch_;
       request = RequestFor(pending, pending.wire_epoch);
       request.set_worker_id(target.worker_id());
-      pending.heard = clock_.Monotonic();
+      pending.asked = pending.heard = clock_.Monotonic();
       pending.silent = pending.aborted = false;
       pending.left.reset();
       attempt = peers_.Open(target, {.epoch = epoch, .wire_epoch = pending.wire_epoch}, *this);
@@ -204,6 +204,7 @@ void Receiver::OnAttemptOver(const AttemptId& id, absl::Status status, bool fenc
 }
 
 void Receiver::Settle(const AttemptId& id, absl::Status status, bool fenced) {
+  const absl::Duration told_at = clock_.Monotonic();
   v1::PrefillTarget target;
   const engine::PrefillNeeded* needed = nullptr;
   std::unique_ptr<v1::PrefillFinished> finished;
@@ -225,7 +226,7 @@ void Receiver::Settle(const AttemptId& id, absl::Status status, bool fenced) {
   }
   if (status.ok() && finished == nullptr) status = Internal("the call ended without a result");
   if (status.ok() && !ended) status = Verify(*needed, *finished);
-  if (status.ok()) return Deliver(id.epoch, *finished);
+  if (status.ok()) return Deliver(id.epoch, told_at, std::move(*finished));
 
   if (left) {
     status = *left;
@@ -262,25 +263,37 @@ void Receiver::Settle(const AttemptId& id, absl::Status status, bool fenced) {
   if (!fenced) fencer_.Watch({.epoch = id.epoch, .wire_epoch = id.wire_epoch, .target = target});
 }
 
-void Receiver::Deliver(uint64_t epoch, const v1::PrefillFinished& finished) {
+void Receiver::Deliver(uint64_t epoch, absl::Duration told_at, v1::PrefillFinished finished) {
   engine::KvArrived arrived{.epoch = epoch, .first = rpc::FromProto(finished.first())};
   {
     absl::MutexLock lock(&mutex_);
     auto found = pending_.find(epoch);
     Pending& pending = found->second;
     arrived.id = pending.needed.spec.id;
-    if (!pending.ended) {
-      deliveries_[arrived.id] = {
-          .prefill_worker = pending.targets[pending.next_target - 1].worker_id(),
-          .bytes = finished.bytes(),
-          .exposed = absl::Milliseconds(finished.exposed_ms())};
-    }
     ++counters_.completed;
     counters_.bytes += finished.bytes();
+    if (!pending.ended) {
+      deliveries_[arrived.id] = DeliveryFrom(pending, told_at, std::move(finished));
+    }
     counters_.seconds += absl::ToDoubleSeconds(clock_.Monotonic() - pending.began);
     pending_.erase(found);
   }
   post_(std::move(arrived));
+}
+
+Delivery Receiver::DeliveryFrom(const Pending& pending, absl::Duration told_at,
+                                v1::PrefillFinished finished) const {
+  Delivery delivery{.prefill_worker = pending.targets[pending.next_target - 1].worker_id(),
+                    .bytes = finished.bytes(),
+                    .exposed = absl::Milliseconds(finished.exposed_ms())};
+  v1::HandoverTimes& times = delivery.times;
+  times.set_asked_ms(absl::ToDoubleMilliseconds(pending.asked - pending.began));
+  times.set_took_ms(absl::ToDoubleMilliseconds(told_at - pending.asked));
+  times.set_verify_ms(absl::ToDoubleMilliseconds(clock_.Monotonic() - told_at));
+  finished.clear_first();
+  finished.clear_checksums();
+  *times.mutable_told() = std::move(finished);
+  return delivery;
 }
 
 void Receiver::GiveUp(uint64_t epoch, absl::Status why, bool fenced) {

@@ -35,6 +35,7 @@ struct Delivery {
   std::string prefill_worker;  // empty: it was computed here
   uint64_t bytes = 0;
   absl::Duration exposed;
+  v1::HandoverTimes times;
 };
 
 // The decode worker's side. For every PrefillNeeded of the engine it asks the prefill workers named
@@ -104,6 +105,7 @@ class Receiver : private AttemptListener {
     std::shared_ptr<Attempt> attempt;  // null between two
     std::unique_ptr<v1::PrefillFinished> finished;
     absl::Duration began;
+    absl::Duration asked;  // when the attempt was started
     absl::Duration heard;  // of the attempt: when it was started, or said something
     bool silent = false;   // for longer than its lease: it has been aborted
     bool aborted = false;
@@ -121,7 +123,10 @@ class Receiver : private AttemptListener {
   void OnAttemptEvent(const AttemptId& id, v1::PrefillEvent event) override;
   void OnAttemptOver(const AttemptId& id, absl::Status status, bool fenced) override;
   void Settle(const AttemptId& id, absl::Status status, bool fenced);
-  void Deliver(uint64_t epoch, const v1::PrefillFinished& finished);
+  // `told_at`: when `finished` had come.
+  void Deliver(uint64_t epoch, absl::Duration told_at, v1::PrefillFinished finished);
+  Delivery DeliveryFrom(const Pending& pending, absl::Duration told_at,
+                        v1::PrefillFinished finished) const;
   void GiveUp(uint64_t epoch, absl::Status why, bool fenced);
 
   const ReceiverOptions options_;

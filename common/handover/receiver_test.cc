@@ -39,6 +39,10 @@ TEST_F(ReceiverTest, VerifiedKvIsDeliveredWithItsFirstTokenAndItsBill) {
   EXPECT_EQ(delivery.prefill_worker, "prefill-a");
   EXPECT_EQ(delivery.bytes, 2 * pool_.block_bytes());
   EXPECT_EQ(delivery.exposed, absl::Milliseconds(3));
+  EXPECT_DOUBLE_EQ(delivery.times.took_ms(), 2000);
+  EXPECT_DOUBLE_EQ(delivery.times.told().exposed_ms(), 3);
+  EXPECT_FALSE(delivery.times.told().has_first()) << "nobody needs it there";
+  EXPECT_EQ(delivery.times.told().checksums_size(), 0);
   EXPECT_EQ(receiver_->DeliveryOf({RequestId("r"), 1}).prefill_worker, "") << "prefilled here";
   const Receiver::Counters counters = receiver_->counters();
   EXPECT_EQ(counters.completed, 1u);

@@ -25,6 +25,7 @@ absl::Status Sender::Begin(SequenceId id, uint64_t epoch, Destination destinatio
   handover->id = std::move(id);
   handover->peer = peer;
   handover->done = std::move(done);
+  handover->begun_at = clock_.Monotonic();
   if (checksums_) {
     handover->result.checksums.assign(destination.blocks.size(),
                                       std::vector<uint64_t>(pool_.num_layers()));
@@ -64,7 +65,7 @@ void Sender::OnKvReady(const engine::KvReady& ready) {
     Handover& handover = *found->second;
     puts = PiecesOf(handover, ready);
     if (puts.empty()) return;
-    ++handover.puts_under_way;
+    NotePut(handover);
     peer = handover.peer;
     remote_key = handover.destination.remote_key;
   }
@@ -99,6 +100,20 @@ std::vector<transfer::Put> Sender::PiecesOf(Handover& handover,
   return puts;
 }
 
+void Sender::NotePut(Handover& handover) const {
+  if (handover.puts_under_way++ == 0) handover.busy_since = clock_.Monotonic();
+  if (handover.result.puts++ == 0) {
+    handover.result.first_put = handover.busy_since - handover.begun_at;
+  }
+}
+
+void Sender::NotePutDone(Handover& handover) const {
+  if (--handover.puts_under_way > 0) return;
+  const absl::Duration now = clock_.Monotonic();
+  handover.result.wire += now - handover.busy_since;
+  handover.result.last_put = now - handover.begun_at;
+}
+
 void Sender::OnPutDone(uint64_t epoch, absl::Status status) {
   std::optional<SequenceId> cancelled;
   {
@@ -106,7 +121,7 @@ void Sender::OnPutDone(uint64_t epoch, absl::Status status) {
     auto found = handovers_.find(epoch);
     CHECK(found != handovers_.end(), "epoch {} ended with a put under way", epoch);
     Handover& handover = *found->second;
-    --handover.puts_under_way;
+    NotePutDone(handover);
     if (!status.ok() && handover.failure.ok()) {
       handover.failure = Annotate(status, "KV put failed");
       if (!handover.computed) cancelled = handover.id;

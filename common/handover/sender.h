@@ -24,6 +24,12 @@ struct SendResult {
   absl::Duration compute;  // from admission to the first token
   absl::Duration exposed;  // from then until the last put had completed
   uint64_t bytes = 0;
+  // The wire, from Begin() on: when the first put began, when the last one had completed, and for
+  // how long of the time between them any was under way.
+  absl::Duration first_put;
+  absl::Duration last_put;
+  absl::Duration wire;
+  int32_t puts = 0;  // PutAll calls
 };
 
 // The prefill worker's side. Puts each layer of each block as soon as the engine says it is final,
@@ -65,13 +71,17 @@ class Sender {
     transfer::PeerHandle peer = 0;
     Done done;
     int32_t puts_under_way = 0;
-    bool computed = false;  // the engine has said OnPrefillDone
+    absl::Duration begun_at;
+    absl::Duration busy_since;  // while puts are under way
+    bool computed = false;      // the engine has said OnPrefillDone
     absl::Status failure;
     SendResult result;
     absl::Duration computed_at;
   };
 
   std::vector<transfer::Put> PiecesOf(Handover& handover, const engine::KvReady& ready) const;
+  void NotePut(Handover& handover) const;
+  void NotePutDone(Handover& handover) const;
   void OnPutDone(uint64_t epoch, absl::Status status);
   void FinishIfOver(uint64_t epoch);
 

@@ -126,6 +126,30 @@ TEST_F(SenderTest, EndsOnlyWhenTheLastPutHasCompleted) {
   EXPECT_EQ(sender_->active(), 0);
 }
 
+TEST_F(SenderTest, TheWireIsTimedWhileAnyPutIsUnderWay) {
+  clock_.Advance(absl::Milliseconds(10));
+  Ready(0);
+  clock_.Advance(absl::Milliseconds(2));
+  Ready(1);  // beside the first one
+  clock_.Advance(absl::Milliseconds(3));
+  transport_.calls[0].done(absl::OkStatus());
+  clock_.Advance(absl::Milliseconds(4));
+  transport_.calls[1].done(absl::OkStatus());
+  clock_.Advance(absl::Milliseconds(50));  // nothing is under way
+  Ready(0);
+  Computed();
+  clock_.Advance(absl::Milliseconds(6));
+  transport_.calls[2].done(absl::OkStatus());
+  ASSERT_EQ(results_.size(), 1u);
+  ASSERT_TRUE(results_[0].ok());
+  const SendResult& result = *results_[0];
+  EXPECT_EQ(result.puts, 3);
+  EXPECT_EQ(result.first_put, absl::Milliseconds(10));
+  EXPECT_EQ(result.last_put, absl::Milliseconds(75));
+  EXPECT_EQ(result.wire, absl::Milliseconds(15));
+  EXPECT_EQ(result.exposed, absl::Milliseconds(6));
+}
+
 TEST_F(SenderTest, AFailedPutStopsTheComputationAndEndsOnceWhenBothAreOver) {
   Ready(0);
   transport_.calls[0].done(Unavailable("peer is gone"));

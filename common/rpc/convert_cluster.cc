@@ -119,6 +119,7 @@ v1::SequenceTimes ToProto(const engine::SequenceTimes& times) {
   proto.set_prompt_tokens(times.prompt_tokens);
   proto.set_cached_tokens(times.cached_tokens);
   proto.set_preemptions(times.preemptions);
+  proto.set_prefill_chunks(times.prefill_chunks);
   return proto;
 }
 

@@ -20,6 +20,11 @@ v1::PrefillFinished FinishedOf(const handover::SendResult& result) {
   finished.set_compute_ms(absl::ToDoubleMilliseconds(result.compute));
   finished.set_exposed_ms(absl::ToDoubleMilliseconds(result.exposed));
   finished.set_bytes(result.bytes);
+  finished.set_first_put_ms(absl::ToDoubleMilliseconds(result.first_put));
+  finished.set_last_put_ms(absl::ToDoubleMilliseconds(result.last_put));
+  finished.set_wire_ms(absl::ToDoubleMilliseconds(result.wire));
+  finished.set_puts(result.puts);
+  finished.set_chunks(result.times.prefill_chunks);
   return finished;
 }
 

@@ -169,10 +169,11 @@ void DecodeWorker::AddTimes(const engine::SequenceOutput& output, v1::SequenceDe
     told.set_message(MessageOf(failure.status));
   }
   if (!output.times.remote_prefill) return;
-  const handover::Delivery delivery = receiver_.DeliveryOf(output.id);
+  handover::Delivery delivery = receiver_.DeliveryOf(output.id);
   times.set_prefill_worker(delivery.prefill_worker);
   times.set_kv_bytes(delivery.bytes);
   times.set_kv_exposed_ms(absl::ToDoubleMilliseconds(delivery.exposed));
+  *times.mutable_handover() = std::move(delivery.times);
 }
 
 void DecodeWorker::Forget(const SequenceId& id) {
