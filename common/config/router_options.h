@@ -50,6 +50,12 @@ struct RouterOptions {
   int32_t text_threads = 0;      // tokenizing; 0: half of the cores
   int32_t decisions_kept = 256;  // shown by /debug/cluster
   std::string ports_file;        // empty: none
+
+  std::string trace_endpoint;  // collector: grpc://host:port or http://host:port[/path]; empty: off
+  double trace_ratio = 1;      // of requests without a trace context of their client's
+  // Requests that took longer are traced whatever the ratio; 0: none is for that.
+  absl::Duration trace_slow = absl::Seconds(60);
+  absl::Duration trace_slow_ttft = absl::Seconds(5);
   LogOptions log;
 
   void AddTo(OptionSet& set);

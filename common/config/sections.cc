@@ -77,6 +77,12 @@ std::string ModelOptions::served_name() const {
 }
 
 absl::Status RouterOptions::Validate() const {
+  if (!trace_endpoint.empty() && !trace_endpoint.starts_with("grpc://") &&
+      !trace_endpoint.starts_with("http://")) {
+    return InvalidArgument(
+        "router.trace_endpoint must be grpc://HOST:PORT or http://HOST:PORT, got '{}'",
+        trace_endpoint);
+  }
   RETURN_IF_ERROR(CheckPlacementPolicy("router.placement", placement));
   for (const auto& [model, policy] : model_placement) {
     RETURN_IF_ERROR(
@@ -150,6 +156,26 @@ void RouterOptions::AddTo(OptionSet& set) {
           {.min = 0, .max = 1 << 16, .help = "placement decisions /debug/cluster shows"});
   set.Add("ports_file", &ports_file,
           {.help = "write the bound addresses here as JSON once listening"});
+  set.Add("trace_endpoint", &trace_endpoint,
+          {.zero = "off",
+           .help = "OpenTelemetry collector that traces of requests are sent to: grpc://HOST:PORT "
+                   "or http://HOST:PORT"});
+  set.Add("trace_ratio", &trace_ratio,
+          {.min = 0,
+           .max = 1,
+           .help = "share of requests that leave a trace; a client's own trace context decides "
+                   "for its request"});
+  set.Add("trace_slow", &trace_slow,
+          {.min = 0,
+           .max = 86400,
+           .zero = "off",
+           .help = "requests that took longer leave a trace whatever trace_ratio; failed ones do "
+                   "always"});
+  set.Add("trace_slow_ttft", &trace_slow_ttft,
+          {.min = 0,
+           .max = 86400,
+           .zero = "off",
+           .help = "the same for requests whose first token took longer"});
   log.AddTo(set);
 }
 

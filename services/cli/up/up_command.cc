@@ -24,7 +24,9 @@ const config::Program& UpProgram() {
           "  baton up --model ./Qwen2.5-0.5B-Instruct --prefill 2 --decode 2 --http :8000\n"
           "  baton up --config cluster.yaml --set decode.kv_memory=2GiB\n",
       .sections = {"model", "up"},
-      .extras = {"router.http", "router.grpc", "router.placement", "router.model_placement"}};
+      .extras = {"router.http", "router.grpc", "router.placement", "router.model_placement",
+                 "router.trace_endpoint", "router.trace_ratio", "router.trace_slow",
+                 "router.trace_slow_ttft"}};
   return *program;
 }
 

@@ -127,13 +127,14 @@ bool Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why,
     if (static_cast<int>(flight->failed_workers().size()) >= options_.attempts_max) {
       return FailOrStrand(flight, WithRetryAfter(why, options_.retry_after)), true;
     }
+    const absl::Duration asked_at = clock_.Monotonic();
     const std::vector<SequenceSpec> sequences = flight->Sequences();
     auto found = placer_.Find(*flight, sequences, why, where);
     if (!found.ok()) return FailOrStrand(flight, found.status()), true;
     if (!*found) return false;
     Decision& decision = (*found)->decision;
     waiting_.Begin(flight->request(), (*found)->tokens_to_compute);
-    if (!flight->PlaceOn(decision)) break;
+    if (!flight->PlaceOn(decision, asked_at)) break;
     const WorkerId worker = decision.decode;
     roster_.Expect(decision.prefill.empty() ? worker : decision.prefill.front(), (*found)->prompt);
     decisions_.Add(decision);  // before anybody can have its first token
@@ -302,6 +303,7 @@ void Dispatcher::Landed(FlightReport report) {
     metrics_.Inflight(--inflight_);
   }
   waiting_.Leave(report.request);
+  if (landed_) landed_(report);
   requests_.Add(std::move(report));
 }
 

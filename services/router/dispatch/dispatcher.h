@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -55,6 +56,10 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   // Everything else that happens, errors included, is told to the sink, from now on and on any
   // thread.
   std::shared_ptr<Flight> Start(AcceptedRequest request, std::shared_ptr<EventSink> sink);
+
+  // Told of every request that has ended, before it is kept for the debug pages. Before the first
+  // request; takes leaf locks only, from any thread.
+  void set_landed(std::function<void(const FlightReport&)> landed) { landed_ = std::move(landed); }
 
   // CheckRoom() says no from now on; what is in flight goes on.
   void Drain() { draining_ = true; }
@@ -139,6 +144,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   Placer placer_;
   DecisionLog decisions_;
   RequestLog requests_;
+  std::function<void(const FlightReport&)> landed_;  // null: nobody
   Stranded stranded_;
   WaitingRoom waiting_;
   std::atomic<bool> freed_ = false;         // places, since the last look at who waits

@@ -44,6 +44,8 @@ Flight::Flight(AcceptedRequest request, std::shared_ptr<EventSink> sink, FlightC
   report_.tenant = request_.tenant;
   report_.accepted_at = clock_.Wall() - (clock_.Monotonic() - request_.accepted_at);
   report_.prompt_tokens = static_cast<int32_t>(request_.prompt.size());
+  report_.trace = request_.trace;
+  report_.tokenized = request_.tokenized_at - request_.accepted_at;
   choices_.resize(request_.n);
   for (Choice& choice : choices_) {
     choice.text = std::make_unique<ChoiceText>(request_.model->tokenizer(), request_.sampling,
@@ -69,9 +71,10 @@ std::vector<SequenceSpec> Flight::Sequences() const {
 void Flight::NoteWaiting() {
   absl::MutexLock lock(&mutex_);
   waiting_since_ = clock_.Monotonic();
+  report_.queued_from = *waiting_since_ - request_.accepted_at;
 }
 
-bool Flight::PlaceOn(const Decision& decision) {
+bool Flight::PlaceOn(const Decision& decision, absl::Duration asked_at) {
   absl::MutexLock lock(&mutex_);
   if (sink_ == nullptr) {
     crew_.Freed(decision.decode, decision.request.choices);
@@ -82,7 +85,7 @@ bool Flight::PlaceOn(const Decision& decision) {
   held_ = decision.request.choices;
   worker_token_fingerprint_ = decision.token_fingerprint;
   for (Choice& choice : choices_) choice.tokens_at_placement = choice.tokens.size();
-  report_.AddPlacement(decision, clock_.Monotonic() - request_.accepted_at);
+  report_.AddPlacement(decision, asked_at - request_.accepted_at, SinceAccepted());
   if (prompt_told_ < request_.prompt.size()) prompt_scored_ = 0;
   if (started_) return true;  // the client knows the rest already
   started_ = true;
@@ -226,6 +229,7 @@ absl::Status Flight::FailOrRetry(const absl::Status& status) {
 void Flight::Detach(std::string_view why) {
   crew_.CancelOnWorker(worker_, attempt_id_, std::nullopt);
   report_.placements.back().left_because = why;
+  report_.placements.back().left = SinceAccepted();
   LetGo(held_);
   worker_ = WorkerId();
   attempt_id_ = AttemptId(request_.id, ++attempt_);

@@ -56,7 +56,8 @@ class Flight {
   void NoteWaiting();
   // Where it runs now; called before its sequences are submitted there, and after the decision's
   // choices have got places there: Freed() gives them back. False: it is over already.
-  bool PlaceOn(const Decision& decision);
+  // `asked_at`: when a worker was looked for, monotonic.
+  bool PlaceOn(const Decision& decision, absl::Duration asked_at);
   // News from `worker`; ignored when the flight is somewhere else by now, or over. When it cannot
   // go on there but could on another worker, the flight stays up and the reason is returned: place
   // it again or fail it.
@@ -122,6 +123,9 @@ class Flight {
   void LetGo(int32_t sequences) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndWaiting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void NoteTimes(v1::SequenceTimes times) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteTokenText(Choice& choice, const v1::SequenceDelta& delta, int num_visible,
+                     std::vector<Event>& events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Duration SinceAccepted() const { return clock_.Monotonic() - request_.accepted_at; }
   void NoteArrival() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void NoteTokenTime(Choice& choice, int tokens) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Complete(std::vector<Event> events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -51,7 +51,7 @@ absl::Status Flight::Apply(const v1::SequenceDelta& delta, std::vector<Event>& e
   NoteTokenTime(choice, delta.tokens_size());
   // The token that ended it stands for no text.
   const bool hidden = finish == FinishReason::kStop && delta.tokens_size() > 0;
-  TakeTokens(choice, delta, delta.tokens_size() - (hidden ? 1 : 0), events);
+  NoteTokenText(choice, delta, delta.tokens_size() - (hidden ? 1 : 0), events);
   if (choice.ended || finish == FinishReason::kNone) return absl::OkStatus();
 
   std::vector<GeneratedToken> last;
@@ -102,6 +102,15 @@ void Flight::TellPrompt(const GeneratedToken& token, std::vector<Piece>& pieces)
     pieces[i].text += output.text;
     pieces[i].prompt.push_back(std::move(output.tokens.front()));
   }
+}
+
+// Two looks at the clock are only taken for somebody who wants to know.
+void Flight::NoteTokenText(Choice& choice, const v1::SequenceDelta& delta, int num_visible,
+                           std::vector<Event>& events) {
+  if (!report_.trace) return TakeTokens(choice, delta, num_visible, events);
+  const absl::Duration before = clock_.Monotonic();
+  TakeTokens(choice, delta, num_visible, events);
+  report_.detokenizing += clock_.Monotonic() - before;
 }
 
 void Flight::TakeTokens(Choice& choice, const v1::SequenceDelta& delta, int num_visible,
@@ -156,6 +165,8 @@ void Flight::NoteTokenTime(Choice& choice, int tokens) {
   failed_workers_.clear();
   stranded_until_.reset();
   const absl::Duration now = clock_.Monotonic();
+  FlightReport::Placement& placement = report_.placements.back();
+  if (!placement.first_token) placement.first_token = now - request_.accepted_at;
   if (!ttft_) {
     ttft_ = now - request_.accepted_at;
     metrics_.FirstToken(*ttft_);

@@ -4,10 +4,11 @@
 
 namespace baton::router {
 
-void FlightReport::AddPlacement(const Decision& decision, absl::Duration after) {
+void FlightReport::AddPlacement(const Decision& decision, absl::Duration asked,
+                                absl::Duration after) {
   ++placements_total;
   if (placements.size() == kPlacementsMax) placements.erase(placements.begin() + 1);
-  placements.push_back({.decision = decision, .after = after});
+  placements.push_back({.decision = decision, .asked = asked, .after = after});
 }
 
 std::string_view FlightReport::Placement::turned_to() const {

@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "baton/v1/worker.pb.h"
 #include "services/router/placement/policy.h"
+#include "services/router/telemetry/request_trace.h"
 
 namespace baton::router {
 
@@ -19,7 +20,10 @@ struct FlightReport {
 
   struct Placement {
     Decision decision;
+    absl::Duration asked;                       // when a worker was looked for; as the next:
     absl::Duration after;                       // since the router took the request on
+    std::optional<absl::Duration> first_token;  // at the router
+    std::optional<absl::Duration> left;         // when it went on elsewhere
     std::optional<v1::SequenceTimes> measured;  // by the decode worker; once it has a token
     std::string left_because;                   // why it went on elsewhere; empty: it did not
 
@@ -41,8 +45,13 @@ struct FlightReport {
   std::optional<absl::Duration> queued;  // in the router's queue, so far; absent: it did not wait
   std::optional<absl::Duration> ttft;    // since it was taken on, at the router
   absl::Duration total;                  // so far, or in all
+  std::optional<RequestTrace> trace;     // with tracing
+  absl::Duration tokenized;              // its text was token ids; since it was taken on
+  absl::Duration queued_from;            // with `queued`, likewise
+  absl::Duration detokenizing;           // spent on making text of tokens; with tracing
 
-  void AddPlacement(const Decision& decision, absl::Duration after);
+  // Both since the router took the request on.
+  void AddPlacement(const Decision& decision, absl::Duration asked, absl::Duration after);
 };
 
 // Is it this request's id, or what its client chose as such (X-Request-Id), which is its beginning?

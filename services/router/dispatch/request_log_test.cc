@@ -46,7 +46,7 @@ TEST(FlightReportTest, KeepsTheFirstPlacementAndTheLatest) {
   for (int i = 0; i < 20; ++i) {
     Decision decision;
     decision.decode = WorkerId(fmt::format("d{}", i));
-    report.AddPlacement(decision, absl::Milliseconds(i));
+    report.AddPlacement(decision, absl::Milliseconds(i), absl::Milliseconds(i));
   }
   EXPECT_EQ(report.placements_total, 20);
   ASSERT_EQ(report.placements.size(), FlightReport::kPlacementsMax);

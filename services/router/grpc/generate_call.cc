@@ -59,6 +59,7 @@ absl::StatusOr<AcceptedRequest> GenerateCall::Accept(const v1::GenerateRequest& 
   ClientRequest client = FromProto(request);
   client.request_id = Metadata(context_, "x-request-id");
   client.traceparent = Metadata(context_, "traceparent");
+  client.tracestate = Metadata(context_, "tracestate");
   client.tenant = tenant;
   client.timeout = options_.request_timeout;
   const auto deadline = context_.deadline();

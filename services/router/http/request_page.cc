@@ -53,6 +53,7 @@ Json SummaryJson(const FlightReport& report) {
             {"ttft_ms", report.ttft ? Json(Ms(*report.ttft)) : Json()},
             {"total_ms", Ms(report.total)},
             {"placements_total", report.placements_total}};
+  if (report.trace) json["trace_id"] = telemetry::TraceIdText(report.trace->root.trace);
   if (!report.error.empty()) json["error"] = report.error;
   if (report.placements.empty()) return json;
   const Decision& last = report.placements.back().decision;

@@ -143,6 +143,7 @@ std::shared_ptr<WebSocketListener> Routes::OnWebSocket(const HttpRequest& reques
 openai::Api::Context Routes::ContextOf(const HttpRequest& request) const {
   return {.request_id = request.request_id,
           .traceparent = std::string(request.Header("traceparent")),
+          .tracestate = std::string(request.Header("tracestate")),
           .tenant = std::string(request.Header(options_.tenant_header))};
 }
 

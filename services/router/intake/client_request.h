@@ -10,6 +10,7 @@
 #include "common/base/strong_id.h"
 #include "common/request/sampling_params.h"
 #include "common/text/chat_template.h"
+#include "services/router/telemetry/request_trace.h"
 
 namespace baton::router {
 
@@ -42,6 +43,7 @@ struct ClientRequest {
   std::string tenant;    // whose share it uses, in its own words; who is not known has the default
   absl::Duration timeout = absl::InfiniteDuration();  // for the whole request
   std::string traceparent;                            // W3C trace context; may be empty
+  std::string tracestate;                             // with it; may be empty
 };
 
 class ServedModel;
@@ -62,7 +64,10 @@ struct AcceptedRequest {
   std::string tenant;
   absl::Duration deadline = absl::InfiniteDuration();  // monotonic, as accepted_at
   absl::Duration accepted_at;
+  absl::Duration tokenized_at;
+  // As workers are told it: the client's, or, with tracing, of the router's own span.
   std::string traceparent;
+  std::optional<RequestTrace> trace;  // with tracing
 
   // Values in the answer that the prompt's log-probabilities make, all choices.
   int64_t prompt_logprob_values() const {

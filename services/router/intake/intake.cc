@@ -104,6 +104,7 @@ absl::StatusOr<AcceptedRequest> Intake::Accept(ClientRequest request) const {
   if (!facts) return NoWorker(accepted.model->name());
 
   ASSIGN_OR_RETURN(accepted.prompt, Encode(*accepted.model, request.prompt, true));
+  accepted.tokenized_at = clock_.Monotonic();
   if (accepted.prompt.empty()) {
     return FieldError(PromptField(request.prompt), "{} has no tokens", PromptField(request.prompt));
   }
@@ -119,11 +120,20 @@ absl::StatusOr<AcceptedRequest> Intake::Accept(ClientRequest request) const {
   accepted.priority = request.priority;
   accepted.user = std::move(request.user);
   accepted.tenant = std::move(request.tenant);
-  accepted.traceparent = std::move(request.traceparent);
+  BeginTrace(request, accepted);
   if (request.timeout != absl::InfiniteDuration()) {
     accepted.deadline = clock_.Monotonic() + request.timeout;
   }
   return accepted;
+}
+
+void Intake::BeginTrace(ClientRequest& request, AcceptedRequest& accepted) const {
+  if (options_.tracing == nullptr) {
+    accepted.traceparent = std::move(request.traceparent);
+    return;
+  }
+  accepted.trace = options_.tracing->Begin(request.traceparent, request.tracestate);
+  accepted.traceparent = telemetry::Traceparent(accepted.trace->root);
 }
 
 absl::StatusOr<const ServedModel*> Intake::Model(std::string_view name) const {

@@ -29,6 +29,7 @@ class Intake {
     int64_t prompt_logprob_values_max = 1 << 18;
     absl::Duration timeout_max = absl::Hours(1);
     absl::Duration no_worker_retry_after = absl::Seconds(1);
+    const TraceSampling* tracing = nullptr;  // outlives the intake; null: off
   };
   // The model and the roster outlive this.
   Intake(const Options& options, const ServedModel& model, const Roster& roster,
@@ -58,6 +59,8 @@ class Intake {
                                               bool add_special_tokens) const;
   absl::StatusOr<std::vector<int32_t>> EncodeChat(const ServedModel& model,
                                                   const ChatPrompt& chat) const;
+  // Where it stands among traces; what workers and logs are told of it.
+  void BeginTrace(ClientRequest& request, AcceptedRequest& accepted) const;
   absl::Status CheckFields(const ClientRequest& request) const;
   RequestId NewId(std::string_view chosen) const;
 

@@ -56,6 +56,7 @@ absl::StatusOr<std::vector<AcceptedRequest>> Api::AcceptAll(ApiCall& call,
   for (ClientRequest& request : call.requests) {
     request.request_id = context.request_id;
     request.traceparent = context.traceparent;
+    request.tracestate = context.tracestate;
     request.tenant = context.tenant;
     if (request.timeout == absl::InfiniteDuration()) request.timeout = options_.request_timeout;
     ASSIGN_OR_RETURN(AcceptedRequest one, intake_.Accept(std::move(request)));

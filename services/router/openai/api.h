@@ -45,6 +45,7 @@ class Api {
   struct Context {
     std::string request_id;
     std::string traceparent;
+    std::string tracestate;
     std::string tenant;
   };
   absl::StatusOr<ApiCall> Parse(Endpoint endpoint, const Json& body) const;

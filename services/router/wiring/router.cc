@@ -16,6 +16,7 @@
 #include "services/router/intake/text_threads.h"
 #include "services/router/membership/attach_service.h"
 #include "services/router/placement/policy_table.h"
+#include "services/router/tracing/flight_tracer.h"
 #include "services/router/wiring/queue_options.h"
 
 namespace baton::router {
@@ -26,9 +27,27 @@ constexpr size_t kTextTasksWaitingMax = 4096;
 constexpr absl::Duration kCallsEnd = absl::Seconds(2);
 constexpr char kInferenceService[] = "baton.v1.Inference";
 
+// 0 says: none.
+absl::Duration LimitOf(absl::Duration limit) {
+  return limit == absl::ZeroDuration() ? absl::InfiniteDuration() : limit;
+}
+
+std::unique_ptr<FlightTracer> TracerOf(const config::RouterOptions& options,
+                                       const std::string& router,
+                                       std::unique_ptr<telemetry::SpanSink> traces,
+                                       telemetry::Metrics& metrics) {
+  if (traces == nullptr) return nullptr;
+  return std::make_unique<FlightTracer>(
+      FlightTracer::Options{.sampling = {.ratio = options.trace_ratio,
+                                         .slow = LimitOf(options.trace_slow),
+                                         .slow_ttft = LimitOf(options.trace_slow_ttft)},
+                            .queue = {},
+                            .router = router},
+      std::move(traces), metrics);
+}
+
 absl::Duration TimeoutOf(const config::RouterOptions& options) {
-  return options.request_timeout == absl::ZeroDuration() ? absl::InfiniteDuration()
-                                                         : options.request_timeout;
+  return LimitOf(options.request_timeout);
 }
 
 int TextThreadsOf(const config::RouterOptions& options) {
@@ -57,9 +76,13 @@ std::string LowerCase(std::string text) {
 // Members are in the order of their dependence: each outlives those after it.
 class WiredRouter : public Router {
  public:
+  // `traces`: null: none are made.
   WiredRouter(const config::RouterOptions& options, std::unique_ptr<ServedModel> model,
-              std::unique_ptr<PolicyTable> policies, const Clock& clock)
-      : model_(std::move(model)),
+              std::unique_ptr<PolicyTable> policies, std::unique_ptr<telemetry::SpanSink> traces,
+              const Clock& clock)
+      : name_(fmt::format("router-{:08x}", std::random_device()())),
+        tracer_(TracerOf(options, name_, std::move(traces), metrics_.registry())),
+        model_(std::move(model)),
         policies_(std::move(policies)),
         roster_({.seed = std::random_device()()}, clock),
         dispatcher_({.inflight_requests_max = options.inflight_requests_max,
@@ -68,11 +91,11 @@ class WiredRouter : public Router {
                      .queue = RequestQueueOptionsOf(options.queue),
                      .batch_ahead_percent = options.queue.batch_ahead_percent},
                     *policies_, roster_, metrics_, GrpcDecodeLink::Open, clock),
-        intake_({}, *model_, roster_, clock),
+        intake_({.tracing = tracer_ ? &tracer_->sampling() : nullptr}, *model_, roster_, clock),
         api_({.json_depth_max = static_cast<size_t>(options.json_depth_max),
               .request_timeout = TimeoutOf(options)},
              intake_, dispatcher_, clock),
-        attach_(roster_, fmt::format("router-{:08x}", std::random_device()())),
+        attach_(roster_, name_),
         inference_({.stream_bytes_max = static_cast<size_t>(options.stream_buffer_bytes_max.count),
                     .request_timeout = TimeoutOf(options),
                     .tenant_metadata = LowerCase(options.queue.tenant_header)},
@@ -83,7 +106,10 @@ class WiredRouter : public Router {
                  .tenant_header = LowerCase(options.queue.tenant_header)},
                 api_, roster_, dispatcher_, admin_, metrics_, [this](std::function<void()> task) {
                   return text_threads_.Spawn(std::move(task));
-                }) {}
+                }) {
+    if (tracer_ == nullptr) return;
+    dispatcher_.set_landed([this](const FlightReport& report) { tracer_->OnLanded(report); });
+  }
   ~WiredRouter() override;
 
   absl::Status Listen(const config::RouterOptions& options);
@@ -95,7 +121,9 @@ class WiredRouter : public Router {
   void Close() override;
 
  private:
+  const std::string name_;
   RouterMetrics metrics_;
+  const std::unique_ptr<FlightTracer> tracer_;  // null: off
   const std::unique_ptr<ServedModel> model_;
   const std::unique_ptr<PolicyTable> policies_;
   Roster roster_;
@@ -146,6 +174,7 @@ void WiredRouter::Close() {
     telemetry::LogWarning("router", "cutting streams whose clients do not read");
   }
   http_.reset();
+  if (tracer_ != nullptr) tracer_->Close();  // last: nobody waits for it any more
 }
 
 WiredRouter::~WiredRouter() {
@@ -168,8 +197,14 @@ absl::StatusOr<std::unique_ptr<Router>> Router::Start(const config::RouterOption
     telemetry::LogWarning("router", "model_placement names a model that is not served here",
                           {{"model", name}});
   }
-  auto router =
-      std::make_unique<WiredRouter>(options, std::move(model), *std::move(policies), clock);
+  std::unique_ptr<telemetry::SpanSink> traces;
+  if (!options.trace_endpoint.empty()) {
+    auto sink = telemetry::OpenOtlp({.endpoint = options.trace_endpoint});
+    if (!sink.ok()) return Annotate(sink.status(), "trace_endpoint");
+    traces = *std::move(sink);
+  }
+  auto router = std::make_unique<WiredRouter>(options, std::move(model), *std::move(policies),
+                                              std::move(traces), clock);
   RETURN_IF_ERROR(router->Listen(options));
   return router;
 }
