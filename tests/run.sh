@@ -145,7 +145,7 @@ stage_asan() {
 tsan_tests=(kernels_thread_pool_test kernels_gemm_test mailbox_test telemetry_test text_tokenizer_test
   transport_contract_test ucx_process_test engine_test engine_threads_test channel_test
   sender_test router_link_test handover_test kv_index_threads_test kv_index_property_test
-  client_test router_http_test router_cluster_test)
+  span_queue_test client_test router_http_test router_cluster_test)
 
 stage_tsan() {
   export TSAN_OPTIONS="suppressions=$root/tools/cmake/tsan.supp ignore_noninstrumented_modules=1 halt_on_error=1"
