@@ -14,7 +14,7 @@ struct RequestTrace {
   telemetry::SpanId parent{};    // its client's span; none: the trace begins here
 };
 
-// Which requests leave a trace (docs/decisions/0016). Pure; thread-safe.
+// Which requests leave a trace (docs/decisions/0017). Pure; thread-safe.
 class TraceSampling {
  public:
   struct Options {
