@@ -303,10 +303,15 @@ TEST(TensorParallelLoadTest, AModelThatCannotBeDividedIsRefusedWithTheNumbers) {
               AllOf(HasSubstr("tensor_parallel_size is 3"), HasSubstr("num_attention_heads is 2")));
 }
 
-void GenerateWithALostRank() {
+// The folder is gone when the model is there: a process that dies does not get to remove it.
+Group GroupOfTwo() {
   TestFolder folder;
   folder.WriteConfig();
-  Group group(folder, 2, false);
+  return Group(folder, 2, false);
+}
+
+void GenerateWithALostRank() {
+  Group group = GroupOfTwo();
   group.collective(1).Abort("the link to rank 1 is down");
   Generate(group.runner(), 1);
 }

@@ -18,9 +18,11 @@ using testing::HasSubstr;
 class TransformerTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_.WriteConfig();
+    // Gone when the model is there: a death test's process does not get to remove it.
+    const TestFolder folder;
+    folder.WriteConfig();
     LoadOptions options;
-    options.model_dir = folder_.path();
+    options.model_dir = folder.path();
     options.format = LoadFormat::kRandom;
     options.step_tokens_max = 40;
     options.logits_rows_max = 4;
@@ -47,7 +49,6 @@ class TransformerTest : public testing::Test {
   }
 
   const std::vector<int32_t> table_{5, 2};
-  TestFolder folder_;
   std::unique_ptr<kernels::Backend> backend_ = kernels::MakeCpuBackend({.num_threads = 2});
   std::unique_ptr<ModelRunner> runner_;
   kernels::KvView kv_;

@@ -3,12 +3,14 @@
 namespace baton::worker {
 namespace {
 
+constexpr absl::Duration kQuick = absl::Seconds(1);
 constexpr absl::Duration kSilenceMax = absl::Seconds(5);
 
 }  // namespace
 
 std::optional<LoadReport::Line> LoadReport::After(int64_t done_bytes, int64_t total_bytes) {
   const absl::Duration now = clock_.Monotonic();
+  if (now - began_ < kQuick) return std::nullopt;
   const int percent = total_bytes > 0 ? static_cast<int>(done_bytes * 100 / total_bytes) : 100;
   if (percent / 10 == tenth_ && now - last_ < kSilenceMax) return std::nullopt;
   tenth_ = percent / 10;

@@ -8,8 +8,8 @@
 
 namespace baton::worker {
 
-// When a load of weights is worth a line: at each tenth, and when five seconds have passed since
-// the last one. One thread.
+// When a load of weights is worth a line: once it has taken a second, at each tenth, and when five
+// seconds have passed since the last one. One thread.
 class LoadReport {
  public:
   explicit LoadReport(const Clock& clock) : clock_(clock), began_(clock.Monotonic()) {}

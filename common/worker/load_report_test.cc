@@ -10,6 +10,7 @@ namespace {
 TEST(LoadReportTest, ThereIsOneLinePerTenth) {
   ManualClock clock;
   LoadReport report(clock);
+  clock.Advance(absl::Seconds(1));
   std::vector<int> percents;
   for (int64_t done = 1; done <= 1000; ++done) {
     if (const auto line = report.After(done, 1000)) percents.push_back(line->percent);
@@ -17,9 +18,19 @@ TEST(LoadReportTest, ThereIsOneLinePerTenth) {
   EXPECT_EQ(percents, (std::vector<int>{0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100}));
 }
 
+TEST(LoadReportTest, AQuickLoadIsNotTalkedOf) {
+  ManualClock clock;
+  LoadReport report(clock);
+  for (int64_t done = 1; done <= 1000; ++done) {
+    clock.Advance(absl::Microseconds(999));
+    EXPECT_FALSE(report.After(done, 1000));
+  }
+}
+
 TEST(LoadReportTest, ASlowLoadIsNotSilentForLong) {
   ManualClock clock;
   LoadReport report(clock);
+  clock.Advance(absl::Seconds(1));
   ASSERT_TRUE(report.After(10, 1000));
   clock.Advance(absl::Milliseconds(4999));
   EXPECT_FALSE(report.After(20, 1000));
@@ -43,7 +54,9 @@ TEST(LoadReportTest, TheRateIsOfTheWholeLoad) {
 
 TEST(LoadReportTest, AModelOfNothingIsLoaded) {
   ManualClock clock;
-  EXPECT_EQ(LoadReport(clock).After(0, 0)->percent, 100);
+  LoadReport report(clock);
+  clock.Advance(absl::Seconds(1));
+  EXPECT_EQ(report.After(0, 0)->percent, 100);
 }
 
 }  // namespace
