@@ -8,6 +8,7 @@
 
 #include "common/model/checkpoint.h"
 #include "common/model/digest.h"
+#include "common/model/load_ranks.h"
 #include "common/model/quantized_checkpoint.h"
 #include "common/model/random_weights.h"
 #include "common/model/tensor_parallel_runner.h"
@@ -129,12 +130,6 @@ absl::Status CheckMemory(const HfConfig& config, const TransformerOptions& runne
   return CheckHostMemory(config, on_host, types.matrices);
 }
 
-// Of all ranks together, where each loads in its turn.
-LoadProgress ProgressOf(const LoadProgress& whole, int64_t rank, int64_t size) {
-  if (whole == nullptr || size == 1) return whole;
-  return [=](int64_t done, int64_t total) { whole(rank * total + done, size * total); };
-}
-
 std::string Fingerprint(const HfConfig& config, const WeightSource& source,
                         const WeightTypes& types, DType kv_dtype, const kernels::Backend& backend) {
   const std::string quantized =
@@ -200,13 +195,9 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const LoadOptions& option
   runner.logits_rows_max = options.logits_rows_max;
   runner.context_tokens_max = options.context_tokens_max;
   RETURN_IF_ERROR(CheckMemory(config, runner, types, ranks));
-  std::vector<Weights> weights;
-  for (int32_t r = 0; r < size; ++r) {
-    ASSIGN_OR_RETURN(Weights of_rank,
-                     LoadWeights(config, ShardOf(config, r, size), *source, types,
-                                 *ranks[r].backend, ProgressOf(options.progress, r, size)));
-    weights.push_back(std::move(of_rank));
-  }
+  const OpenWeights open = [&] { return OpenSource(options, config); };
+  ASSIGN_OR_RETURN(std::vector<Weights> weights,
+                   LoadRanks(config, types, ranks, open, options.progress));
   runner.fingerprint = Fingerprint(config, *source, types, runner.kv_dtype, *ranks[0].backend);
   std::vector<std::unique_ptr<Transformer>> transformers;
   for (int32_t r = 0; r < size; ++r) {
