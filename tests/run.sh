@@ -10,7 +10,8 @@
 #            and what needs it is skipped where it cannot be built within BATON_TOOLS_SECONDS (120)
 #   cuda     all of CUDA, compiled and linked for every GPU that Baton knows, and what the compiler made of
 #            it; skipped where there is no CUDA toolkit (deploy/deps/install.sh --cuda)
-#   lint     formatting and clang-tidy, over what `unit` has configured
+#   guard    instructions of the hot paths against those that are committed; skipped without valgrind
+#   lint     formatting, clang-tidy (over what `unit` has configured) and the syntax of scripts
 #   asan     address and undefined-behaviour sanitizers over the ctests
 #   tsan     thread sanitizer over the ctests that have threads
 #   fuzz     every fuzz target for BATON_FUZZ_SECONDS (60); built with what `asan` builds
@@ -86,6 +87,17 @@ run_ctest() {
   [[ -s $results/$stage/ctest.xml ]] || must "$stage" ctest false
 }
 
+# The lines "ok NAME: …", "FAILED NAME: …" and "skipped NAME: …" of build/results/STAGE/log as tests.
+record_words() {
+  local stage=$1 word rest number=0
+  local log=$results/$stage/log
+  grep -q -E '^(ok|FAILED|skipped) ' "$log" || must "$stage" "$stage" false
+  grep -E '^(ok|FAILED|skipped) ' "$log" | while read -r word rest; do
+    "$python" "$root/tests/count.py" --record "$results/$stage/$((++number)).xml" "${rest%%: *}" \
+      "$(case $word in ok) echo passed ;; FAILED) echo failed ;; *) echo skipped ;; esac)"
+  done
+}
+
 stage_unit() { build unit release && run_ctest unit release; }
 
 stage_python() {
@@ -133,6 +145,13 @@ stage_cuda() {
 stage_lint() {
   check lint format bash -c 'git ls-files "*.h" "*.cc" "*.cu" "*.cuh" | xargs clang-format-19 --dry-run -Werror'
   check lint clang-tidy tools/lint/tidy.sh
+  check lint scripts bash -c 'git grep -lE "^#!.*bash" | while read -r script; do bash -n "$script" || exit 1; done'
+}
+
+stage_guard() {
+  build guard release guard || return
+  python3 bench/guard/guard.py | tee "$results/guard/log"
+  record_words guard
 }
 
 stage_asan() {
@@ -154,13 +173,9 @@ stage_tsan() {
 }
 
 stage_fuzz() {
-  local log=$results/fuzz/log word name rest
+  local log=$results/fuzz/log
   tests/fuzz/run.sh "${BATON_FUZZ_SECONDS:-60}" 2>&1 | tee "$log"
-  grep -q -E '^(ok|FAILED) ' "$log" || must fuzz fuzz false
-  grep -E '^(ok|FAILED) ' "$log" | while read -r word name rest; do
-    "$python" "$root/tests/count.py" --record "$results/fuzz/$name.xml" "$name" \
-      "$([[ $word == ok ]] && echo passed || echo failed)"
-  done
+  record_words fuzz
 }
 
 main "$@"

@@ -32,10 +32,10 @@ run_one() {
   if "./$name" "corpus/$name" "${folders[@]}" -max_total_time="$seconds" -timeout=10 \
       -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="crashes/$name-" \
       > "logs/$name.log" 2>&1; then
-    printf 'ok      %-40s %s runs\n' "$name" \
+    printf 'ok      %s: %s runs\n' "$name" \
       "$(sed -n 's/^stat::number_of_executed_units: *//p' "logs/$name.log")"
   else
-    printf 'FAILED  %-40s\n' "$name"
+    printf 'FAILED  %s: its input is kept in %s\n' "$name" "$PWD/crashes"
     tail -n 40 "logs/$name.log"
     return 1
   fi
