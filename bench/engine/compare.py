@@ -56,6 +56,7 @@ def engines(options, vocab):
     peer = [*load, "--vocab", str(vocab), "--model"]
     found = [Engine("Baton", baton)]
     for package, script, folder in (("openvino-genai", "openvino_genai_engine.py", options.peers / f"{name}-openvino"),
+                                    ("llama-cpp-python", "llama_cpp_engine.py", options.peers / f"{name}.gguf"),
                                     ("transformers", "transformers_engine.py", model)):
         label = f"{package} {version(python, package)}" if folder.exists() else package
         found.append(Engine(label, [python, HERE.parent / "peers" / script, *peer, folder], needs=folder))

@@ -12,11 +12,15 @@ shapes=("$@")
 
 mkdir -p "$peers"
 [[ -x $peers/venv/bin/python ]] || python3 -m venv "$peers/venv"
-"$peers/venv/bin/pip" install --quiet torch transformers 'optimum-intel[openvino]' openvino-genai numpy
+"$peers/venv/bin/pip" install --quiet torch transformers 'optimum-intel[openvino]' openvino-genai numpy gguf
+# Built from source for this machine's instructions: some minutes.
+"$peers/venv/bin/python" -c 'import llama_cpp' 2>/dev/null ||
+  CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAMA_BUILD_EXAMPLES=OFF" "$peers/venv/bin/pip" install --quiet --no-binary llama-cpp-python llama-cpp-python
 
 for shape in "${shapes[@]}"; do
   name=$(basename "$shape")
   [[ -d $peers/$name ]] || "$peers/venv/bin/python" bench/peers/random_model.py "$shape" models/baton-demo "$peers/$name"
+  [[ -f $peers/$name.gguf ]] || "$peers/venv/bin/python" bench/peers/gguf_model.py "$peers/$name" "$peers/$name.gguf"
   if [[ ! -d $peers/$name-openvino ]]; then
     "$peers/venv/bin/optimum-cli" export openvino --model "$peers/$name" --task text-generation-with-past \
       --weight-format fp16 "$peers/$name-openvino.partial"
