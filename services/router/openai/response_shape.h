@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "services/router/dispatch/event.h"
@@ -52,7 +53,8 @@ class ResponseShape {
 
  private:
   Json Envelope(bool chunk) const;
-  std::string Chunk(Json choice) const;
+  std::string Chunk(const Json& choice) const { return head_ + Dump(choice) + tail_; }
+  std::string TextChunk(int32_t index, std::string_view text) const;
   void AddTokens(std::span<const ShownToken> prompt, std::span<const ShownToken> tokens,
                  int32_t hidden, Json& choice) const;
   Json ChatLogprobs(std::span<const ShownToken> tokens) const;
@@ -62,6 +64,9 @@ class ResponseShape {
 
   const Options options_;
   const ServedModel& model_;
+  // Of every chunk: what is in front of its choice and behind it.
+  std::string head_;
+  std::string tail_;
 };
 
 Json UsageJson(const UsageCounts& usage);
