@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Measures Baton beside other engines: in turn, in the same run, on the same model.
+# Measures Baton beside others: in turn, in the same run, on the same model.
 #
 #   bench/run.sh [suite …]      default: engine
 #
 #   engine   one engine on one model, no cluster: tokens per second of a prompt, and of 1 to 16 sequences side by side
+#   router   what a router adds to a request: time to the first token, CPU per request and per chunk
 #
 # ROUNDS (3), THREADS (2), SHAPE (a folder of bench/serving/shapes: qwen2-0.5b), PREFILL (512,2048), DECODE (1,4,8,16).
 # Other engines come by bench/peers/install.sh; one that isn't installed is named as skipped. Results go to
@@ -21,6 +22,12 @@ suite_engine() {
   "$python" bench/engine/compare.py --peers "$peers" --bench build/release/bin/engine_bench \
     --shape "bench/serving/shapes/${SHAPE:-qwen2-0.5b}" --rounds "${ROUNDS:-3}" --threads "${THREADS:-2}" \
     --prefill "${PREFILL:-512,2048}" --decode "${DECODE:-1,4,8,16}" --out bench/baselines
+}
+
+suite_router() {
+  cmake --preset release --log-level=WARNING -DBATON_BUILD_BENCH=ON >/dev/null
+  cmake --build build/release -j "$(nproc)" --target router_bench baton-router -- --quiet
+  "$python" bench/router/compare.py --peers "$peers" --bin build/release/bin --rounds "${ROUNDS:-3}" --out bench/baselines
 }
 
 suites=("$@")

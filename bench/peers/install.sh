@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the engines that Baton is measured beside, and the model that all of them run, into a cache outside the tree:
+# Installs the engines and routers that Baton is measured beside, and the model that all of them run, into a cache outside the tree:
 # BATON_PEERS, else ~/.cache/baton-peers (about 8 GB). Baton needs none of this to be built or tested.
 #
 #   bench/peers/install.sh [SHAPE-FOLDER …]      default: bench/serving/shapes/qwen2-0.5b
@@ -16,6 +16,14 @@ mkdir -p "$peers"
 # Built from source for this machine's instructions: some minutes.
 "$peers/venv/bin/python" -c 'import llama_cpp' 2>/dev/null ||
   CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAMA_BUILD_EXAMPLES=OFF" "$peers/venv/bin/pip" install --quiet --no-binary llama-cpp-python llama-cpp-python
+
+# Proxies and routers, without touching the system: packages are unpacked, not installed.
+"$peers/venv/bin/pip" install --quiet sglang-router
+if [[ ! -x $peers/apt/usr/sbin/haproxy ]]; then
+  mkdir -p "$peers/apt" "$peers/debs"
+  (cd "$peers/debs" && apt-get download -qq nginx haproxy liblua5.3-0)
+  for package in "$peers"/debs/*.deb; do dpkg -x "$package" "$peers/apt"; done
+fi
 
 for shape in "${shapes[@]}"; do
   name=$(basename "$shape")
