@@ -1,11 +1,10 @@
 #include "bench/router/upstream.h"
 
+#include <boost/algorithm/string/case_conv.hpp>
 #include <boost/asio.hpp>
 #include <memory>
 #include <string>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "fmt/format.h"
 
 namespace baton::bench {
@@ -55,7 +54,8 @@ class Session : public std::enable_shared_from_this<Session> {
 
  private:
   void ReadBody(size_t head) {
-    const std::string lower = absl::AsciiStrToLower(std::string_view(request_).substr(0, head));
+    std::string lower = request_.substr(0, head);
+    boost::algorithm::to_lower(lower);
     const size_t whole = head + static_cast<size_t>(NumberBehind(lower, "content-length:"));
     const size_t missing = whole > request_.size() ? whole - request_.size() : 0;
     asio::async_read(socket_, asio::dynamic_buffer(request_), asio::transfer_exactly(missing),
@@ -67,7 +67,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void Answer(size_t whole) {
     const std::string_view request(request_.data(), whole);
     const bool chat =
-        absl::StartsWith(request, "POST") && absl::StrContains(request, "chat/completions");
+        request.starts_with("POST") && request.find("chat/completions") != request.npos;
     left_ = chat ? NumberBehind(request, "\"max_tokens\":") : -1;
     request_.erase(0, whole);
     // Whatever else is asked (health, models) is answered so that a proxy takes this for alive.

@@ -8,6 +8,7 @@
 // it notices a client that leaves, and keeps (a bounded number of) pipelined bytes.
 #include "services/router/http/connection.h"
 
+#include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -137,6 +138,9 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
   HttpServerState& state_;
   HttpSocket socket_;
   const bool from_this_machine_;
+  // Where the socket reads to, apart from what has come: that moves while a read waits, when a
+  // request that came early is taken.
+  std::array<char, kReadBytes> chunk_;
   boost::beast::flat_buffer in_;
   std::optional<http::request_parser<http::string_body>> parser_;
   bool reading_ = false;
@@ -267,7 +271,7 @@ void Connection::NextRequest() {
 void Connection::Read() {
   if (reading_ || gone()) return;
   reading_ = true;
-  socket_.async_read_some(in_.prepare(kReadBytes),
+  socket_.async_read_some(asio::buffer(chunk_),
                           [self = shared_from_this()](error_code error, size_t bytes) {
                             self->reading_ = false;
                             if (!self->gone()) self->OnRead(error, bytes);
@@ -276,15 +280,13 @@ void Connection::Read() {
 
 void Connection::OnRead(error_code error, size_t bytes) {
   if (error) return Gone();
-  in_.commit(bytes);
   if (lingering_) {
-    lingered_bytes_ += in_.size();
-    in_.consume(in_.size());
+    lingered_bytes_ += bytes;
     return lingered_bytes_ > kLingerBytes ? Gone() : Read();
   }
+  in_.commit(asio::buffer_copy(in_.prepare(bytes), asio::buffer(chunk_, bytes)));
   if (!answering_) return Feed();
-  if (in_.size() > state_.options.pipelined_bytes_max) return Gone();
-  Read();
+  if (in_.size() < state_.options.pipelined_bytes_max) Read();  // else when its turn has come
 }
 
 void Connection::Feed() {
@@ -350,8 +352,14 @@ void Connection::Dispatch() {
   answering_ = true;
   keep_alive_ = parser_->keep_alive() && !state_.draining;
   HttpRequest request = TakeRequest();
+  if (in_.size() == 0) in_.shrink_to_fit();  // an answer may take minutes
   head_only_ = request.method == "HEAD";
   if (boost::beast::iequals(std::string(request.Header("upgrade")), "websocket")) {
+    // The read would take what belongs to the WebSocket.
+    if (reading_) {
+      return Refuse(400, "an upgrade came before the answer in front of it had ended",
+                    "bad_request");
+    }
     gone_flag_ = true;  // this object's work is done; the socket lives on
     state_.Register(ServeWebSocket(std::move(socket_), state_, request));
     return;

@@ -29,10 +29,17 @@ size_t DepthOf(std::string_view body) {
   return deepest;
 }
 
-// "[json.exception.parse_error.101] parse error at line 1, column 2: …" without the library's name.
-std::string WithoutTag(std::string_view what) {
+constexpr size_t kReasonBytesMax = 300;
+
+// "[json.exception.parse_error.101] parse error at line 1, column 2: …" without the library's name;
+// nor with all of a long string that it was reading.
+std::string ReasonOf(std::string_view what) {
   const size_t end = what.find("] ");
-  return std::string(end == std::string_view::npos ? what : what.substr(end + 2));
+  if (end != std::string_view::npos) what.remove_prefix(end + 2);
+  if (what.size() <= kReasonBytesMax) return std::string(what);
+  size_t cut = kReasonBytesMax;
+  while (cut > 0 && (what[cut] & 0xc0) == 0x80) --cut;  // between two characters
+  return std::string(what.substr(0, cut)) + " …";
 }
 
 }  // namespace
@@ -53,7 +60,7 @@ absl::StatusOr<Json> ParseBody(std::string_view body, size_t depth_max) {
     }
     return json;
   } catch (const Json::exception& e) {
-    return InvalidArgument("the body is not valid JSON: {}", WithoutTag(e.what()));
+    return InvalidArgument("the body is not valid JSON: {}", ReasonOf(e.what()));
   }
 }
 

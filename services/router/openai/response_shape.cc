@@ -5,8 +5,6 @@
 #include <span>
 #include <string_view>
 
-#include "absl/strings/str_cat.h"
-
 namespace baton::router::openai {
 namespace {
 
@@ -91,7 +89,7 @@ std::string ResponseShape::TextChunk(int32_t index, std::string_view text) const
   json.reserve(head_.size() + text.size() + tail_.size() + 100);
   json += head_;
   json += "{\"index\":";
-  json += absl::AlphaNum(index).Piece();
+  json += std::to_string(index);
   json += chat() ? ",\"delta\":{\"content\":" : ",\"text\":";
   AppendQuoted(text, json);
   if (chat()) json += '}';

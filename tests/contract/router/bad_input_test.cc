@@ -35,6 +35,8 @@ const std::vector<Mistake>& Mistakes() {
       {"EmptyBody", kChat, "", 400, "", "body is empty"},
       {"NotJson", kChat, "{\"a\": nope}", 400, "", "column 8"},
       {"CutOff", kChat, "{\"messages\": [", 400, "", "not valid JSON"},
+      {"CutOffInALongString", kChat, "{\"messages\": \"" + std::string(100'000, 'x'), 400, "",
+       "not valid JSON"},
       {"TwoValues", kChat, "{} {}", 400, "", "not valid JSON"},
       {"NoObject", kChat, "[1]", 400, "", "an object is expected"},
       {"BrokenUtf8", kChat, "{\"a\": \"\xff\"}", 400, "", "not valid UTF-8 at byte 7"},
@@ -133,6 +135,7 @@ TEST(BadInputTest, EveryMistakeIsNamedAndDisturbsNobody) {
     EXPECT_EQ(response.status, mistake.status) << response.body;
     const auto error = response.json()["error"];
     EXPECT_THAT(error["message"].get<std::string>(), HasSubstr(mistake.message));
+    EXPECT_LT(error["message"].get<std::string>().size(), 500u) << "a body is not sent back";
     EXPECT_EQ(error["param"].is_null() ? "" : error["param"].get<std::string>(), mistake.param);
     EXPECT_TRUE(error["type"].is_string());
     EXPECT_FALSE(response.headers.at("x-request-id").empty());

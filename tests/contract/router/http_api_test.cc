@@ -228,6 +228,27 @@ TEST_F(HttpApiTest, PipelinedRequestsAreAnsweredInOrder) {
   EXPECT_EQ(http.Read()->status, 404);
 }
 
+// Its first part is read while the answer in front of it is under way, its rest afterwards.
+TEST_F(HttpApiTest, ALongRequestThatComesEarlyIsReadWhole) {
+  for (const size_t early : {1'000, 20'000, 70'000}) {
+    RawHttp http(cluster_.http());
+    const std::string prompt(150'000, 'a');
+    const std::string second = RawRequest("POST", "/tokenize", R"({"prompt":")" + prompt + R"("})");
+    const size_t number = decode_.worker->seen().submits.size();
+    http.Write(RawRequest("POST", kText, R"({"prompt":"x"})") + second.substr(0, early));
+    const std::string request = decode_.worker->WaitForSubmit(number).sequences(0).request_id();
+    decode_.worker->Tokens(request, 0, cluster_.Tokens("Hi"), v1::FINISH_REASON_LENGTH);
+    EXPECT_EQ(http.Read()->status, 200);
+    http.Write(second.substr(early));
+    for (int round = 0; round < 2; ++round) {  // what follows is not disturbed, either
+      const auto answer = http.Read();
+      ASSERT_TRUE(answer && answer->status == 200) << early << (answer ? answer->body : "");
+      EXPECT_EQ(answer->json()["tokens"].size(), cluster_.Tokens(prompt).size() + 1);
+      http.Write(second);
+    }
+  }
+}
+
 TEST_F(HttpApiTest, BeyondTheLimitOfRequestsInFlightItIs429WithRetryAfter) {
   config::RouterOptions options;
   options.inflight_requests_max = 1;
