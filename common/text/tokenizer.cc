@@ -4,6 +4,7 @@
 
 #include "common/base/status.h"
 #include "common/text/rust_status.h"
+#include "common/text/text_cuts.h"
 #include "common/text/text_start_filter.h"
 #include "common/text/tokenizer_config.h"
 #include "common/text/utf8.h"
@@ -12,6 +13,7 @@ namespace baton::text {
 namespace {
 
 constexpr char kFile[] = "tokenizer.json";
+constexpr size_t kCacheBytes = 64 << 20;
 
 const uint8_t* BytesOf(std::string_view text) {
   return reinterpret_cast<const uint8_t*>(text.data());
@@ -63,7 +65,10 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view 
 Tokenizer::Tokenizer(Handle handle)
     : handle_(std::move(handle)),
       vocabulary_(baton_text_tokenizer_vocabulary(handle_.get())),
-      text_start_(StartOf(vocabulary_)) {
+      text_start_(StartOf(vocabulary_)),
+      cache_(baton_text_tokenizer_may_cut(handle_.get())
+                 ? std::make_unique<EncodeCache>(kCacheBytes)
+                 : nullptr) {
   for (int32_t id = 0; id < vocab_size(); ++id) {
     if (IsSpecial(id)) special_ids_.push_back(id);
   }
@@ -71,6 +76,36 @@ Tokenizer::Tokenizer(Handle handle)
 
 absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8,
                                                        const EncodeOptions& options) const {
+  const bool nothing_added = !options.add_special_tokens && options.parse_special;
+  if (cache_ == nullptr || !nothing_added || utf8.size() < kPartBytesMin) {
+    return EncodeWhole(utf8, options);
+  }
+  absl::StatusOr<std::vector<int32_t>> ids = EncodeInParts(utf8, options);
+  // For the error's own sake: its offset is the whole text's.
+  return ids.ok() ? std::move(ids) : EncodeWhole(utf8, options);
+}
+
+absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeInParts(std::string_view utf8,
+                                                              const EncodeOptions& options) const {
+  std::vector<int32_t> out;
+  for (size_t begin = 0; begin < utf8.size();) {
+    const size_t end = EndOfPart(utf8, begin);
+    const std::string_view part = utf8.substr(begin, end - begin);
+    const bool kept = part.size() >= kPartBytesMin;
+    EncodeCache::Tokens tokens = kept ? cache_->Find(part) : nullptr;
+    if (tokens == nullptr) {
+      ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodeWhole(part, options));
+      tokens = std::make_shared<const std::vector<int32_t>>(std::move(ids));
+      if (kept) cache_->Add(part, tokens);
+    }
+    out.insert(out.end(), tokens->begin(), tokens->end());
+    begin = end;
+  }
+  return out;
+}
+
+absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeWhole(std::string_view utf8,
+                                                            const EncodeOptions& options) const {
   baton_text_ids ids = {};
   baton_text_bytes error = {};
   const baton_text_code code = baton_text_tokenizer_encode(

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "baton_text.h"
+#include "common/text/encode_cache.h"
 
 namespace baton::text {
 
@@ -51,7 +52,9 @@ class Tokenizer {
     // tokenizer has no other spelling for it.
     bool parse_special = true;
   };
-  // INVALID_ARGUMENT names the offset of the first byte that is not UTF-8.
+  // INVALID_ARGUMENT names the offset of the first byte that is not UTF-8. Of long texts to which
+  // nothing is added, as rendered chat templates are, parts that were encoded lately are not
+  // encoded again, where the tokenizer allows it; the ids are the same.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view utf8,
                                               const EncodeOptions& options) const;
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view utf8,
@@ -89,6 +92,10 @@ class Tokenizer {
   using Handle = std::unique_ptr<baton_text_tokenizer, FreeHandle>;
 
   explicit Tokenizer(Handle handle);
+  absl::StatusOr<std::vector<int32_t>> EncodeWhole(std::string_view utf8,
+                                                   const EncodeOptions& options) const;
+  absl::StatusOr<std::vector<int32_t>> EncodeInParts(std::string_view utf8,
+                                                     const EncodeOptions& options) const;
   bool InRange(int32_t id) const { return id >= 0 && id < vocab_size(); }
   bool HasTrait(int32_t id, uint8_t trait) const {
     return InRange(id) && (vocabulary_.traits[id] & trait) != 0;
@@ -97,6 +104,7 @@ class Tokenizer {
   const Handle handle_;
   const baton_text_vocabulary vocabulary_;  // points into handle_
   const TextStart text_start_;
+  const std::unique_ptr<EncodeCache> cache_;  // null: texts may not be cut
   std::vector<int32_t> special_ids_;
   std::optional<int32_t> bos_id_;
   std::optional<int32_t> eos_id_;

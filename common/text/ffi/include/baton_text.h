@@ -9,6 +9,7 @@
 // - A panic on the Rust side never crosses: it is BATON_TEXT_INTERNAL with the panic's message.
 // - Handles are immutable after loading: any number of threads may use one at the same time.
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,6 +57,11 @@ baton_text_code baton_text_tokenizer_encode(const baton_text_tokenizer* tokenize
 // The id of a token by its text in the vocabulary, or -1.
 int64_t baton_text_tokenizer_id(const baton_text_tokenizer* tokenizer, const uint8_t* token,
                                 size_t size);
+
+// Whether a text cut behind line breaks that have a character other than white space in front of
+// them and an ASCII letter behind them has the tokens of its parts, one after the other. For texts
+// to which nothing is added. `false`: not known.
+bool baton_text_tokenizer_may_cut(const baton_text_tokenizer* tokenizer);
 
 enum {
   BATON_TEXT_TOKEN_EXISTS = 1,

@@ -1,6 +1,7 @@
 //! `tokenizers` and `minijinja` behind the C functions of `include/baton_text.h`.
 
 mod abi;
+mod cuts;
 mod python_json;
 mod template;
 mod tokenizer;

@@ -10,6 +10,7 @@ pub struct Tokenizer {
     /// A copy of `inner`'s that leaves the text of special tokens alone.
     literal: AddedVocabulary,
     vocabulary: Vocabulary,
+    may_cut: bool,
 }
 
 impl Tokenizer {
@@ -24,7 +25,8 @@ impl Tokenizer {
         let mut literal = inner.get_added_vocabulary().clone();
         literal.set_encode_special_tokens(true);
         let vocabulary = Vocabulary::of(&inner)?;
-        Ok(Self { inner, literal, vocabulary })
+        let may_cut = crate::cuts::may_cut(&inner);
+        Ok(Self { inner, literal, vocabulary, may_cut })
     }
 
     fn encode(&self, text: &str, add_special: bool, literal: bool) -> Outcome<Vec<u32>> {
@@ -125,6 +127,11 @@ pub unsafe extern "C" fn baton_text_tokenizer_id(
 ) -> i64 {
     let find = || Ok(tokenizer.inner.token_to_id(utf8(borrowed(token, size))?));
     guarded(find).ok().flatten().map_or(-1, i64::from)
+}
+
+#[no_mangle]
+pub extern "C" fn baton_text_tokenizer_may_cut(tokenizer: &Tokenizer) -> bool {
+    tokenizer.may_cut
 }
 
 /// `baton_text_vocabulary`
