@@ -24,14 +24,14 @@ demo_groups=(
   "rpc|gRPC between the processes|libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc"
   "http|HTTP, SSE, WebSocket, TLS|libboost1.81-dev libssl-dev"
   "transfer|KV hand-over (fallback for the wheel)|libucx-dev ucx-utils"
-  "vocabulary|formatting, logs, config, flags, JSON|libfmt-dev libspdlog-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev"
+  "vocabulary|formatting, logs, config, flags, JSON|libfmt-dev libspdlog-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libsimdjson-dev"
   "hashing|block hashes and checksums|libxxhash-dev"
   "metrics|Prometheus endpoint|prometheus-cpp-dev"
   "tracing|traces to a collector|$tracing"
 )
 test_groups=(
   "tests|unit, property and micro-benchmarks|libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev"
-  "checks|fuzzing, lint, formatting|clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev"
+  "checks|fuzzing, lint, formatting, counting|clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev valgrind"
   "network|tests that look at sockets|iproute2"
 )
 

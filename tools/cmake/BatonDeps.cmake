@@ -11,6 +11,7 @@ find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(yaml-cpp CONFIG REQUIRED)
 find_package(CLI11 CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
+find_package(simdjson CONFIG REQUIRED)
 # Traces go out by OpenTelemetry's SDK. Without it everything builds, and --trace-endpoint says what is missing.
 find_package(opentelemetry-cpp CONFIG QUIET)
 

@@ -33,6 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto body = ParseBody({reinterpret_cast<const char*>(data), size}, 64);
   CheckError(body.status());
   if (!body.ok()) return 0;
+  CHECK(*body == Json::parse(data, data + size), "read as {}", Dump(*body));
   CheckCall(ParseChat(*body));
   CheckCall(ParseCompletion(*body));
   CheckError(ParseTokenize(*body).status());
