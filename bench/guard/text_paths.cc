@@ -17,11 +17,14 @@ std::shared_ptr<const ServedModel> Load(const std::string& model_dir) {
   return *std::move(model);
 }
 
-std::function<void()> Encoding(const std::string& model_dir) {
+// What is encoded lately is remembered: a chat that nobody had before begins with a number of its
+// own.
+std::function<void()> Encoding(const std::string& model_dir, bool again) {
   std::string words;
-  for (int i = 0; i < 100; ++i) words += "The router chooses a worker. ";
-  const text::ChatTemplate::Json messages = {{{"role", "user"}, {"content", words}}};
-  return [model = Load(model_dir), messages] {
+  for (int i = 0; i < 100; ++i) words += "The router chooses a worker.\n";
+  return [model = Load(model_dir), words, again, number = 0]() mutable {
+    const std::string content = std::to_string(again ? 0 : ++number) + words;
+    const text::ChatTemplate::Json messages = {{{"role", "user"}, {"content", content}}};
     const auto text = (*model->chat_template())->Render({.messages = messages});
     CHECK_OK(text.status());
     CHECK_OK(model->tokenizer().Encode(*text, false).status());
@@ -50,7 +53,8 @@ std::function<void()> Streaming(const std::string& model_dir) {
 
 std::vector<GuardedPath> TextPaths(const std::string& model_dir) {
   return {
-      {"a chat of 2,900 characters becomes tokens", 5, [=] { return Encoding(model_dir); }},
+      {"a chat of 2,900 characters becomes tokens", 5, [=] { return Encoding(model_dir, false); }},
+      {"the same chat becomes tokens again", 5, [=] { return Encoding(model_dir, true); }},
       {"tokens become the chunks of a stream", 20, [=] { return Streaming(model_dir); }},
   };
 }

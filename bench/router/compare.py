@@ -27,6 +27,7 @@ LOADS = {
     "burst": {"concurrency": 16, "requests": 300, "max-tokens": 128, "prompt-bytes": 1300},
     "many": {"concurrency": 64, "requests": 600, "max-tokens": 128, "prompt-bytes": 1300},
     "long": {"concurrency": 4, "requests": 60, "max-tokens": 1, "prompt-bytes": 220_000},
+    "shared": {"concurrency": 4, "requests": 200, "max-tokens": 1, "prompt-bytes": 220_000, "shared-bytes": 210_000},
 }
 
 
@@ -213,8 +214,8 @@ def cell(value, digits):
 def table(present):
     direct = present[0]
     yield ("| | added TTFT p50, ms | p99 | CPU per request, µs | CPU per chunk, µs | requests/s of 128 chunks, 64 at a time "
-           "| requests/s of 220 KB | resident, MiB |")
-    yield "| --- " * 8 + "|"
+           "| requests/s of 220 KB | of 220 KB, 210 of them shared | resident, MiB |")
+    yield "| --- " * 9 + "|"
     for router in present:
         of = router.median
         added = lambda figure: None if of("one", figure) is None else of("one", figure) - direct.median("one", figure)
@@ -224,6 +225,7 @@ def table(present):
                f"| {cell(added('ttft_ms_p99'), 2) if own else '(' + cell(of('one', 'ttft_ms_p99'), 2) + ')'} "
                f"| {cell(of('one', 'cpu_us'), 0) if own else '-'} | {cell(chunk, 1) if own else '-'} "
                f"| {cell(of('many', 'per_second'), 0)} | {cell(of('long', 'per_second'), 0)} "
+               f"| {cell(of('shared', 'per_second'), 0)} "
                f"| {cell(of('after', 'resident_mib'), 0) if own else '-'} |")
 
 

@@ -28,11 +28,13 @@ struct Campaign {
 };
 
 std::string RequestText(const LoadOptions& options, int number) {
-  // Different from its first character on: nothing of it is cached anywhere.
-  std::string prompt = fmt::format("{:08} ", number);
-  while (prompt.size() < static_cast<size_t>(options.prompt_bytes))
-    prompt += "A router picks a worker. ";
-  prompt.resize(static_cast<size_t>(options.prompt_bytes));
+  // Lines, as documents have them; behind what is shared, all different.
+  std::string prompt;
+  const auto grow_to = [&](int bytes, std::string_view line) {
+    while (prompt.size() < static_cast<size_t>(bytes)) prompt += line;
+  };
+  grow_to(options.shared_bytes, "A router picks a worker for each request.\\n");
+  grow_to(options.prompt_bytes, fmt::format("Line of request {:08}, and nobody waits.\\n", number));
   const std::string body = fmt::format(
       R"({{"model":"{}","messages":[{{"role":"user","content":"{}"}}],"max_tokens":{},"stream":true,"temperature":0}})",
       options.model, prompt, options.max_tokens);
