@@ -21,7 +21,7 @@ mkdir -p "$peers"
 "$peers/venv/bin/pip" install --quiet sglang-router
 if [[ ! -x $peers/apt/usr/sbin/haproxy ]]; then
   mkdir -p "$peers/apt" "$peers/debs"
-  (cd "$peers/debs" && apt-get download -qq nginx haproxy liblua5.3-0)
+  (cd "$peers/debs" && apt-get download -qq nginx haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1)
   for package in "$peers"/debs/*.deb; do dpkg -x "$package" "$peers/apt"; done
 fi
 

@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "common/base/check.h"
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 
 namespace baton::bench {
 namespace {
@@ -27,21 +28,36 @@ struct Campaign {
   LoadResult result;
 };
 
-std::string RequestText(const LoadOptions& options, int number) {
-  // Lines, as documents have them; behind what is shared, all different.
+// Lines, as documents have them; behind what is shared, all different.
+std::string PromptText(const LoadOptions& options, int number) {
   std::string prompt;
   const auto grow_to = [&](int bytes, std::string_view line) {
     while (prompt.size() < static_cast<size_t>(bytes)) prompt += line;
   };
   grow_to(options.shared_bytes, "A router picks a worker for each request.\\n");
   grow_to(options.prompt_bytes, fmt::format("Line of request {:08}, and nobody waits.\\n", number));
-  const std::string body = fmt::format(
-      R"({{"model":"{}","messages":[{{"role":"user","content":"{}"}}],"max_tokens":{},"stream":true,"temperature":0}})",
-      options.model, prompt, options.max_tokens);
+  return prompt;
+}
+
+std::string PromptTokens(const LoadOptions& options, int number) {
+  std::vector<int> tokens(static_cast<size_t>(options.token_ids));
+  for (size_t i = 0; i < tokens.size(); ++i)
+    tokens[i] = 10 + (number * 31 + static_cast<int>(i) * 7) % 200;
+  return fmt::format("{}", fmt::join(tokens, ","));
+}
+
+std::string RequestText(const LoadOptions& options, int number) {
+  const bool chat = options.token_ids == 0;
+  const std::string prompt = chat ? fmt::format(R"("messages":[{{"role":"user","content":"{}"}}])",
+                                                PromptText(options, number))
+                                  : fmt::format(R"("prompt":[{}])", PromptTokens(options, number));
+  const std::string body =
+      fmt::format(R"({{"model":"{}",{},"max_tokens":{},"stream":true,"temperature":0}})",
+                  options.model, prompt, options.max_tokens);
   return fmt::format(
-      "POST /v1/chat/completions HTTP/1.1\r\nHost: {}\r\nContent-Type: "
-      "application/json\r\nContent-Length: {}\r\n\r\n{}",
-      options.address, body.size(), body);
+      "POST /v1/{} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: "
+      "{}\r\n\r\n{}",
+      chat ? "chat/completions" : "completions", options.address, body.size(), body);
 }
 
 // One connection and the request on it. Does not read HTTP as such: a stream's events are its own
@@ -90,7 +106,7 @@ class Client : public std::enable_shared_from_this<Client> {
       head_seen_ = true;
       if (!absl::StartsWith(received_, "HTTP/1.1 200")) return Fail(received_.substr(0, 300));
     }
-    if (!text_seen_ && absl::StrContains(received_, "\"content\":\"a")) {
+    if (!text_seen_ && absl::StrContains(received_, ":\"a\"")) {
       text_seen_ = true;
       campaign_.result.ttft.push_back(absl::Now() - began_);
     }

@@ -14,6 +14,7 @@ struct LoadOptions {
   int concurrency = 1;
   int requests = 100;
   int prompt_bytes = 1300;
+  int token_ids = 0;     // instead of text: so many tokens, to be completed and not encoded
   int shared_bytes = 0;  // of them: what all prompts begin with
   int max_tokens = 1;
   bool no_delay = true;  // TCP_NODELAY, as most clients set it

@@ -43,6 +43,7 @@ int Main(int argc, char** argv) {
   loading->add_option("--requests", load.requests, "how many");
   loading->add_option("--prompt-bytes", load.prompt_bytes, "length of each prompt");
   loading->add_option("--shared-bytes", load.shared_bytes, "of each prompt: the same in all");
+  loading->add_option("--token-ids", load.token_ids, "instead of text: so many tokens");
   loading->add_option("--max-tokens", load.max_tokens, "events with text in each answer");
   loading->add_option("--no-delay", load.no_delay, "TCP_NODELAY at the client");
   uint16_t port = 0;

@@ -66,8 +66,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void Answer(size_t whole) {
     const std::string_view request(request_.data(), whole);
-    const bool chat =
-        request.starts_with("POST") && request.find("chat/completions") != request.npos;
+    const bool chat = request.starts_with("POST") && request.find("/completions") != request.npos;
     left_ = chat ? NumberBehind(request, "\"max_tokens\":") : -1;
     request_.erase(0, whole);
     // Whatever else is asked (health, models) is answered so that a proxy takes this for alive.
