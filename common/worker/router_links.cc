@@ -1,11 +1,9 @@
 #include "common/worker/router_links.h"
 
-#include <netdb.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 
 #include "common/rpc/convert.h"
+#include "common/rpc/resolve.h"
 #include "common/telemetry/logging.h"
 #include "common/worker/attach_stream.h"
 #include "fmt/ranges.h"
@@ -16,28 +14,6 @@ namespace {
 constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr absl::Duration kResolveEvery = absl::Seconds(5);
 constexpr absl::Duration kAloneAtMost = absl::Seconds(5);
-
-// Every numeric host:port behind a name; empty when it does not resolve right now.
-std::vector<std::string> Lookup(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  const std::string host = address.substr(0, colon), port = address.substr(colon + 1);
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (getaddrinfo(host.c_str(), port.c_str(), &hints, &found) != 0) return {};
-  std::vector<std::string> all;
-  for (addrinfo* at = found; at != nullptr; at = at->ai_next) {
-    char name[NI_MAXHOST];
-    if (getnameinfo(at->ai_addr, at->ai_addrlen, name, sizeof name, nullptr, 0, NI_NUMERICHOST) ==
-        0) {
-      const bool v6 = at->ai_family == AF_INET6;
-      all.push_back(v6 ? fmt::format("[{}]:{}", name, port) : fmt::format("{}:{}", name, port));
-    }
-  }
-  freeaddrinfo(found);
-  return all;
-}
 
 bool IsLoopbackName(const std::string& address) { return address.rfind("localhost:", 0) == 0; }
 
@@ -110,7 +86,7 @@ void RouterLinks::Resolve() {
   for (const std::string& address : addresses_) {
     // "localhost" has two numeric addresses and one router: let gRPC choose.
     std::vector<std::string> found =
-        IsLoopbackName(address) ? std::vector<std::string>{address} : Lookup(address);
+        IsLoopbackName(address) ? std::vector<std::string>{address} : rpc::Resolve(address);
     wanted.insert(wanted.end(), found.begin(), found.end());
   }
   std::vector<std::shared_ptr<RouterLink>> gone;  // destroyed outside of the lock

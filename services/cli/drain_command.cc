@@ -9,9 +9,9 @@
 #include "absl/time/clock.h"
 #include "common/config/command_line.h"
 #include "common/config/units.h"
+#include "common/http/http_call.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
-#include "services/cli/http_call.h"
 
 namespace baton::cli {
 namespace {
@@ -30,18 +30,18 @@ struct DrainOptions {
 
 // Its id.
 absl::StatusOr<std::string> Ask(const DrainOptions& options, const std::string& worker) {
-  ASSIGN_OR_RETURN(const HttpReply reply, HttpCall(options.http, "POST", "/admin/drain",
-                                                   json{{"worker", worker}}.dump(), kPatience));
+  ASSIGN_OR_RETURN(const http::Reply reply, http::Call(options.http, "POST", "/admin/drain",
+                                                       json{{"worker", worker}}.dump(), kPatience));
   const json answer = json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
   if (reply.status == 202 && answer.is_object()) return answer.value("worker", worker);
-  const std::string message = ErrorMessageOf(reply);
+  const std::string message = http::ErrorMessageOf(reply);
   if (!message.empty()) return NotFound("{}", message);
   return Unavailable("{} answers {}", options.http.text(), reply.status);
 }
 
 // Sequences that run or wait on it, as last reported; nothing when it has left.
 absl::StatusOr<std::optional<int>> SequencesOn(const DrainOptions& options, const std::string& id) {
-  ASSIGN_OR_RETURN(const HttpReply reply, HttpGet(options.http, "/debug/cluster", kPatience));
+  ASSIGN_OR_RETURN(const http::Reply reply, http::Get(options.http, "/debug/cluster", kPatience));
   const json page = json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
   if (!page.is_object() || !page.contains("workers")) {
     return Unavailable("{} has no /debug/cluster", options.http.text());

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "common/config/command_line.h"
+#include "common/http/http_call.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
-#include "services/cli/http_call.h"
 #include "services/cli/why_report.h"
 
 namespace baton::cli {
@@ -20,9 +20,9 @@ struct WhyOptions {
 };
 
 absl::StatusOr<std::string> Get(const WhyOptions& options, const std::string& path) {
-  ASSIGN_OR_RETURN(HttpReply reply, HttpGet(options.http, path, kAnswersWithin));
+  ASSIGN_OR_RETURN(http::Reply reply, http::Get(options.http, path, kAnswersWithin));
   if (reply.status == 200) return std::move(reply.body);
-  const std::string message = ErrorMessageOf(reply);
+  const std::string message = http::ErrorMessageOf(reply);
   if (!message.empty()) return NotFound("{}", message);
   return Unavailable("{} answers {}", options.http.text(), reply.status);
 }

@@ -19,14 +19,15 @@ LEVELS = [
     {"common/handover"},
     {"common/engine", "common/rpc"},
     {"common/model", "common/transfer"},
-    {"common/request", "common/kv", "common/text"},
+    {"common/request", "common/kv", "common/text", "common/http"},
     {"common/config", "common/telemetry", "common/concurrency"},
     {"common/base"},
 ]
 # Leaves, and who may see them.
 SEES_KERNELS = {"common/model", "common/engine", "common/handover", "common/worker", "tests", "bench"}
 SEES_PROTO = {"common/rpc", "common/handover", "common/worker", "sdk/cpp", "services/router",
-              "services/prefill_worker", "services/decode_worker", "services/cli", "tests", "bench"}
+              "services/prefill_worker", "services/decode_worker", "services/cli", "services/planner", "tests",
+              "bench"}
 # The one sideways arrow: rpc turns the engine's values into proto and back.
 ALLOWED = {("common/rpc", "common/engine")}
 # sdk sees proto and nothing else; the command line is its first user.
@@ -43,7 +44,7 @@ def room_of(path):
 
 
 def target_room(include, source, root):
-    if include.startswith("baton/v1/"):
+    if include.startswith(("baton/v1/", "keda/")):
         return "proto"
     if include.startswith("baton/"):
         return "sdk/cpp"

@@ -10,10 +10,10 @@
 #include "absl/time/clock.h"
 #include "baton/client.h"
 #include "common/config/command_line.h"
+#include "common/http/http_call.h"
 #include "services/cli/bench/bench_options.h"
 #include "services/cli/bench/bench_report.h"
 #include "services/cli/bench/load_driver.h"
-#include "services/cli/http_call.h"
 #include "services/cli/interrupt.h"
 
 namespace baton::cli {
@@ -66,7 +66,7 @@ struct KvTotals {
 KvTotals ReadKvTotals(const config::Address& http) {
   KvTotals totals;
   if (http.empty()) return totals;
-  const auto reply = HttpGet(http, "/debug/cluster", absl::Seconds(2));
+  const auto reply = http::Get(http, "/debug/cluster", absl::Seconds(2));
   if (!reply.ok() || reply->status != 200) return totals;
   const json page = json::parse(reply->body, nullptr, /*allow_exceptions=*/false);
   if (!page.is_object() || !page.contains("workers") || !page["workers"].is_array()) return totals;

@@ -2,11 +2,11 @@
 
 #include "absl/time/clock.h"
 #include "common/config/command_line.h"
+#include "common/http/http_call.h"
 #include "fmt/format.h"
 #include "services/cli/doctor/doctor_report.h"
 #include "services/cli/doctor/examiner.h"
 #include "services/cli/doctor/findings.h"
-#include "services/cli/http_call.h"
 
 namespace baton::cli {
 namespace {
@@ -22,7 +22,7 @@ struct DoctorOptions {
 
 absl::StatusOr<ClusterPicture> AskRouter(const DoctorOptions& options) {
   const absl::Time asked = absl::Now();
-  ASSIGN_OR_RETURN(const HttpReply reply, HttpGet(options.http, "/debug/cluster", kPatience));
+  ASSIGN_OR_RETURN(const http::Reply reply, http::Get(options.http, "/debug/cluster", kPatience));
   if (reply.status != 200) return Unavailable("it answers {}", reply.status);
   return ReadClusterPage(reply.body, asked, absl::Now());
 }

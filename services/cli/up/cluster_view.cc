@@ -2,9 +2,9 @@
 
 #include <unistd.h>
 
+#include "common/http/http_call.h"
+#include "common/telemetry/metrics_text.h"
 #include "nlohmann/json.hpp"
-#include "services/cli/http_call.h"
-#include "services/cli/metrics_text.h"
 
 namespace baton::cli {
 namespace {
@@ -32,13 +32,13 @@ WorkerView ReadWorker(const json& load) {
 
 ClusterView Look(const config::Address& http) {
   ClusterView view;
-  const auto ready = HttpGet(http, "/health/ready", kPatience);
+  const auto ready = http::Get(http, "/health/ready", kPatience);
   view.live = ready.ok();
   view.ready = ready.ok() && ready->status == 200;
   if (!view.live) return view;
-  const auto debug = HttpGet(http, "/debug/cluster", kPatience);
+  const auto debug = http::Get(http, "/debug/cluster", kPatience);
   if (debug.ok() && debug->status == 200) ReadDebugPage(debug->body, view);
-  const auto metrics = HttpGet(http, "/metrics", kPatience);
+  const auto metrics = http::Get(http, "/metrics", kPatience);
   if (metrics.ok() && metrics->status == 200) ReadMetricsPage(metrics->body, view);
   return view;
 }
@@ -63,7 +63,7 @@ void ReadDebugPage(std::string_view text, ClusterView& view) {
 }
 
 void ReadMetricsPage(std::string_view text, ClusterView& view) {
-  const MetricsText page(text);
+  const telemetry::MetricsText page(text);
   view.requests = static_cast<int64_t>(page.Sum("baton_requests_total"));
   view.ttft_p50_seconds = page.Quantile("baton_request_ttft_seconds", 0.5);
   view.itl_p50_seconds = page.Quantile("baton_request_itl_seconds", 0.5);

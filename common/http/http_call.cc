@@ -1,4 +1,4 @@
-#include "services/cli/http_call.h"
+#include "common/http/http_call.h"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -8,24 +8,25 @@
 
 #include "nlohmann/json.hpp"
 
-namespace baton::cli {
+namespace baton::http {
 namespace {
 
 namespace asio = boost::asio;
 namespace beast = boost::beast;
-namespace http = beast::http;
+namespace beast_http = beast::http;
 using beast::error_code;
 
 constexpr uint64_t kReplyBytesMax = 4 << 20;
 
 // Resolve, connect, write, read: each step starts the next one, and the first error ends it all.
-class Call {
+class Exchange {
  public:
-  Call(http::verb verb, const std::string& path, const std::string& host, std::string body)
+  Exchange(beast_http::verb verb, const std::string& path, const std::string& host,
+           std::string body)
       : request_(verb, path, 11) {
-    request_.set(http::field::host, host);
-    request_.set(http::field::connection, "close");
-    if (!body.empty()) request_.set(http::field::content_type, "application/json");
+    request_.set(beast_http::field::host, host);
+    request_.set(beast_http::field::connection, "close");
+    if (!body.empty()) request_.set(beast_http::field::content_type, "application/json");
     request_.body() = std::move(body);
     request_.prepare_payload();
     reply_.body_limit(kReplyBytesMax);
@@ -43,15 +44,15 @@ class Call {
     if (!result_) return absl::DeadlineExceededError("no answer in time");
     return *result_ ? Unavailable("{}", result_->message()) : absl::OkStatus();
   }
-  http::response<http::string_body> TakeReply() { return reply_.release(); }
+  beast_http::response<beast_http::string_body> TakeReply() { return reply_.release(); }
 
  private:
   void OnConnected(error_code error) {
     if (End(error)) return;
-    http::async_write(stream_, request_, [this](error_code error, size_t) {
+    beast_http::async_write(stream_, request_, [this](error_code error, size_t) {
       if (End(error)) return;
-      http::async_read(stream_, buffer_, reply_,
-                       [this](error_code error, size_t) { result_ = error; });
+      beast_http::async_read(stream_, buffer_, reply_,
+                             [this](error_code error, size_t) { result_ = error; });
     });
   }
   bool End(error_code error) {
@@ -62,30 +63,29 @@ class Call {
   asio::io_context io_;
   asio::ip::tcp::resolver resolver_{io_};
   beast::tcp_stream stream_{io_};
-  http::request<http::string_body> request_;
-  http::response_parser<http::string_body> reply_;
+  beast_http::request<beast_http::string_body> request_;
+  beast_http::response_parser<beast_http::string_body> reply_;
   beast::flat_buffer buffer_;
   std::optional<error_code> result_;
 };
 
 }  // namespace
 
-absl::StatusOr<HttpReply> HttpCall(const config::Address& address, std::string_view method,
-                                   const std::string& path, std::string body,
-                                   absl::Duration patience) {
+absl::StatusOr<Reply> Call(const config::Address& address, std::string_view method,
+                           const std::string& path, std::string body, absl::Duration patience) {
   std::string host = address.host;
   if (host == "0.0.0.0") host = "127.0.0.1";
   if (host == "::") host = "::1";
-  Call call(http::string_to_verb(method), path, address.text(), std::move(body));
+  Exchange call(beast_http::string_to_verb(method), path, address.text(), std::move(body));
   RETURN_IF_ERROR(Annotate(call.Run(host, address.port, patience), address.text()));
-  http::response<http::string_body> reply = call.TakeReply();
-  return HttpReply{.status = static_cast<int>(reply.result_int()), .body = std::move(reply.body())};
+  beast_http::response<beast_http::string_body> reply = call.TakeReply();
+  return Reply{.status = static_cast<int>(reply.result_int()), .body = std::move(reply.body())};
 }
 
-std::string ErrorMessageOf(const HttpReply& reply) {
+std::string ErrorMessageOf(const Reply& reply) {
   const auto json = nlohmann::json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("error") || !json["error"].is_object()) return "";
   return json["error"].value("message", "");
 }
 
-}  // namespace baton::cli
+}  // namespace baton::http

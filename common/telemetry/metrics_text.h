@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace baton::cli {
+namespace baton::telemetry {
 
 // Figures of a Prometheus text page.
 class MetricsText {
@@ -26,4 +26,4 @@ class MetricsText {
   std::vector<Sample> samples_;
 };
 
-}  // namespace baton::cli
+}  // namespace baton::telemetry

@@ -1,10 +1,10 @@
-#include "services/cli/metrics_text.h"
+#include "common/telemetry/metrics_text.h"
 
 #include <cstdlib>
 #include <limits>
 #include <map>
 
-namespace baton::cli {
+namespace baton::telemetry {
 namespace {
 
 // le="0.005" of a label list; infinity for +Inf and for anything else.
@@ -62,4 +62,4 @@ std::optional<double> MetricsText::Quantile(std::string_view histogram, double q
   return low;
 }
 
-}  // namespace baton::cli
+}  // namespace baton::telemetry

@@ -1,8 +1,8 @@
-#include "services/cli/metrics_text.h"
+#include "common/telemetry/metrics_text.h"
 
 #include "gtest/gtest.h"
 
-namespace baton::cli {
+namespace baton::telemetry {
 namespace {
 
 TEST(MetricsTextTest, SeriesOfOneNameAreAddedUp) {
@@ -25,4 +25,4 @@ TEST(MetricsTextTest, BrokenPagesAreHarmless) {
 }
 
 }  // namespace
-}  // namespace baton::cli
+}  // namespace baton::telemetry
