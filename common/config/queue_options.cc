@@ -95,6 +95,9 @@ void QueueOptions::AddTo(OptionSet& set) {
            .max = 86400,
            .zero = "none",
            .help = "longest wait in the router; 503 at once to what is expected to wait longer"});
+  set.Add("queue_without_workers", &without_workers,
+          {.help = "on: with no decode worker at all, requests wait for one, for queue_wait_max at "
+                   "most, instead of being refused; the router stays ready"});
   set.Add(
       "retry_after_max", &retry_after_max,
       {.min = 1, .max = 86400, .help = "longest Retry-After told to those who are turned away"});

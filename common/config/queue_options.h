@@ -24,6 +24,7 @@ struct QueueOptions {
   int32_t requests_max = 1024;
   int64_t tokens_max = 1 << 22;                // of prompts
   absl::Duration wait_max = absl::Minutes(1);  // 0: as long as the request's time
+  bool without_workers = false;                // wait for the first one instead of being refused
   absl::Duration retry_after_max = absl::Minutes(1);
 
   // Tenants by name. Who names none of them is "default".

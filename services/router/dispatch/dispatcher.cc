@@ -53,6 +53,7 @@ std::shared_ptr<Flight> Dispatcher::Start(AcceptedRequest request,
     closing = closing_;
     flights_[flight->request().id.value()] = flight;
     metrics_.Inflight(++inflight_);
+    metrics_.Accepted(flight->request().prompt.size());
   }
   if (closing) {
     flight->Fail(Unavailable("the router is shutting down; try again"));
@@ -66,9 +67,10 @@ std::shared_ptr<Flight> Dispatcher::Start(AcceptedRequest request,
 
 void Dispatcher::Admit(const std::shared_ptr<Flight>& flight) {
   const AcceptedRequest& request = flight->request();
+  const bool patient = options_.queue_without_workers;
   const bool hopeless =
-      !waiting_.empty() && placer_.PlacesFor(request) == Roster::Places::kNoWorker;
-  const bool at_once = hopeless || (waiting_.empty() && !Holding());
+      (patient || !waiting_.empty()) && placer_.PlacesFor(request) == Roster::Places::kNoWorker;
+  const bool at_once = hopeless ? !patient : waiting_.empty() && !Holding();
   if (at_once && Place(flight, absl::OkStatus(), Placer::Where::kRoom)) return;
   flight->NoteWaiting();
   std::optional<TurnedAway> displaced;
@@ -287,6 +289,7 @@ void Dispatcher::EndOverdue() {
 }
 
 bool Dispatcher::ready() const {
+  if (options_.queue_without_workers && roster_.has_served()) return true;
   const auto models = roster_.Models();
   return std::any_of(models.begin(), models.end(), [](const auto& model) { return model.ready; });
 }

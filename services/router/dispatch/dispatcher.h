@@ -45,6 +45,8 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
     RequestQueue::Options queue;
     // Sequences a decode worker is given beyond its batch, in percent of it.
     int batch_ahead_percent = 25;
+    // With no decode worker at all, new requests wait for one in the queue.
+    bool queue_without_workers = false;
   };
   // Registers itself as the roster's listener. Everything borrowed outlives this.
   Dispatcher(const Options& options, PolicyTable& policies, Roster& roster, RouterMetrics& metrics,

@@ -10,8 +10,6 @@ namespace {
 
 using openai::Json;
 
-constexpr size_t kDecisionsShown = 256;
-
 Json FitJson(const engine::StepFit& fit) {
   return Json{{"base_ms", fit.base_ms},
               {"per_prefill_token_ms", fit.per_prefill_token_ms},
@@ -103,7 +101,7 @@ Json QueueJson(const WaitingRoom& room) {
 
 }  // namespace
 
-std::string DebugClusterJson(const Roster& roster, const Dispatcher& dispatcher) {
+std::string DebugClusterJson(const Roster& roster, const Dispatcher& dispatcher, size_t decisions) {
   const PolicyTable::Setting placement = dispatcher.policies().setting();
   Json json;
   json["router"] = Json{{"version", BATON_VERSION},
@@ -116,7 +114,7 @@ std::string DebugClusterJson(const Roster& roster, const Dispatcher& dispatcher)
   json["workers"] = Json::array();
   for (const Roster::Entry& entry : roster.List()) json["workers"].push_back(WorkerJson(entry));
   json["decisions"] = Json::array();
-  for (const Decision& decision : dispatcher.decisions().Recent(kDecisionsShown)) {
+  for (const Decision& decision : dispatcher.decisions().Recent(decisions)) {
     json["decisions"].push_back(DecisionJson(decision));
   }
   return openai::Dump(json);

@@ -7,7 +7,11 @@
 
 namespace baton::router {
 
-// /debug/cluster: {"router", "workers", "decisions"}; decisions newest first, with their inputs.
-std::string DebugClusterJson(const Roster& roster, const Dispatcher& dispatcher);
+inline constexpr size_t kDecisionsShown = 256;
+
+// /debug/cluster: {"router", "queue", "workers", "decisions"}; decisions newest first, with their
+// inputs, so many at most.
+std::string DebugClusterJson(const Roster& roster, const Dispatcher& dispatcher,
+                             size_t decisions = kDecisionsShown);
 
 }  // namespace baton::router

@@ -253,7 +253,9 @@ void Routes::AdminDrain(const HttpRequest& request, std::shared_ptr<ResponseWrit
 }
 
 void Routes::DebugCluster(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {
-  writer->Send({.body = DebugClusterJson(roster_, dispatcher_)});
+  // A planner asks often, and not for decisions.
+  const size_t decisions = request.query == "decisions=0" ? 0 : kDecisionsShown;
+  writer->Send({.body = DebugClusterJson(roster_, dispatcher_, decisions)});
 }
 
 void Routes::DebugRequests(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer) {

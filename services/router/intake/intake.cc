@@ -95,13 +95,18 @@ absl::StatusOr<AcceptedRequest> Intake::Accept(ClientRequest request) const {
   if (auto* chat = std::get_if<ChatPrompt>(&request.prompt)) {
     RETURN_IF_ERROR(CheckChat(*chat, options_.messages_max));
   }
-  const auto facts = roster_.Facts(accepted.model->name());
+  const std::string& model = accepted.model->name();
+  const auto facts =
+      options_.queue_without_workers ? roster_.LatestFacts(model) : roster_.Facts(model);
   const int32_t vocab = facts ? facts->vocab_size : accepted.model->tokenizer().vocab_size();
   RETURN_IF_ERROR(WithFirstWordAsField(request.sampling.Validate(vocab)));
   if (const auto* tokens = std::get_if<TokenPrompt>(&request.prompt)) {
     RETURN_IF_ERROR(CheckTokenPrompt(*tokens, vocab));
   }
-  if (!facts) return NoWorker(accepted.model->name());
+  if (!facts) {
+    if (options_.metrics != nullptr) options_.metrics->WithoutWorker();
+    return NoWorker(model);
+  }
 
   ASSIGN_OR_RETURN(accepted.prompt, Encode(*accepted.model, request.prompt, true));
   accepted.tokenized_at = clock_.Monotonic();

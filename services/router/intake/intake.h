@@ -12,6 +12,7 @@
 #include "services/router/intake/client_request.h"
 #include "services/router/intake/served_model.h"
 #include "services/router/membership/roster.h"
+#include "services/router/telemetry/router_metrics.h"
 
 namespace baton::router {
 
@@ -29,6 +30,9 @@ class Intake {
     int64_t prompt_logprob_values_max = 1 << 18;
     absl::Duration timeout_max = absl::Hours(1);
     absl::Duration no_worker_retry_after = absl::Seconds(1);
+    // A request for which no worker is there is accepted, to wait for one, once there has been one.
+    bool queue_without_workers = false;
+    RouterMetrics* metrics = nullptr;        // outlives the intake; null: nobody counts
     const TraceSampling* tracing = nullptr;  // outlives the intake; null: off
   };
   // The model and the roster outlive this.

@@ -69,6 +69,9 @@ absl::StatusOr<Roster::Stay> Roster::Join(WorkerProfile profile) {
               .breaker = {options_.breaker, options_.seed ^ KeyOf(profile.id.value())},
               .pace = {profile.role, options_.pace}};
     models_since_.try_emplace(profile.model, clock_.Wall());
+    if (profile.role == WorkerRole::kDecode) {
+      MergeFacts(worker, clock_.Monotonic(), latest_facts_[profile.model] = {});
+    }
   }
   if (listener_ != nullptr && replaced) listener_->OnLeft(*replaced);
   if (listener_ != nullptr) listener_->OnJoined(profile);

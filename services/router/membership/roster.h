@@ -87,6 +87,10 @@ class Roster {
 
   // Absent when no decode worker serves it.
   std::optional<ModelFacts> Facts(std::string_view model) const;
+  // The same, or else those of the last decode worker of `model` that there was.
+  std::optional<ModelFacts> LatestFacts(std::string_view model) const;
+  // There has been a decode worker, of whatever model.
+  bool has_served() const;
   std::vector<ModelFacts> Models() const;
   // Workers of `model` that may take work, without `excluded`. `prompt`: its block hashes.
   // In order of their ids.
@@ -195,6 +199,7 @@ class Roster {
   mutable absl::Mutex mutex_;
   std::map<WorkerId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, absl::Time> models_since_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, ModelFacts, std::less<>> latest_facts_ ABSL_GUARDED_BY(mutex_);
   // Held on workers that are not here: their streams may still stand, and they may come back.
   absl::flat_hash_map<WorkerId, int32_t> held_elsewhere_ ABSL_GUARDED_BY(mutex_);
   KvIndex index_;

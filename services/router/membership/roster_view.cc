@@ -19,6 +19,19 @@ std::optional<ModelFacts> Roster::Facts(std::string_view model) const {
   return facts;
 }
 
+std::optional<ModelFacts> Roster::LatestFacts(std::string_view model) const {
+  if (auto facts = Facts(model)) return facts;
+  absl::MutexLock lock(&mutex_);
+  const auto found = latest_facts_.find(model);
+  if (found == latest_facts_.end()) return std::nullopt;
+  return found->second;
+}
+
+bool Roster::has_served() const {
+  absl::MutexLock lock(&mutex_);
+  return !latest_facts_.empty();
+}
+
 std::vector<ModelFacts> Roster::Models() const {
   const absl::Duration now = clock_.Monotonic();
   absl::MutexLock lock(&mutex_);

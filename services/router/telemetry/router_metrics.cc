@@ -22,6 +22,13 @@ RouterMetrics::RouterMetrics()
           metrics_.AddGauge("baton_kv_index_blocks", "Blocks in the KV index, by worker")),
       waiting_(metrics_.AddGauge("baton_queue_sequences",
                                  "Sequences waiting on the workers, as last reported")),
+      accepted_(metrics_.AddCounter("baton_requests_accepted_total",
+                                    "Requests accepted, whatever became of them")),
+      accepted_prompt_tokens_(metrics_.AddCounter("baton_accepted_prompt_tokens_total",
+                                                  "Prompt tokens of accepted requests")),
+      without_worker_(
+          metrics_.AddCounter("baton_requests_without_worker_total",
+                              "Requests refused because no decode worker served their model")),
       prompt_tokens_(
           metrics_.AddCounter("baton_prompt_tokens_total", "Prompt tokens of completed requests")),
       cached_tokens_(metrics_.AddCounter("baton_prompt_cached_tokens_total",
@@ -35,6 +42,11 @@ RouterMetrics::RouterMetrics()
                                     "Times a request was moved off a draining decode worker")),
       ejected_(metrics_.AddCounter("baton_worker_ejections_total",
                                    "Times a worker that failed was given no work for a while")) {}
+
+void RouterMetrics::Accepted(size_t prompt_tokens) {
+  accepted_.Increment();
+  accepted_prompt_tokens_.Increment(static_cast<double>(prompt_tokens));
+}
 
 void RouterMetrics::RequestEnded(std::string_view outcome, absl::Duration total) {
   metrics_

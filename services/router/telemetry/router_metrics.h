@@ -15,6 +15,10 @@ class RouterMetrics {
 
   // How a request ended: completed, cancelled or failed.
   void RequestEnded(std::string_view outcome, absl::Duration total);
+  // One was accepted, whatever becomes of it.
+  void Accepted(size_t prompt_tokens);
+  // One was refused because no decode worker served its model.
+  void WithoutWorker() { without_worker_.Increment(); }
   void Inflight(int requests) { inflight_.Set(requests); }
   void FirstToken(absl::Duration ttft) { ttft_.Observe(absl::ToDoubleSeconds(ttft)); }
   // What was expected when it was placed, and what it took from then on.
@@ -47,6 +51,9 @@ class RouterMetrics {
   telemetry::Gauge& connections_;
   telemetry::Gauge& index_blocks_;
   telemetry::Gauge& waiting_;
+  telemetry::Counter& accepted_;
+  telemetry::Counter& accepted_prompt_tokens_;
+  telemetry::Counter& without_worker_;
   telemetry::Counter& prompt_tokens_;
   telemetry::Counter& cached_tokens_;
   telemetry::Counter& completion_tokens_;

@@ -19,6 +19,34 @@ TEST(WorkerLossTest, WithNoWorkerItIs503AtOnce) {
   EXPECT_EQ(Call(cluster.http(), "GET", "/health/ready").status, 503);
 }
 
+TEST(WorkerLossTest, WhereThatIsWantedARequestWaitsForTheNextWorkerThatComes) {
+  config::RouterOptions options;
+  options.queue.without_workers = true;
+  RouterCluster cluster(options);
+  // What the model's workers are like is not known yet.
+  EXPECT_EQ(cluster.Post(kText, R"({"prompt":"x"})").json()["error"]["code"], "no_worker");
+  EXPECT_FALSE(Call(cluster.http(), "GET", "/health/ready").status == 200);
+  {
+    auto first = cluster.AddDecode("decode-0");
+    EXPECT_TRUE(cluster.WaitReady());
+  }
+  ASSERT_TRUE(cluster.WaitFor([](const Json& page) { return page["workers"].empty(); }));
+  EXPECT_EQ(Call(cluster.http(), "GET", "/health/ready").status, 200);
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  ASSERT_TRUE(cluster.WaitFor([](const Json& page) { return page["queue"]["waiting"] == 1; }));
+  const std::string metrics = cluster.Get("/metrics").body;
+  EXPECT_THAT(metrics, HasSubstr("baton_requests_without_worker_total 1\n"));
+  EXPECT_THAT(metrics, HasSubstr("baton_requests_accepted_total 1\n"));
+  auto second = cluster.AddDecode("decode-1");
+  const std::string id = second.worker->WaitForSubmit().sequences(0).request_id();
+  second.worker->Tokens(id, 0, cluster.Tokens("a"), v1::FINISH_REASON_LENGTH);
+  const auto response = http.Read();
+  ASSERT_TRUE(response.has_value());
+  EXPECT_EQ(response->status, 200);
+  EXPECT_EQ(SseData(response->body).back(), "[DONE]");
+}
+
 TEST(WorkerLossTest, BeforeTheFirstTokenTheRequestBeginsAnewElsewhere) {
   RouterCluster cluster;
   auto first = cluster.AddDecode("decode-0");
