@@ -5,6 +5,7 @@
 #include "common/config/cluster_file.h"
 #include "common/config/model_options.h"
 #include "common/config/option_set.h"
+#include "common/config/planner_options.h"
 #include "common/config/router_options.h"
 #include "common/config/up_options.h"
 #include "common/config/worker_options.h"
@@ -23,6 +24,7 @@ class ClusterOptions {
   RouterOptions router;
   WorkerOptions prefill;
   WorkerOptions decode;
+  PlannerOptions planner;
   UpOptions up;
 
   // All sections, in the order of the file.
@@ -35,6 +37,7 @@ class ClusterOptions {
   OptionSet router_set_{"router", "Router"};
   OptionSet prefill_set_{"prefill", "Prefill worker"};
   OptionSet decode_set_{"decode", "Decode worker"};
+  OptionSet planner_set_{"planner", "Planner"};
   OptionSet up_set_{"up", "Local cluster"};
   std::vector<OptionSet*> schema_;
 };

@@ -374,11 +374,12 @@ void UpOptions::AddTo(OptionSet& set) {
 }
 
 ClusterOptions::ClusterOptions()
-    : schema_{&model_set_, &router_set_, &prefill_set_, &decode_set_, &up_set_} {
+    : schema_{&model_set_, &router_set_, &prefill_set_, &decode_set_, &planner_set_, &up_set_} {
   model.AddTo(model_set_);
   router.AddTo(router_set_);
   prefill.AddTo(prefill_set_);
   decode.AddTo(decode_set_);
+  planner.AddTo(planner_set_);
   up.AddTo(up_set_);
 }
 

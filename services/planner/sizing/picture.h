@@ -25,7 +25,8 @@ struct Traffic {
 // One pool as it is now, all of its workers together.
 struct PoolState {
   int32_t workers = 0;  // that may take work
-  int32_t present = 0;  // with those that drain, hang or cannot be reached
+  int32_t present =
+      0;  // with those that hang, failed or cannot be reached; without those that leave
   // Step time of one of them, the mean of those that have measured themselves; also remembered from
   // when there were some. samples == 0: not known.
   engine::StepFit fit;

@@ -7,12 +7,6 @@
 namespace baton::planner {
 namespace {
 
-absl::Status CheckBounds(std::string_view pool, const Bounds& bounds) {
-  if (bounds.min <= bounds.max) return absl::OkStatus();
-  return InvalidArgument("planner.{}_min is {}, more than planner.{}_max, {}", pool, bounds.min,
-                         pool, bounds.max);
-}
-
 // The larger of what the last seconds and the last minute ask for.
 template <typename NeedOf>
 Need Larger(NeedOf&& need_of, const Picture& picture) {
@@ -27,16 +21,6 @@ double Share(int32_t has, int32_t needs) {
 }
 
 }  // namespace
-
-absl::Status PlanOptions::Validate() const {
-  RETURN_IF_ERROR(CheckBounds("prefill", prefill));
-  RETURN_IF_ERROR(CheckBounds("decode", decode));
-  const int32_t least = prefill.min * prefill.gpus + decode.min * decode.gpus;
-  if (budget_gpus == 0 || least <= budget_gpus) return absl::OkStatus();
-  return InvalidArgument(
-      "planner.budget_gpus is {}, less than the {} that prefill_min and decode_min take",
-      budget_gpus, least);
-}
 
 std::string_view NameOf(Holder holder) {
   switch (holder) {

@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include "absl/time/time.h"
-#include "common/base/status.h"
 #include "services/planner/sizing/need.h"
 
 namespace baton::planner {
@@ -17,6 +16,8 @@ struct Bounds {
   int32_t gpus = 1;  // of one worker; what the budget counts
 };
 
+// Each minimum is at most its maximum, and the budget has room for both: whoever reads options
+// checks it.
 struct PlanOptions {
   Targets targets;
   Bounds prefill;
@@ -29,9 +30,6 @@ struct PlanOptions {
   // A pool shrinks to the most it has needed for so long, and not before it has been as large, or
   // as small, for so long.
   absl::Duration cool_down = absl::Minutes(5);
-
-  // INVALID_ARGUMENT: a minimum above its maximum, or a budget below the minimums.
-  absl::Status Validate() const;
 };
 
 // Why a pool has the size it has: what it needs, or what keeps it from that.
