@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BUILD ?= build/release
 MODEL ?= models/baton-demo
 JOBS ?= $(shell nproc)
-RUN_TARGETS := baton baton-router baton-prefill-worker baton-decode-worker
+RUN_TARGETS := baton baton-router baton-prefill-worker baton-decode-worker baton-planner
 QUESTION ?= What is disaggregated prefill?
 # Left to itself, Baton computes a prompt this short where its tokens are generated.
 UP_FLAGS ?= --placement always-remote

@@ -16,7 +16,7 @@ cd "$root"
 build=build/release
 out=
 size_max_mib=60
-programs=(baton baton-router baton-prefill-worker baton-decode-worker)
+programs=(baton baton-router baton-prefill-worker baton-decode-worker baton-planner)
 gpu_programs=(kernels_cuda_gpu_test cuda_oracle_gpu_test cuda_bench handover_test)
 # Of the C library itself; the loader first.
 c_library=(ld-linux-x86-64.so.2 libc.so.6 libm.so.6 libpthread.so.0 libdl.so.2 librt.so.1 libresolv.so.2)

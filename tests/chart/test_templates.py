@@ -1,4 +1,5 @@
 """The objects that Helm makes are sound, fit together and keep what the chart promises."""
+import re
 import subprocess
 
 import pytest
@@ -165,6 +166,43 @@ def test_a_pool_that_is_scaled_by_others_names_no_number(render):
     objects = render('decode.autoscaling.by="hpa"')
     assert "replicas" not in objects.one("Deployment", "demo-baton-decode")["spec"]
     assert objects.one("Deployment", "demo-baton-prefill")["spec"]["replicas"] == 1
+
+
+PLANNED = ('planner.enabled=true', 'prefill.autoscaling.by="keda"', 'decode={"autoscaling": {"by": "keda", "minReplicas": 0}}')
+
+
+def test_a_planned_pool_asks_the_planner_which_has_its_bounds(render):
+    objects = render(*PLANNED, "decode.gpus=2")
+    for role in ("prefill", "decode"):
+        scaled = objects.one("ScaledObject", f"demo-baton-{role}")["spec"]
+        trigger, = scaled["triggers"]
+        assert trigger == {"type": "external", "metadata": {"scalerAddress": "demo-baton-planner.serving.svc:9600", "pool": role}}
+        told = config_of(objects, "planner")["planner"]
+        assert (told[f"{role}_min"], told[f"{role}_max"]) == (scaled["minReplicaCount"], scaled["maxReplicaCount"])
+    assert (told["prefill_gpus"], told["decode_gpus"], told["decode_min"]) == (1, 2, 0)
+    assert told["routers"] == "demo-baton-router-peers.serving.svc:8000"
+    ports = {port["name"]: port["port"] for port in objects.one("Service", "demo-baton-planner")["spec"]["ports"]}
+    assert ports == {"grpc": 9600, "http": 9601}
+
+
+def test_requests_wait_for_a_pool_that_sleeps_and_only_then(render):
+    assert config_of(render(*PLANNED), "router")["router"]["queue_without_workers"] is True
+    assert "queue_without_workers" not in config_of(render(), "router")["router"]
+
+
+def test_the_planner_accepts_the_file_written_for_it(render, tmp_path):
+    if not (BIN / "baton").exists():
+        pytest.skip(f"no {BIN / 'baton'}: tests/run.sh unit builds it")
+    file = tmp_path / "planner.yaml"
+    file.write_text(render(*PLANNED).one("ConfigMap", "demo-baton-planner")["data"]["cluster.yaml"])
+    done = subprocess.run([BIN / "baton", "check", "--config", file, "--model", SOURCE / "models/baton-demo"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"planner\.decode_min +0 ", done.stdout), done.stdout
+
+
+def test_without_it_there_is_no_planner(render):
+    assert not [each for each in render() if "planner" in each["metadata"]["name"]]
 
 
 def test_threads_are_those_of_the_pod(render):

@@ -25,6 +25,8 @@ REFUSED = [
     ("prefill.resources.limits.memory=\"lots\"", "/prefill/resources/limits/memory"),
     ('log.format="xml"', "/log/format"),
     ("networkPolicy.clients={}", "/networkPolicy/clients"),
+    ("planner.config.ttft_target=1", "/planner/config/ttft_target"),
+    ('planner.config.decode_max=4', "additional properties 'decode_max' not allowed"),
 ]
 # What a schema cannot say.
 REFUSED_TOGETHER = [
@@ -35,6 +37,7 @@ REFUSED_TOGETHER = [
     ("decode={\"maxSurge\": 0, \"maxUnavailable\": 0}", "no pod could ever be replaced"),
     ('decode.autoscaling={"by": "hpa", "minReplicas": 9}', "minReplicas is 9, more than maxReplicas, 4"),
     ('decode.autoscaling.by="keda"', "say which Prometheus KEDA asks"),
+    ("decode.autoscaling.minReplicas=0", "only the planner wakes a pool that sleeps"),
     ('decode.config.transport="nccl"', "which is between GPUs, but decode.gpus is 0"),
     ('prefill.rdmaResource="rdma/hca"', "would be taken and not used"),
     ("decode.config.block_tokens=32", "never paired"),
@@ -87,7 +90,10 @@ OWNED = {"model": {"path", "name"}, "router": {"http", "grpc", "ports_file", "dr
 OWNED["prefill"] = OWNED["decode"] = {
     "device", "tensor_parallel_size", "grpc", "advertise", "routers", "metrics", "worker_id", "ports_file",
     "drain_timeout", "log_level", "log_format"}
-DEFINITIONS = {"model": "modelConfig", "router": "routerConfig", "prefill": "workerConfig", "decode": "workerConfig"}
+OWNED["planner"] = {f"{pool}_{what}" for pool in ("prefill", "decode") for what in ("min", "max", "gpus")} | {
+    "routers", "grpc", "http", "ports_file", "log_level", "log_format"}
+DEFINITIONS = {"model": "modelConfig", "router": "routerConfig", "prefill": "workerConfig", "decode": "workerConfig",
+               "planner": "plannerConfig"}
 
 
 def schema():
@@ -146,7 +152,7 @@ def test_alerts_and_scalers_ask_for_metrics_that_the_programs_have(needs_helm):
         for rule in objects.of("PrometheusRule"):
             queries += [each["expr"] for group in rule["spec"]["groups"] for each in group["rules"]]
         for scaled in objects.of("ScaledObject"):
-            queries += [trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"]]
+            queries += [trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"] if "query" in trigger["metadata"]]
         for scaled in objects.of("HorizontalPodAutoscaler"):
             queries += [metric["pods"]["metric"]["name"] for metric in scaled["spec"]["metrics"]]
     names = {name for query in queries for name in re.findall(r"\bbaton_\w+", re.sub(r'"[^"]*"', "", query))}

@@ -3,6 +3,30 @@ The cluster file of one program: what the chart decides, and `config` of the val
 Helm's numbers are floating point: 4194304 would be written as 4.194304e+06, which is no number of tokens.
 */}}
 {{- define "baton.config" -}}
+{{- if eq (index . 1) "planner" -}}
+{{- include "baton.plannerConfig" (index . 0) -}}
+{{- else -}}
+{{- include "baton.servingConfig" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Bounds are those of the pools that it plans for. */}}
+{{- define "baton.plannerConfig" -}}
+{{- $routers := printf "%s-router-peers.%s.svc:8000" (include "baton.fullname" .) .Release.Namespace -}}
+{{- $set := dict "log_level" .Values.log.level "log_format" .Values.log.format
+                 "grpc" "0.0.0.0:9600" "http" "0.0.0.0:9601" "routers" $routers -}}
+{{- range $role := list "prefill" "decode" -}}
+{{- $own := index $.Values $role -}}
+{{- $none := and (eq $role "prefill") (eq $own.autoscaling.by "none") (eq (int $own.replicas) 0) -}}
+{{- $_ := set $set (printf "%s_min" $role) ($none | ternary 0 (int $own.autoscaling.minReplicas)) -}}
+{{- $_ := set $set (printf "%s_max" $role) ($none | ternary 0 (int $own.autoscaling.maxReplicas)) -}}
+{{- $_ := set $set (printf "%s_gpus" $role) (max (int $own.gpus) 1) -}}
+{{- end -}}
+planner:
+{{- include "baton.options" (merge $set .Values.planner.config) | trim | nindent 2 }}
+{{- end -}}
+
+{{- define "baton.servingConfig" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}
 {{- $own := index $root.Values $component -}}
@@ -10,6 +34,10 @@ Helm's numbers are floating point: 4194304 would be written as 4.194304e+06, whi
                  "drain_timeout" (printf "%ds" (int $own.drainSeconds)) -}}
 {{- if eq $component "router" -}}
 {{- $set = merge $set (dict "http" "0.0.0.0:8000" "grpc" "0.0.0.0:9000") -}}
+{{- /* A pool that sleeps is woken by requests that wait for it. */ -}}
+{{- if and (eq (int $root.Values.decode.autoscaling.minReplicas) 0) (not (hasKey $own.config "queue_without_workers")) -}}
+{{- $set = merge $set (dict "queue_without_workers" true) -}}
+{{- end -}}
 {{- else -}}
 {{- $router := printf "%s-router-peers.%s.svc:9000" (include "baton.fullname" $root) $root.Release.Namespace -}}
 {{- $set = merge $set (dict "grpc" "0.0.0.0:9100" "metrics" "0.0.0.0:9400" "routers" $router

@@ -33,5 +33,5 @@ app.kubernetes.io/component: {{ index . 1 }}
 
 {{/* The two roles of workers and everything else that has pods. */}}
 {{- define "baton.components" -}}
-router prefill decode
+router prefill decode{{ if .Values.planner.enabled }} planner{{ end }}
 {{- end -}}
