@@ -27,10 +27,10 @@ struct PlannerOptions {
   int32_t budget_gpus = 0;  // of both pools; 0: none but the maximums
 
   absl::Duration interval = absl::Seconds(5);  // from one plan to the next
-  absl::Duration recent = absl::Seconds(15);   // traffic of so long makes a pool larger
+  absl::Duration recent = absl::Seconds(10);   // traffic of so long makes a pool larger
   absl::Duration steady = absl::Minutes(1);    // and with this one, smaller
   int32_t margin_percent = 15;                 // a pool shrinks to what serves so much more
-  absl::Duration cool_down_up = absl::Seconds(15);
+  absl::Duration cool_down_up = absl::Seconds(5);
   absl::Duration cool_down = absl::Minutes(5);    // before a pool shrinks
   absl::Duration stale_after = absl::Minutes(1);  // no router answered for so long: no answers
   bool dry_run = false;                           // publishes, and tells KEDA to leave all as it is

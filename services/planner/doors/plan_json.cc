@@ -25,7 +25,8 @@ Json PoolJson(const PoolPlan& plan, const PoolState& state) {
           {"present", state.present},
           {"reason", plan.reason()},
           {"text", plan.text()},
-          {"sequences", state.sequences},
+          {"running", state.running},
+          {"waiting", state.waiting},
           {"waiting_tokens", state.waiting_tokens},
           {"blocks_active", state.blocks_active},
           {"blocks_of_a_worker", state.blocks}};

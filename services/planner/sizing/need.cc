@@ -20,9 +20,11 @@ constexpr double kWaitShareMin = 0.1;
 // Of a worker's blocks; the rest is for prompts on their way, and for what lengths vary.
 constexpr double kKvShare = 0.9;
 
+int32_t Sequences(const PoolState& pool) { return pool.running + pool.waiting; }
+
 bool Asked(const Picture& picture, const Traffic& traffic) {
   return traffic.requests_per_second > 0 || picture.queued_requests > 0 || picture.unserved ||
-         picture.prefill.sequences > 0 || picture.decode.sequences > 0 ||
+         Sequences(picture.prefill) > 0 || Sequences(picture.decode) > 0 ||
          picture.prefill.waiting_tokens > 0 || picture.decode.waiting_tokens > 0;
 }
 
@@ -161,10 +163,19 @@ Need DecodeNeed(const Picture& picture, const Traffic& traffic, const Targets& t
                   "{:.0f} by KV, {:.0f} by its batch",
                   flying, places.step_seconds * 1e3, places.by_itl, places.by_kv, places.by_batch));
   // Those whose prompts are still being computed elsewhere take part in no step here.
-  const double here = margin * (std::max(0, pool.sequences - picture.prefill.sequences) +
-                                static_cast<double>(picture.queued_requests));
-  Raise(need, here / places.each() + prefill, Cause::kQueue,
-        fmt::format("{:.0f} sequences run or wait, {:.0f} to a worker", here, places.each()));
+  const double here = margin * std::max(0, pool.running - Sequences(picture.prefill));
+  Raise(need, here / places.each() + prefill, bound,
+        fmt::format("{:.0f} sequences run, {:.0f} to a worker", here, places.each()));
+  // A place serves several of those that wait, one after the other, within the time to catch up.
+  const double waiting = margin * static_cast<double>(pool.waiting + picture.queued_requests);
+  const double catch_up = absl::ToDoubleSeconds(targets.catch_up);
+  const double stay = traffic.output_tokens * places.step_seconds;
+  const double share = stay > 0 ? std::min(stay / catch_up, 1.0) : 1;
+  Raise(
+      need, (flying + waiting * share) / places.each() + prefill, Cause::kQueue,
+      fmt::format("{:.0f} sequences wait for a place, to have had one in {:.0f} s beside {:.0f} in "
+                  "flight; {:.0f} to a worker",
+                  waiting, catch_up, flying, places.each()));
   if (pool.blocks > 0) {
     Raise(need, margin * static_cast<double>(pool.blocks_active) / (kKvShare * pool.blocks),
           Cause::kKv,

@@ -12,7 +12,7 @@ namespace baton::planner {
 struct Targets {
   absl::Duration ttft = absl::Seconds(1);
   absl::Duration itl = absl::Milliseconds(50);
-  // What waits now is to be gone after so long.
+  // What waits now is to be computed, or to have had its place, after so long.
   absl::Duration catch_up = absl::Seconds(10);
   // Nobody computes prompts but decode workers.
   bool prompts_on_decode = false;
@@ -45,8 +45,8 @@ struct Need {
 Need PrefillNeed(const Picture& picture, const Traffic& traffic, const Targets& targets,
                  double margin = 1);
 // Decode is places: the largest batch whose step stays within the ITL target and whose KV fits, and
-// as many workers as hold those in flight with two standard deviations to spare, those there are
-// now, and their KV.
+// as many workers as hold those in flight with two standard deviations to spare, those that run
+// now, those that wait within `catch_up`, and their KV.
 Need DecodeNeed(const Picture& picture, const Traffic& traffic, const Targets& targets,
                 double margin = 1);
 

@@ -66,9 +66,11 @@ TEST(NeedTest, PromptsThatWaitTakeMorePrefill) {
 TEST(NeedTest, RequestsInTheRoutersQueueTakeMoreDecode) {
   Picture picture = Busy(4);
   picture.queued_requests = 640;
-  const Need need = DecodeNeed(picture, picture.recent, {});
-  EXPECT_EQ(need.workers, 10);  // batches of 64
-  EXPECT_EQ(need.cause, Cause::kQueue);
+  // Batches of 64; each sequence stays for 3.2 s.
+  const Need at_once = DecodeNeed(picture, picture.recent, {.catch_up = absl::Seconds(1)});
+  EXPECT_EQ(at_once.workers, 11);
+  EXPECT_EQ(at_once.cause, Cause::kQueue);
+  EXPECT_EQ(DecodeNeed(picture, picture.recent, {.catch_up = absl::Seconds(10)}).workers, 4);
 }
 
 TEST(NeedTest, KvThatIsInUseTakesMoreDecode) {

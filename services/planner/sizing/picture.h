@@ -31,7 +31,8 @@ struct PoolState {
   // when there were some. samples == 0: not known.
   engine::StepFit fit;
   int64_t waiting_tokens = 0;  // prompt tokens taken on and not computed
-  int32_t sequences = 0;       // running and waiting
+  int32_t running = 0;         // sequences
+  int32_t waiting = 0;         // sequences that have no place yet
   int64_t blocks_active = 0;   // KV blocks in use
   // Of one worker; 0: not known.
   int32_t blocks = 0;

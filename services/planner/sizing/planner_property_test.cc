@@ -38,7 +38,8 @@ void AnyPool(Dice& dice, PoolState& pool) {
   pool.present = dice.Whole(0, 40);
   pool.workers = dice.Whole(0, pool.present);
   pool.waiting_tokens = static_cast<int64_t>(dice.Wide(1e7));
-  pool.sequences = static_cast<int32_t>(dice.Wide(5'000));
+  pool.running = static_cast<int32_t>(dice.Wide(5'000));
+  pool.waiting = static_cast<int32_t>(dice.Wide(5'000));
   pool.blocks_active = static_cast<int64_t>(dice.Wide(1e6));
   if (dice.Chance(0.1)) pool.fit = {};
 }
@@ -200,7 +201,8 @@ TEST_P(PlannerPropertyTest, NeedsNeverFallWhenTheLoadGrows) {
     if (which == 2) more.recent.output_tokens *= by;
     if (which == 3) more.recent.cached_share /= by;
     if (which == 4) more.prefill.waiting_tokens += dice.Whole(0, 1 << 20);
-    if (which == 5) more.decode.sequences += dice.Whole(0, 1'000);
+    if (which == 5)
+      (dice.Chance(0.5) ? more.decode.running : more.decode.waiting) += dice.Whole(0, 1'000);
     if (which == 6) more.queued_requests += dice.Whole(0, 1'000);
     if (which == 7) more.decode.blocks_active += dice.Whole(0, 1 << 20);
     const Targets targets{.prompts_on_decode = dice.Chance(0.3)};

@@ -45,7 +45,8 @@ PoolState StateOf(Pool pool, const std::map<std::string, WorkerSample>& workers)
     state.present += worker.draining ? 0 : 1;
     if (worker.fit.samples > 0) AddFit(worker.fit, ++measured, state.fit);
     state.waiting_tokens += worker.waiting_tokens;
-    state.sequences += worker.sequences;
+    state.running += worker.running;
+    state.waiting += worker.waiting;
     state.blocks_active += worker.blocks_active;
     state.blocks = std::max(state.blocks, worker.blocks);
     state.block_tokens = worker.block_tokens;
@@ -192,8 +193,8 @@ void LoadMeter::Remember(const PoolState& now, PoolState& known) const {
 void LoadMeter::NotePace(const Picture& picture, const Growth& growth) {
   const PoolState& pool = picture.decode;
   if (growth.itl_tokens < kTokensToTrust || pool.workers == 0 || pool.fit.samples == 0) return;
-  const double batch =
-      std::max(1.0, static_cast<double>(pool.sequences - picture.prefill.sequences) / pool.workers);
+  const int32_t elsewhere = picture.prefill.running + picture.prefill.waiting;
+  const double batch = std::max(1.0, static_cast<double>(pool.running - elsewhere) / pool.workers);
   const double context = picture.recent.prompt_tokens + picture.recent.output_tokens / 2;
   const double modelled_ms =
       pool.fit.base_ms + batch * (pool.fit.per_decode_ms + pool.fit.per_context_token_ms * context);

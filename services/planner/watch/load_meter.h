@@ -14,7 +14,7 @@ namespace baton::planner {
 class LoadMeter {
  public:
   struct Options {
-    absl::Duration recent = absl::Seconds(15);
+    absl::Duration recent = absl::Seconds(10);
     absl::Duration steady = absl::Minutes(1);
   };
   explicit LoadMeter(const Options& options) : options_(options) {}

@@ -80,15 +80,15 @@ TEST_F(LoadMeterTest, ARouterThatWasSilentForALookLosesNothing) {
 TEST_F(LoadMeterTest, AWorkerIsCountedOnceWhoeverKnowsOfIt) {
   WorkerSample old_news = Worker("decode-0", Pool::kDecode);
   old_news.report_age_ms = 900;
-  old_news.sequences = 1;
+  old_news.running = 1;
   WorkerSample news = old_news;
   news.report_age_ms = 10;
-  news.sequences = 9;
+  news.running = 9;
   Routers routers{{"a", {.workers = {old_news, Worker("prefill-0", Pool::kPrefill)}}},
                   {"b", {.workers = {news}}}};
   const Picture picture = After(5, routers);
   EXPECT_EQ(picture.decode.workers, 1);
-  EXPECT_EQ(picture.decode.sequences, 9);
+  EXPECT_EQ(picture.decode.running, 9);
   EXPECT_EQ(picture.prefill.workers, 1);
 }
 
@@ -137,7 +137,7 @@ TEST_F(LoadMeterTest, LengthsAndCachedTokensAreThoseOfRequestsThatEnded) {
 
 TEST_F(LoadMeterTest, StepsThatTakeLongerThanWorkersSayAreNoticed) {
   WorkerSample worker = Worker("decode-0", Pool::kDecode);
-  worker.sequences = 20;  // a step of 10 ms, by its fit
+  worker.running = 20;  // a step of 10 ms, by its fit
   Routers routers{{"a", {.workers = {worker}}}};
   Picture picture = After(5, routers);
   EXPECT_EQ(picture.pace, 1);

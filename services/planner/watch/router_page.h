@@ -19,7 +19,7 @@ struct WorkerSample {
   double report_age_ms = 0;
   engine::StepFit fit;
   int64_t waiting_tokens = 0;
-  int32_t sequences = 0;
+  int32_t running = 0, waiting = 0;  // sequences
   int64_t blocks_active = 0;
   int32_t blocks = 0, block_tokens = 0, batch_sequences_max = 0, step_tokens_max = 0;
   // Prompt tokens since its start.

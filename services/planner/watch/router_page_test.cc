@@ -37,7 +37,8 @@ TEST(RouterPageTest, AWorkerIsReadAsItIsWritten) {
   EXPECT_EQ(worker.id, "prefill-0@1");
   EXPECT_EQ(worker.pool, Pool::kPrefill);
   EXPECT_TRUE(worker.ready);
-  EXPECT_EQ(worker.sequences, 3);
+  EXPECT_EQ(worker.running, 1);
+  EXPECT_EQ(worker.waiting, 2);
   EXPECT_EQ(worker.waiting_tokens, 640);
   EXPECT_EQ(worker.blocks_active, 30);
   EXPECT_EQ(worker.blocks, 100);
@@ -85,7 +86,7 @@ TEST(RouterPageTest, NumbersThatCannotBeAreNotBelieved) {
   ASSERT_TRUE(sample.ok()) << sample.status();
   EXPECT_EQ(sample->workers[0].blocks, 1'000'000'000);
   EXPECT_EQ(sample->workers[0].block_tokens, 0);
-  EXPECT_EQ(sample->workers[0].sequences, 0);
+  EXPECT_EQ(sample->workers[0].running, 0);
   EXPECT_EQ(sample->workers[0].fit.base_ms, 0);
   EXPECT_EQ(sample->queued_requests, 0);
   EXPECT_EQ(sample->accepted, 0);
