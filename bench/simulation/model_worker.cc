@@ -24,6 +24,8 @@ ModelWorker::ModelWorker(EventQueue& queue, const WorkerSpec& spec, const Hops& 
 
 int ModelWorker::Join(router::Roster& roster) {
   CHECK(events_number_ == 0, "{} has begun", spec_.id);
+  // Whoever hears that it has joined may open its link at once.
+  routers_.push_back({.roster = &roster});
   auto stay = roster.Join(
       {.id = WorkerId(spec_.id),
        .role = spec_.decode ? router::WorkerRole::kDecode : router::WorkerRole::kPrefill,
@@ -44,7 +46,7 @@ int ModelWorker::Join(router::Roster& roster) {
   CHECK_OK(stay.status());
   (void)roster.ApplyKvEvents(WorkerId(spec_.id), *stay, {.number = 1, .snapshot = true});
   roster.Report(WorkerId(spec_.id), *stay, {.engine = Load()});
-  routers_.push_back({.roster = &roster, .stay = *stay});
+  routers_.back().stay = *stay;
   return static_cast<int>(routers_.size()) - 1;
 }
 
@@ -73,6 +75,15 @@ void ModelWorker::Cancel(const std::string& request) {
   std::erase_if(posted_, is_it);
   std::erase_if(waiting_, is_it);
   std::erase_if(running_, is_it);
+}
+
+void ModelWorker::Drain() {
+  for (const Router& router : routers_) router.roster->Drain(WorkerId(spec_.id), router.stay);
+}
+
+void ModelWorker::Leave() {
+  gone_ = true;
+  for (const Router& router : routers_) router.roster->Leave(WorkerId(spec_.id), router.stay);
 }
 
 void ModelWorker::ComputeFor(std::vector<kv::BlockHash> hashes, int32_t prompt, int32_t held,
@@ -360,6 +371,7 @@ engine::LoadReport ModelWorker::Load() const {
 }
 
 void ModelWorker::ReportEvery(absl::Duration period) {
+  if (gone_) return;
   if (!stepping_) ReportLoad(/*stepped=*/false);
   queue_.After(period, "report", [this, period] { ReportEvery(period); });
 }

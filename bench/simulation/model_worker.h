@@ -53,6 +53,10 @@ class ModelWorker {
   void set_link(int router, Tell tell) { routers_[router].tell = std::move(tell); }
   void Submit(int router, const v1::SubmitSequences& submit);
   void Cancel(const std::string& request);
+  // Wants no new work, as after SIGTERM; whether it still has some says sequences().
+  void Drain();
+  // Is gone: says nothing any more. Others may still hold on to it.
+  void Leave();
 
   const std::string& id() const { return spec_.id; }
   bool decode() const { return spec_.decode; }
@@ -136,6 +140,7 @@ class ModelWorker {
   absl::Duration last_report_;
   bool taken_since_report_ = false;
   bool quiet_ = true;
+  bool gone_ = false;
   int64_t prompt_tokens_ = 0;
   int64_t cached_tokens_ = 0;
   uint64_t kv_bytes_ = 0;

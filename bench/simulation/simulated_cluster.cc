@@ -1,11 +1,14 @@
 #include "bench/simulation/simulated_cluster.h"
 
 #include <ctime>
+#include <optional>
+#include <tuple>
 
 #include "common/base/check.h"
 #include "common/text/fuzz_tokenizers.h"
 #include "fmt/format.h"
 #include "services/router/dispatch/dispatcher.h"
+#include "services/router/http/debug_page.h"
 
 namespace baton::simulation {
 namespace {
@@ -95,6 +98,7 @@ class ModelRouter {
               Meter& meter)
       : queue_(queue),
         meter_(meter),
+        number_(number),
         roster_({.seed = static_cast<uint64_t>(number)}, queue),
         policies_(Policies(options, number)),
         dispatcher_(
@@ -118,6 +122,12 @@ class ModelRouter {
   ~ModelRouter() {
     dispatcher_.Shutdown();
     roster_.set_listener(nullptr);
+  }
+
+  // A worker comes while all of this is at work.
+  void Welcome(ModelWorker& worker) { CHECK(worker.Join(roster_) == number_); }
+  RouterPages Pages() const {
+    return {router::DebugClusterJson(roster_, dispatcher_, /*decisions=*/0), metrics_.Render()};
   }
 
   void Start(router::AcceptedRequest request, std::shared_ptr<Client> client) {
@@ -149,6 +159,7 @@ class ModelRouter {
 
   EventQueue& queue_;
   Meter& meter_;
+  const int number_;
   router::RouterMetrics metrics_;
   router::Roster roster_;
   const std::unique_ptr<router::PolicyTable> policies_;
@@ -175,20 +186,126 @@ class Scales {
   double most_ = 0, mean_ = 0;
 };
 
-class Run {
+// The workers that are paid for, and how they come and go.
+class Staff {
  public:
-  Run(const ClusterOptions& options, const std::vector<TraceRequest>& trace)
-      : options_(options), trace_(trace) {
+  Staff(EventQueue& queue, const ClusterOptions& options, Workers& workers)
+      : queue_(queue), options_(options), workers_(workers) {
+    for (const WorkerSpec& spec : options.workers) Hire(spec);
+  }
+
+  Pools pools() const { return pools_; }
+  // New ones come to all of these; they are made after the first workers.
+  void Begin(const std::vector<std::unique_ptr<ModelRouter>>& routers) {
+    routers_ = &routers;
+    if (options_.scaling.scaler != nullptr) Look();
+  }
+  void AddTo(RunResult& result) const {
+    result.workers_max = paid_max_;
+    result.scalings = scalings_;
+    for (const auto& [id, stay] : stays_) {
+      const absl::Duration until = stay.until.value_or(queue_.Monotonic());
+      (stay.decode ? result.decode_seconds : result.prefill_seconds) +=
+          absl::ToDoubleSeconds(until - stay.from);
+    }
+  }
+
+ private:
+  struct Stay {
+    bool decode = true;
+    absl::Duration from;
+    bool leaving = false;
+    std::optional<absl::Duration> until;
+  };
+
+  ModelWorker* Hire(const WorkerSpec& spec) {
     const ModelWorker::Find find = [this](const std::string& id) {
       const auto found = workers_.find(id);
       return found == workers_.end() ? nullptr : found->second.get();
     };
-    for (const WorkerSpec& spec : options.workers) {
-      workers_[spec.id] = std::make_unique<ModelWorker>(queue_, spec, options.hops, find);
+    if (!stays_.contains(spec.id)) Pay(spec);
+    auto& worker = workers_[spec.id];
+    worker = std::make_unique<ModelWorker>(queue_, spec, options_.hops, find);
+    return worker.get();
+  }
+  void Pay(const WorkerSpec& spec) {
+    stays_[spec.id] = {.decode = spec.decode, .from = queue_.Monotonic()};
+    ++(spec.decode ? pools_.decode : pools_.prefill);
+    paid_max_ = std::max(paid_max_, ++paid_);
+  }
+
+  void Look() {
+    std::vector<RouterPages> pages;
+    for (const auto& router : *routers_) pages.push_back(router->Pages());
+    const Pools wanted = options_.scaling.scaler->Decide(pages, pools_, queue_.Monotonic());
+    Resize(/*decode=*/false, wanted.prefill, pools_.prefill);
+    Resize(/*decode=*/true, wanted.decode, pools_.decode);
+    queue_.After(options_.scaling.every, "scaling", [this] { Look(); });
+  }
+  void Resize(bool decode, int wanted, const int& now) {
+    scalings_ += wanted != now ? 1 : 0;
+    while (now < wanted) Ask(decode);
+    while (now > wanted) Release(decode);
+  }
+  void Ask(bool decode) {
+    WorkerSpec spec = decode ? options_.scaling.decode : options_.scaling.prefill;
+    spec.id = fmt::format("{}-{}", decode ? "decode" : "prefill", 1000 + asked_++);
+    Pay(spec);
+    queue_.After(options_.scaling.start_up, "worker starts", [this, spec] {
+      if (stays_.at(spec.id).leaving) return;  // nobody waits for it any more
+      ModelWorker* worker = Hire(spec);
+      for (const auto& router : *routers_) router->Welcome(*worker);
+    });
+  }
+  // Whoever has least to do; one that still starts goes first.
+  void Release(bool decode) {
+    std::string choice;
+    int least = 0;
+    for (const auto& [id, stay] : stays_) {
+      if (stay.decode != decode || stay.leaving) continue;
+      const auto worker = workers_.find(id);
+      const int busy = worker == workers_.end() ? -1 : worker->second->sequences();
+      if (choice.empty() || busy < least) std::tie(choice, least) = std::pair(id, busy);
     }
+    stays_.at(choice).leaving = true;
+    --(decode ? pools_.decode : pools_.prefill);
+    if (least < 0) return Gone(choice);
+    workers_.at(choice)->Drain();
+    AwaitEmpty(choice, /*looks_empty=*/0);
+  }
+  // Twice in a row: what is on its way to it has come by then.
+  void AwaitEmpty(const std::string& id, int looks_empty) {
+    ModelWorker& worker = *workers_.at(id);
+    looks_empty = worker.sequences() == 0 ? looks_empty + 1 : 0;
+    if (looks_empty == 2) {
+      worker.Leave();
+      return Gone(id);
+    }
+    queue_.After(absl::Seconds(1), "drains",
+                 [this, id, looks_empty] { AwaitEmpty(id, looks_empty); });
+  }
+  void Gone(const std::string& id) {
+    stays_.at(id).until = queue_.Monotonic();
+    --paid_;
+  }
+
+  EventQueue& queue_;
+  const ClusterOptions& options_;
+  Workers& workers_;
+  const std::vector<std::unique_ptr<ModelRouter>>* routers_ = nullptr;
+  std::map<std::string, Stay> stays_;
+  Pools pools_;
+  int asked_ = 0, paid_ = 0, paid_max_ = 0, scalings_ = 0;
+};
+
+class Run {
+ public:
+  Run(const ClusterOptions& options, const std::vector<TraceRequest>& trace)
+      : options_(options), trace_(trace), staff_(queue_, options, workers_) {
     for (int i = 0; i < options.routers; ++i) {
       routers_.push_back(std::make_unique<ModelRouter>(queue_, options, i, workers_, meter_));
     }
+    staff_.Begin(routers_);
   }
 
   RunResult Play() {
@@ -251,6 +368,7 @@ class Run {
     if (prompt > 0) {
       result.hit_percent = 100.0 * static_cast<double>(cached) / static_cast<double>(prompt);
     }
+    staff_.AddTo(result);
     return result;
   }
 
@@ -260,6 +378,7 @@ class Run {
   Meter meter_;
   Scales scales_;
   Workers workers_;
+  Staff staff_;
   std::vector<std::unique_ptr<ModelRouter>> routers_;
   std::vector<std::shared_ptr<Client>> clients_;
   absl::Duration last_sent_;

@@ -20,6 +20,7 @@ struct Shape {
 Shape ShapeOf(std::string_view name) {
   if (name == "chat") return {200, 512, 64, 512, 10, 64, 384};
   if (name == "agent") return {48, 2048, 256, 1536, 12, 32, 160};
+  if (name == "write") return {0, 0, 128, 512, 1, 512, 1536};
   if (name == "rag") return {64, 256, 2048, 4096, 1, 96, 256};  // a session is a document
   return {0, 0, 1024, 4096, 1, 128, 512};
 }
