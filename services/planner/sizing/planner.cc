@@ -7,6 +7,10 @@
 namespace baton::planner {
 namespace {
 
+// Of a pool, what leaves at a time: a quarter at most, and one at least. Load that went may come
+// back.
+constexpr int32_t kShrinkParts = 4;
+
 // The larger of what the last seconds and the last minute ask for.
 template <typename NeedOf>
 Need Larger(NeedOf&& need_of, const Picture& picture) {
@@ -83,7 +87,8 @@ PoolKeeper::Wish PoolKeeper::Advise(int32_t need, int32_t kept, bool may_shrink,
     return {need, Holder::kNeed};
   }
   if (!may_shrink && kept < size_) return {size_, Holder::kPartial};
-  const int32_t target = std::min(size_, past_.front().kept);
+  const int32_t least = size_ - std::max(1, size_ / kShrinkParts);
+  const int32_t target = std::clamp(past_.front().kept, least, size_);
   if (target < size_ && now - changed_ >= options_.cool_down) return {target, Holder::kNeed};
   return {size_, kept < size_ ? Holder::kCoolDown : Holder::kNeed};
 }

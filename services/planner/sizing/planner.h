@@ -27,8 +27,8 @@ struct PlanOptions {
   double margin = 1.15;
   // From one growth of a pool to the next; sleep's end does not wait.
   absl::Duration cool_down_up = absl::Seconds(5);
-  // A pool shrinks to the most it has needed for so long, and not before it has been as large, or
-  // as small, for so long.
+  // A pool shrinks to the most it has needed for so long, by a quarter at a time, and not before it
+  // has been as large, or as small, for so long.
   absl::Duration cool_down = absl::Minutes(5);
 };
 

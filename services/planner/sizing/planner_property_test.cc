@@ -258,6 +258,20 @@ TEST(PlannerTest, APoolThatMaySleepDoesSoAfterItsCoolDown) {
   EXPECT_EQ(plan.decode.reason(), "idle");
 }
 
+TEST(PlannerTest, APoolShrinksByAQuarterAtATimeAndByOneAtLeast) {
+  PlanOptions options;
+  options.decode.max = 100;
+  Planner planner(options);
+  Picture picture = MediumPicture();
+  picture.decode.present = 20;
+  std::vector<int32_t> sizes = {20};
+  for (absl::Duration now; now < absl::Hours(2); now += kTick) {
+    const int32_t size = planner.Next(picture, now).decode.desired;
+    if (size != sizes.back()) sizes.push_back(size);
+  }
+  EXPECT_EQ(sizes, (std::vector<int32_t>{20, 15, 12, 9, 7, 6, 5, 4, 3, 2, 1}));
+}
+
 TEST(PlannerTest, WithoutARouterNobodyIsSentAway) {
   PlanOptions options;
   options.decode.max = 10;
@@ -302,7 +316,7 @@ TEST(PlannerTest, APoolGrowsByWhatTheOtherGivesUp) {
   ASSERT_GT(plan.decode.desired, prefill_before);
   picture.recent =
       picture.steady = {.requests_per_second = 40, .prompt_tokens = 8000, .output_tokens = 20};
-  for (; now < absl::Minutes(40); now += kTick) {
+  for (; now < absl::Minutes(70); now += kTick) {
     plan = planner.Next(picture, now);
     ASSERT_LE(plan.prefill.desired + plan.decode.desired, 12);
   }
