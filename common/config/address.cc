@@ -11,6 +11,10 @@ absl::Status NotAnAddress(std::string_view text) {
 
 }  // namespace
 
+bool Address::loopback() const {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
 std::string Address::text() const {
   if (empty()) return "";
   return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)

@@ -14,6 +14,8 @@ struct Address {
   uint16_t port = 0;
 
   bool empty() const { return host.empty(); }
+  // Reached from this machine only.
+  bool loopback() const;
   // "127.0.0.1:8000", "[::1]:8000"; "" when empty.
   std::string text() const;
   friend bool operator==(const Address&, const Address&) = default;

@@ -99,6 +99,21 @@ TEST(ClusterFileTest, TenantsThatMakeNoSenseAreRefused) {
   EXPECT_THAT(error({.tenant_header = "x: y"}), HasSubstr("router.tenant_header"));
 }
 
+TEST(ClusterFileTest, FilesThatBelongTogetherAreAskedForTogether) {
+  RouterOptions router;
+  router.tls.certificate = "a.crt";
+  EXPECT_EQ(MessageOf(router.Validate()),
+            "router.tls_certificate, router.tls_key and router.tls_ca belong together; missing: "
+            "tls_key");
+  router.tls = {.certificate = "a.crt", .key = "a.key", .ca = "ca.crt"};
+  EXPECT_TRUE(router.Validate().ok());
+  router.http_tls_key = "door.key";
+  EXPECT_THAT(MessageOf(router.Validate()), HasSubstr("missing: http_tls_certificate"));
+  WorkerOptions worker;
+  worker.tls.ca = "ca.crt";
+  EXPECT_THAT(MessageOf(worker.Validate("decode")), HasSubstr("missing: tls_certificate"));
+}
+
 TEST(ClusterFileTest, APolicyThatDoesNotExistIsAnsweredWithThoseThatDo) {
   RouterOptions router;
   EXPECT_TRUE(router.Validate().ok());

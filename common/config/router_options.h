@@ -9,6 +9,7 @@
 #include "common/config/log_options.h"
 #include "common/config/option_set.h"
 #include "common/config/queue_options.h"
+#include "common/config/tls_options.h"
 #include "common/config/units.h"
 
 namespace baton::config {
@@ -24,6 +25,10 @@ struct RouterOptions {
   std::map<std::string, std::string> model_placement;  // model: its own policy
   absl::Duration itl_target;  // placement: a pause between tokens that harms nobody; 0: any does
   AdminAccess admin = AdminAccess::kLoopback;
+  TlsOptions tls;                    // of gRPC
+  std::string http_tls_certificate;  // of HTTP, with http_tls_key; empty: plain
+  std::string http_tls_key;
+  std::string api_keys_file;  // who may speak at both doors; empty: everybody
   QueueOptions queue;
 
   // Limits. Beyond them: 413, 429, 431 or 503 at once.

@@ -88,6 +88,12 @@ absl::Status RouterOptions::Validate() const {
     RETURN_IF_ERROR(
         CheckPlacementPolicy(fmt::format("router.model_placement of {}", model), policy));
   }
+  RETURN_IF_ERROR(tls.Validate("router"));
+  if (http_tls_certificate.empty() != http_tls_key.empty()) {
+    return InvalidArgument(
+        "router.http_tls_certificate and router.http_tls_key belong together; missing: {}",
+        http_tls_key.empty() ? "http_tls_key" : "http_tls_certificate");
+  }
   return queue.Validate();
 }
 
@@ -110,6 +116,16 @@ void RouterOptions::AddTo(OptionSet& set) {
            {"any", AdminAccess::kAny},
            {"off", AdminAccess::kOff}},
           {.help = "who may use the admin API: callers on this machine, everybody, nobody"});
+  tls.AddTo(set);
+  set.Add(
+      "http_tls_certificate", &http_tls_certificate,
+      {.zero = "off", .help = "PEM file with the HTTP door's certificate, which makes it HTTPS"});
+  set.Add("http_tls_key", &http_tls_key,
+          {.zero = "off", .help = "PEM file with that certificate's key"});
+  set.Add("api_keys_file", &api_keys_file,
+          {.zero = "none",
+           .help = "keys that clients must have, one a line with its tenant (see "
+                   "docs/operations/security.md)"});
   queue.AddTo(set);
   set.Add("body_bytes_max", &body_bytes_max,
           {.flag = "--max-body", .min = 1024, .max = 1 << 30, .help = "largest request body"});
@@ -285,6 +301,12 @@ void WorkerOptions::AddTo(OptionSet& set) {
           {.zero = "auto", .help = "name in the cluster; auto: role, host name and process id"});
   set.Add("ports_file", &ports_file,
           {.help = "write the bound addresses here as JSON once listening"});
+  tls.AddTo(set);
+  set.Add(
+      "health", &health,
+      {.zero = "off",
+       .help = "listen here, too, for health checks (gRPC), without TLS whatever tls_certificate "
+               "says: for probes that have no certificate"});
   set.Add("transport", &transport,
           {.help = "library that hands KV over: ucx, or nccl between GPUs"});
   set.Add("transfer_path", &transfer_path,
@@ -305,6 +327,7 @@ void WorkerOptions::AddTo(OptionSet& set) {
 }
 
 absl::Status WorkerOptions::Validate(std::string_view section) const {
+  RETURN_IF_ERROR(tls.Validate(section));
   if (block_tokens != 16 && block_tokens != 32 && block_tokens != 64) {
     return InvalidArgument("{}.block_tokens must be 16, 32 or 64, got {}", section, block_tokens);
   }

@@ -9,6 +9,7 @@
 #include "common/config/device.h"
 #include "common/config/log_options.h"
 #include "common/config/option_set.h"
+#include "common/config/tls_options.h"
 #include "common/config/units.h"
 
 namespace baton::config {
@@ -55,6 +56,8 @@ struct WorkerOptions {
   Address metrics;               // empty: no metrics page
   std::string worker_id;         // empty: role, host name and process id
   std::string ports_file;        // empty: none
+  TlsOptions tls;
+  Address health;  // grpc.health.v1 alone and plain, for probes without a certificate; empty: none
 
   // KV hand-over.
   std::string transport = "ucx";

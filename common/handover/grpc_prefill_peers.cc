@@ -42,7 +42,9 @@ std::shared_ptr<v1::PrefillWorker::Stub> GrpcPrefillPeers::StubFor(
     const std::string& grpc_address) {
   absl::MutexLock lock(&mutex_);
   std::shared_ptr<v1::PrefillWorker::Stub>& stub = stubs_[grpc_address];
-  if (stub == nullptr) stub = v1::PrefillWorker::NewStub(rpc::PeerChannel(grpc_address));
+  if (stub == nullptr) {
+    stub = v1::PrefillWorker::NewStub(rpc::PeerChannel(grpc_address, credentials_));
+  }
   return stub;
 }
 

@@ -15,7 +15,7 @@ namespace {
 // stays for as long as the process; a call on it, cancelled before it begins, is what makes them
 // serve it.
 std::shared_ptr<grpc::Channel> ChannelThatStays() {
-  auto channel = grpc::CreateChannel("unix:/never-dialled", grpc::InsecureChannelCredentials());
+  auto channel = grpc::CreateChannel("unix:/never-dialled", Credentials().ForChannel());
   grpc::GenericStub stub(channel);
   grpc::ClientContext context;
   context.TryCancel();
@@ -31,7 +31,8 @@ std::shared_ptr<grpc::Channel> ChannelThatStays() {
 
 }  // namespace
 
-std::shared_ptr<grpc::Channel> PeerChannel(const std::string& address) {
+std::shared_ptr<grpc::Channel> PeerChannel(const std::string& address,
+                                           const Credentials& credentials, Role role) {
   // Never destroyed. That it is read makes the compiler keep it: out of reach it would be a leak.
   static const auto& kept = *new std::shared_ptr<grpc::Channel>(ChannelThatStays());
   CHECK(kept != nullptr);
@@ -48,7 +49,9 @@ std::shared_ptr<grpc::Channel> PeerChannel(const std::string& address) {
   args.SetMaxReceiveMessageSize(64 << 20);
   // A connection of its own: a stream that breaks tells of this peer only.
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
+  // What is asked for in the certificate, and checked, instead of the address.
+  if (credentials.tls()) args.SetSslTargetNameOverride(NameOf(role));
+  return grpc::CreateCustomChannel(address, credentials.ForChannel(), args);
 }
 
 }  // namespace baton::rpc

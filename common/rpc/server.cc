@@ -21,7 +21,8 @@ absl::StatusOr<Server> StartServer(const ServerOptions& options,
 
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(options.listen, options.credentials.ForServer(options.clients_too),
+                           &port);
   builder.SetMaxReceiveMessageSize(options.message_bytes_max);
   // Two processes must not share a port by accident; peers ping every second on quiet streams.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

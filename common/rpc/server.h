@@ -8,6 +8,7 @@
 
 #include "absl/time/time.h"
 #include "common/base/status.h"
+#include "common/rpc/credentials.h"
 
 namespace baton::rpc {
 
@@ -15,7 +16,9 @@ namespace baton::rpc {
 constexpr int kKeepaliveMs = 1000;
 
 struct ServerOptions {
-  std::string listen;                // host:port, port 0 = any free one
+  std::string listen;  // host:port, port 0 = any free one
+  Credentials credentials;
+  bool clients_too = false;          // with TLS: callers without a certificate may connect, too
   int message_bytes_max = 64 << 20;  // a 1M-token prompt is 5 MB of varints
 };
 

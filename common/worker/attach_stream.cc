@@ -4,8 +4,10 @@
 
 namespace baton::worker {
 
-ReportStreamOpener AttachStream::To(const std::string& address) {
-  const std::shared_ptr<v1::Cluster::Stub> stub = v1::Cluster::NewStub(rpc::PeerChannel(address));
+ReportStreamOpener AttachStream::To(const std::string& address,
+                                    const rpc::Credentials& credentials) {
+  const std::shared_ptr<v1::Cluster::Stub> stub =
+      v1::Cluster::NewStub(rpc::PeerChannel(address, credentials, rpc::Role::kRouter));
   return [stub](ReportStreamListener& listener) {
     return std::make_shared<AttachStream>(listener, stub);
   };

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "baton/v1/cluster.grpc.pb.h"
+#include "common/rpc/credentials.h"
 #include "common/worker/report_stream.h"
 
 namespace baton::worker {
@@ -17,7 +18,8 @@ class AttachStream : public ReportStream,
                      private grpc::ClientBidiReactor<v1::WorkerReport, v1::RouterNotice> {
  public:
   // Streams to one router; they share a connection.
-  static ReportStreamOpener To(const std::string& address);
+  static ReportStreamOpener To(const std::string& address,
+                               const rpc::Credentials& credentials = {});
 
   AttachStream(ReportStreamListener& listener, std::shared_ptr<v1::Cluster::Stub> stub)
       : listener_(listener), stub_(std::move(stub)) {}

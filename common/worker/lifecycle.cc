@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <optional>
 
 #include "absl/time/clock.h"
 #include "common/base/check.h"
@@ -33,28 +34,60 @@ absl::Status WritePortsFile(const std::string& path, const std::string& grpc_add
   return absl::OkStatus();
 }
 
-// Of the worker's own services and of the whole server.
-void SetServing(rpc::Server& server, const Surface& surface, bool serving) {
-  grpc::HealthCheckServiceInterface* health = server.server->GetHealthCheckService();
-  CHECK(health != nullptr, "rpc::StartServer promises a health service");
-  for (const Surface::Service& service : surface.services) {
-    health->SetServingStatus(service.name, serving);
+// Where the worker is reached, and where it is asked how it is.
+struct Doors {
+  rpc::Server grpc;
+  std::optional<rpc::Server> health;  // beside `grpc`, and plain
+
+  void Set(const char* service, bool serving) {
+    for (rpc::Server* door : {&grpc, health ? &*health : nullptr}) {
+      if (door == nullptr) continue;
+      grpc::HealthCheckServiceInterface* said = door->server->GetHealthCheckService();
+      CHECK(said != nullptr, "rpc::StartServer promises a health service");
+      said->SetServingStatus(service, serving);
+    }
   }
-  health->SetServingStatus("", serving);
+};
+
+// Of the worker's own services and of the whole server.
+void SetServing(Doors& doors, const Surface& surface, bool serving) {
+  for (const Surface::Service& service : surface.services) doors.Set(service.name, serving);
+  doors.Set("", serving);
 }
 
-absl::StatusOr<rpc::Server> Listen(const config::WorkerOptions& options, const Surface& surface,
-                                   DoctorService& doctor) {
+void WarnWhenOpen(const config::WorkerOptions& options) {
+  if (options.tls.on() || options.grpc.loopback()) return;
+  telemetry::LogWarning(
+      "worker",
+      "gRPC without TLS is open to the network: whoever reaches it may read and write KV; give "
+      "tls_certificate, tls_key and tls_ca, or keep it on a trusted network",
+      {{"grpc", options.grpc.text()}});
+}
+
+absl::StatusOr<Doors> Listen(const rpc::Credentials& credentials,
+                             const config::WorkerOptions& options, const Surface& surface,
+                             DoctorService& doctor) {
   std::vector<grpc::Service*> services = {&doctor};
   for (const Surface::Service& service : surface.services) services.push_back(service.service);
-  ASSIGN_OR_RETURN(rpc::Server server, rpc::StartServer({.listen = options.grpc.text()}, services));
-  SetServing(server, surface, options.routers.empty());
-  server.server->GetHealthCheckService()->SetServingStatus(kLiveness, true);
-  telemetry::LogInfo("worker", "listening", {{"grpc", server.address}});
+  Doors doors;
+  ASSIGN_OR_RETURN(
+      doors.grpc,
+      rpc::StartServer({.listen = options.grpc.text(), .credentials = credentials}, services));
+  const rpc::Server& server = doors.grpc;
+  if (!options.health.empty()) {
+    ASSIGN_OR_RETURN(doors.health, rpc::StartServer({.listen = options.health.text()}, {}));
+  }
+  SetServing(doors, surface, options.routers.empty());
+  doors.Set(kLiveness, true);
+  telemetry::LogInfo("worker", "listening",
+                     {{"grpc", server.address},
+                      {"tls", credentials.tls()},
+                      {"health", doors.health ? doors.health->address : server.address}});
+  WarnWhenOpen(options);
   if (!options.ports_file.empty()) {
     RETURN_IF_ERROR(WritePortsFile(options.ports_file, server.address));
   }
-  return server;
+  return doors;
 }
 
 absl::StatusOr<std::unique_ptr<DoctorService>> MakeDoctor(Runtime& runtime,
@@ -66,7 +99,8 @@ absl::StatusOr<std::unique_ptr<DoctorService>> MakeDoctor(Runtime& runtime,
                                 .fingerprint = runtime.fingerprint(),
                                 .token_fingerprint = runtime.token_fingerprint(),
                                 .transfer_path = kPaths[static_cast<int>(options.transfer_path)],
-                                .device = [&runtime] { return runtime.DescribeDevice(); }},
+                                .device = [&runtime] { return runtime.DescribeDevice(); },
+                                .credentials = runtime.credentials()},
                                runtime.transport(), Clock::Real());
 }
 
@@ -142,33 +176,33 @@ absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
                    WorkerMetrics::Listen(options.metrics.text(), NameOf(runtime.role()),
                                          runtime.engine(), surface.handovers));
   ASSIGN_OR_RETURN(auto doctor, MakeDoctor(runtime, options));
-  ASSIGN_OR_RETURN(rpc::Server server, Listen(options, surface, *doctor));
+  ASSIGN_OR_RETURN(Doors doors, Listen(runtime.credentials(), options, surface, *doctor));
   RouterLinks links(
       RouterAddresses(options),
-      runtime.Describe(AdvertisedAddress(options, server), metrics->address()),
+      runtime.Describe(AdvertisedAddress(options, doors.grpc), metrics->address()),
       {.snapshot = [&runtime] { CHECK_OK(runtime.engine().Post(engine::SendSnapshot{})); },
        .drain = [&stop] { stop.Raise(); }},
-      Clock::Real());
+      runtime.credentials(), Clock::Real());
   surface.set_links(&links);
   const auto set_stalled = [&](bool stalled) {
     links.SetStalled(stalled);
     surface.set_stalled(stalled);
-    server.server->GetHealthCheckService()->SetServingStatus(kLiveness, !stalled);
+    doors.Set(kLiveness, !stalled);
   };
   runtime.device_failure().set_tell([&] { set_stalled(true); });
   {
     const StallWatch watch({}, runtime.engine_options(), runtime.engine(), set_stalled);
     // Whom no router knows is given no work.
     const Ticker readiness(kReadinessEvery, [&] {
-      SetServing(server, surface, options.routers.empty() || links.connected() > 0);
+      SetServing(doors, surface, options.routers.empty() || links.connected() > 0);
     });
     stop.Wait();
   }
-  SetServing(server, surface, false);
+  SetServing(doors, surface, false);
   const bool drained = Drain(options, surface, links, runtime.engine());
   runtime.device_failure().set_tell(nullptr);
   // Calls first, then what they began, then the links: nobody speaks to somebody who is gone.
-  ShutDown(server, options, surface, drained);
+  ShutDown(doors.grpc, options, surface, drained);
   if (surface.stop) surface.stop();
   links.Stop();
   surface.set_links(nullptr);

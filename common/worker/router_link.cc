@@ -98,6 +98,11 @@ bool RouterLink::connected() const {
   return welcome_;
 }
 
+std::string RouterLink::last_error() const {
+  absl::MutexLock lock(&mutex_);
+  return last_error_;
+}
+
 void RouterLink::Open() {
   registered_ = welcome_ = draining_sent_ = writing_ = ending_ = false;
   snapshot_due_ = true;
@@ -173,6 +178,7 @@ void RouterLink::OnClosed(const std::string& why) {
   if (welcome_ && !stopping_) {
     telemetry::LogWarning("router_link", "router lost", {{"router", address_}, {"reason", why}});
   }
+  last_error_ = welcome_ ? "" : why;
   welcome_ = false;
   open_after_ = clock_.Monotonic() + backoff_;
   backoff_ = std::min(backoff_ * 2, kBackoffMax);

@@ -43,6 +43,8 @@ class RouterLink : private ReportStreamListener {
   void Tick();
 
   bool connected() const;
+  // Why the last stream ended without a welcome; empty: none did, or a later one was welcome.
+  std::string last_error() const ABSL_LOCKS_EXCLUDED(mutex_);
   const std::string& address() const { return address_; }
 
  private:
@@ -76,6 +78,7 @@ class RouterLink : private ReportStreamListener {
   absl::Duration last_write_ ABSL_GUARDED_BY(mutex_);
   absl::Duration open_after_ ABSL_GUARDED_BY(mutex_);  // not before this
   absl::Duration backoff_ ABSL_GUARDED_BY(mutex_);
+  std::string last_error_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace baton::worker

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/rpc/convert.h"
+#include "common/rpc/grpc_log.h"
 #include "common/rpc/resolve.h"
 #include "common/telemetry/logging.h"
 #include "common/worker/attach_stream.h"
@@ -20,10 +21,11 @@ bool IsLoopbackName(const std::string& address) { return address.rfind("localhos
 }  // namespace
 
 RouterLinks::RouterLinks(std::vector<std::string> addresses, v1::Registration registration,
-                         RouterWishes wishes, const Clock& clock)
+                         RouterWishes wishes, rpc::Credentials credentials, const Clock& clock)
     : addresses_(std::move(addresses)),
       registration_(std::move(registration)),
       wishes_(std::move(wishes)),
+      credentials_(std::move(credentials)),
       clock_(clock),
       alone_since_(clock.Monotonic()),
       thread_([this] { Run(); }) {}
@@ -69,16 +71,25 @@ void RouterLinks::WarnWhenAlone() {
   }
   if (warned_ || now - alone_since_ < kAloneAtMost) return;
   warned_ = true;
-  bool known = false;
-  {
-    absl::MutexLock lock(&mutex_);
-    known = !links_.empty();
-  }
   telemetry::LogWarning(
       "router_links", "no router has this worker: it is given no work",
-      {{"routers", fmt::format("{}", fmt::join(addresses_, ", "))},
-       {"because", known ? "nobody answers there, or a network policy or firewall is in between"
-                         : "the name has no address"}});
+      {{"routers", fmt::format("{}", fmt::join(addresses_, ", "))}, {"because", WhyAlone()}});
+}
+
+std::string RouterLinks::WhyAlone() const {
+  std::string error;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (links_.empty()) return "the name has no address";
+    for (const auto& link : links_) {
+      if (error.empty()) error = link->last_error();
+    }
+  }
+  if (const std::string_view why = rpc::WhyHandshakeFailed(error); !why.empty()) {
+    return fmt::format("{} ({})", why, error);
+  }
+  constexpr char kNobody[] = "nobody answers there, or a network policy or firewall is in between";
+  return error.empty() ? kNobody : fmt::format("{} ({})", kNobody, error);
 }
 
 void RouterLinks::Resolve() {
@@ -104,8 +115,8 @@ void RouterLinks::Resolve() {
   for (const std::string& address : wanted) {
     const auto same = [&](const auto& link) { return link->address() == address; };
     if (std::none_of(links_.begin(), links_.end(), same)) {
-      links_.push_back(std::make_shared<RouterLink>(address, AttachStream::To(address),
-                                                    registration_, wishes_, clock_));
+      links_.push_back(std::make_shared<RouterLink>(
+          address, AttachStream::To(address, credentials_), registration_, wishes_, clock_));
       links_.back()->SetStalled(stalled_);
     }
   }

@@ -10,6 +10,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/clock.h"
 #include "common/engine/observer.h"
+#include "common/rpc/credentials.h"
 #include "common/worker/router_link.h"
 
 namespace baton::worker {
@@ -20,7 +21,7 @@ namespace baton::worker {
 class RouterLinks {
  public:
   RouterLinks(std::vector<std::string> addresses, v1::Registration registration,
-              RouterWishes wishes, const Clock& clock);
+              RouterWishes wishes, rpc::Credentials credentials, const Clock& clock);
   ~RouterLinks();
   // Closes all links and joins the thread: nothing is asked for and nothing is sent any more.
   void Stop();
@@ -38,10 +39,12 @@ class RouterLinks {
   void Resolve();
   // Says once, and again after every time with a router, that there has been none for a while.
   void WarnWhenAlone();
+  std::string WhyAlone() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::vector<std::string> addresses_;
   const v1::Registration registration_;
   const RouterWishes wishes_;
+  const rpc::Credentials credentials_;
   const Clock& clock_;
   mutable absl::Mutex mutex_;
   std::vector<std::shared_ptr<RouterLink>> links_ ABSL_GUARDED_BY(mutex_);

@@ -142,6 +142,8 @@ absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Create(Role role,
                                                          const config::ModelOptions& model,
                                                          const config::WorkerOptions& worker) {
   std::unique_ptr<Runtime> runtime(new Runtime(role, model, worker));
+  // First: loading a model takes minutes.
+  ASSIGN_OR_RETURN(runtime->credentials_, rpc::Credentials::Make(worker.tls, rpc::Role::kWorker));
   RETURN_IF_ERROR(runtime->Load());
   RETURN_IF_ERROR(runtime->MakeKvPool());
   return runtime;

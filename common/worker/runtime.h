@@ -12,6 +12,7 @@
 #include "common/engine/engine.h"
 #include "common/model/device.h"
 #include "common/model/model_runner.h"
+#include "common/rpc/credentials.h"
 #include "common/transfer/transport.h"
 #include "common/worker/compute_device.h"
 #include "common/worker/device_failure.h"
@@ -55,6 +56,8 @@ class Runtime {
   DeviceFailure& device_failure() { return device_failure_; }
   const model::ModelInfo& model() const { return runner_->info(); }
   const std::string& worker_id() const { return worker_id_; }
+  // How it proves itself to routers and workers.
+  const rpc::Credentials& credentials() const { return credentials_; }
   // Equal on two workers that may hand KV to each other: the model's, the protocol's version and
   // the block size.
   const std::string& fingerprint() const { return fingerprint_; }
@@ -92,6 +95,7 @@ class Runtime {
   const config::ModelOptions model_options_;
   const config::WorkerOptions options_;
   const std::string worker_id_;
+  rpc::Credentials credentials_;
   std::string fingerprint_;
   DeviceFailure device_failure_;
   model::DeviceGroup devices_;

@@ -11,7 +11,7 @@ namespace {
 constexpr absl::Duration kUpkeepEvery = absl::Milliseconds(50);
 
 absl::Status Run(worker::Runtime& runtime, const config::WorkerOptions& options, StopSignal& stop) {
-  handover::GrpcPrefillPeers peers;
+  handover::GrpcPrefillPeers peers(runtime.credentials());
   DecodeWorker worker(runtime.footing(),
                       {.caller = runtime.worker_id(),
                        .fingerprint = runtime.fingerprint(),

@@ -71,6 +71,9 @@ absl::Status Serve(const config::ClusterOptions& options, const sigset_t& signal
   telemetry::LogInfo("router", "listening",
                      {{"http", router->http_address()},
                       {"grpc", router->grpc_address()},
+                      {"tls", options.router.tls.on()},
+                      {"https", !options.router.http_tls_certificate.empty()},
+                      {"api_keys", !options.router.api_keys_file.empty()},
                       {"model", name},
                       {"placement", options.router.placement}});
   while (!TickUntilSignal(*router, signals)) {

@@ -74,7 +74,8 @@ grpc::Status DoctorService::ProbePath(grpc::ServerContext* context,
   if (request->decode_address().empty()) {
     return {grpc::StatusCode::INVALID_ARGUMENT, "decode_address is empty"};
   }
-  const auto decode = v1::Doctor::NewStub(rpc::PeerChannel(request->decode_address()));
+  const auto decode =
+      v1::Doctor::NewStub(rpc::PeerChannel(request->decode_address(), identity_.credentials));
   absl::StatusOr<v1::PathReport> probed =
       prober_.Probe(*decode, [context] { return context->IsCancelled(); });
   if (!probed.ok()) return rpc::ToGrpc(probed.status());

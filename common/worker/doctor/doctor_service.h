@@ -9,6 +9,7 @@
 #include "baton/v1/doctor.grpc.pb.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
+#include "common/rpc/credentials.h"
 #include "common/transfer/transport.h"
 #include "common/worker/doctor/path_prober.h"
 #include "common/worker/doctor/probe_region.h"
@@ -27,6 +28,7 @@ class DoctorService : public v1::Doctor::Service {
     std::string token_fingerprint;
     std::string transfer_path;                  // as configured
     std::function<v1::ComputeDevice()> device;  // what it computes on, now; null: not told
+    rpc::Credentials credentials;               // towards decode workers
   };
   // At start-up: allocates a probe region. `transport` outlives the service.
   static absl::StatusOr<std::unique_ptr<DoctorService>> Create(Identity identity,

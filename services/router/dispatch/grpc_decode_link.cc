@@ -5,24 +5,32 @@
 
 namespace baton::router {
 
-std::shared_ptr<DecodeLink> GrpcDecodeLink::Open(const WorkerId& worker, const std::string& address,
-                                                 DecodeLinkListener& listener) {
-  std::shared_ptr<GrpcDecodeLink> link(new GrpcDecodeLink(worker, address, listener));
-  link->self_ = link;
-  link->stub_->async()->Serve(&link->context_, link.get());
+DecodeLinkOpener GrpcDecodeLink::Opener(rpc::Credentials credentials) {
+  return [credentials = std::move(credentials)](
+             const WorkerId& worker, const std::string& address,
+             DecodeLinkListener& listener) -> std::shared_ptr<DecodeLink> {
+    std::shared_ptr<GrpcDecodeLink> link(
+        new GrpcDecodeLink(worker, address, credentials, listener));
+    link->Start(link);
+    return link;
+  };
+}
+
+void GrpcDecodeLink::Start(std::shared_ptr<GrpcDecodeLink> self) {
+  self_ = std::move(self);
+  stub_->async()->Serve(&context_, this);
   // Writes are started from other threads than gRPC's: a hold keeps OnDone away until reads have
   // ended and no further write can be started.
-  link->AddHold();
-  link->StartRead(&link->event_);
-  link->StartCall();
-  return link;
+  AddHold();
+  StartRead(&event_);
+  StartCall();
 }
 
 GrpcDecodeLink::GrpcDecodeLink(const WorkerId& worker, const std::string& address,
-                               DecodeLinkListener& listener)
+                               const rpc::Credentials& credentials, DecodeLinkListener& listener)
     : worker_(worker),
       listener_(listener),
-      channel_(rpc::PeerChannel(address)),
+      channel_(rpc::PeerChannel(address, credentials)),
       stub_(v1::DecodeWorker::NewStub(channel_)) {}
 
 bool GrpcDecodeLink::connected() {

@@ -9,6 +9,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "baton/v1/worker.grpc.pb.h"
+#include "common/rpc/credentials.h"
 #include "services/router/dispatch/decode_link.h"
 
 namespace baton::router {
@@ -18,9 +19,7 @@ namespace baton::router {
 class GrpcDecodeLink : public DecodeLink,
                        private grpc::ClientBidiReactor<v1::DecodeCommand, v1::DecodeEvent> {
  public:
-  // A DecodeLinkOpener.
-  static std::shared_ptr<DecodeLink> Open(const WorkerId& worker, const std::string& address,
-                                          DecodeLinkListener& listener);
+  static DecodeLinkOpener Opener(rpc::Credentials credentials);
 
   const WorkerId& worker() const override { return worker_; }
   bool connected() override;
@@ -28,7 +27,9 @@ class GrpcDecodeLink : public DecodeLink,
   void Close() override { context_.TryCancel(); }
 
  private:
-  GrpcDecodeLink(const WorkerId& worker, const std::string& address, DecodeLinkListener& listener);
+  GrpcDecodeLink(const WorkerId& worker, const std::string& address,
+                 const rpc::Credentials& credentials, DecodeLinkListener& listener);
+  void Start(std::shared_ptr<GrpcDecodeLink> self);
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
   void OnDone(const grpc::Status& status) override;

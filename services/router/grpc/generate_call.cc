@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/rpc/status.h"
+#include "services/router/grpc/metadata.h"
 #include "services/router/grpc/request_convert.h"
 #include "services/router/intake/field_error.h"
 
@@ -11,13 +12,6 @@ namespace {
 
 // Of one token with its log-probability in a message, generously.
 constexpr size_t kLogprobBytes = 24;
-
-std::string Metadata(const grpc::CallbackServerContext& context, const std::string& key) {
-  const auto found = context.client_metadata().find(key);
-  return found == context.client_metadata().end()
-             ? ""
-             : std::string(found->second.data(), found->second.size());
-}
 
 void AddTrailers(const absl::Status& status, grpc::CallbackServerContext& context) {
   if (const absl::Duration wait = RetryAfterOf(status); wait > absl::ZeroDuration()) {
@@ -32,13 +26,15 @@ void AddTrailers(const absl::Status& status, grpc::CallbackServerContext& contex
 }  // namespace
 
 GenerateCall* GenerateCall::Begin(const Options& options, grpc::CallbackServerContext& context,
-                                  const v1::GenerateRequest& request, const Intake& intake,
+                                  const v1::GenerateRequest& request,
+                                  const absl::StatusOr<std::string>& tenant, const Intake& intake,
                                   Dispatcher& dispatcher, OpenCalls& open) {
   const bool with_tokens = request.return_token_ids() || request.sampling().has_logprobs();
   std::shared_ptr<GenerateCall> call(new GenerateCall(options, context, with_tokens, open));
   open.Begin();
   call->self_ = call;
-  auto accepted = call->Accept(request, intake, dispatcher);
+  auto accepted = tenant.ok() ? call->Accept(request, *tenant, intake, dispatcher)
+                              : absl::StatusOr<AcceptedRequest>(tenant.status());
   if (accepted.ok()) {
     call->Fly(*std::move(accepted), dispatcher);
   } else {
@@ -49,9 +45,9 @@ GenerateCall* GenerateCall::Begin(const Options& options, grpc::CallbackServerCo
 }
 
 absl::StatusOr<AcceptedRequest> GenerateCall::Accept(const v1::GenerateRequest& request,
+                                                     const std::string& tenant,
                                                      const Intake& intake,
                                                      const Dispatcher& dispatcher) const {
-  const std::string tenant = Metadata(context_, options_.tenant_metadata);
   RETURN_IF_ERROR(dispatcher.CheckRoom(tenant, request.priority()));
   if (request.prompt_case() == v1::GenerateRequest::PROMPT_NOT_SET) {
     return FieldError("prompt", "prompt is missing: one of text, token_ids, chat");

@@ -22,10 +22,11 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateEvent>,
   struct Options {
     size_t stream_bytes_max = 1 << 20;  // unsent; beyond it the call fails with RESOURCE_EXHAUSTED
     absl::Duration request_timeout = absl::InfiniteDuration();
-    std::string tenant_metadata = "x-baton-tenant";  // lower case
   };
+  // `tenant`: the caller's, or why it may not call.
   static GenerateCall* Begin(const Options& options, grpc::CallbackServerContext& context,
-                             const v1::GenerateRequest& request, const Intake& intake,
+                             const v1::GenerateRequest& request,
+                             const absl::StatusOr<std::string>& tenant, const Intake& intake,
                              Dispatcher& dispatcher, OpenCalls& open);
 
   bool OnEvents(std::vector<Event> events) override;
@@ -37,7 +38,8 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateEvent>,
   GenerateCall(const Options& options, grpc::CallbackServerContext& context, bool with_tokens,
                OpenCalls& open)
       : options_(options), context_(context), with_tokens_(with_tokens), open_(open) {}
-  absl::StatusOr<AcceptedRequest> Accept(const v1::GenerateRequest& request, const Intake& intake,
+  absl::StatusOr<AcceptedRequest> Accept(const v1::GenerateRequest& request,
+                                         const std::string& tenant, const Intake& intake,
                                          const Dispatcher& dispatcher) const;
   void Fly(AcceptedRequest request, Dispatcher& dispatcher);
   void End(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -1,6 +1,7 @@
 #include "services/router/grpc/inference_service.h"
 
 #include "common/rpc/status.h"
+#include "services/router/grpc/metadata.h"
 #include "services/router/grpc/request_convert.h"
 #include "services/router/intake/field_error.h"
 
@@ -17,12 +18,20 @@ grpc::ServerUnaryReactor* Reply(grpc::CallbackServerContext* context, const absl
 
 grpc::ServerWriteReactor<v1::GenerateEvent>* InferenceService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
-  return GenerateCall::Begin(options_, *context, *request, intake_, dispatcher_, open_);
+  return GenerateCall::Begin(options_.generate, *context, *request, TenantOf(*context), intake_,
+                             dispatcher_, open_);
+}
+
+absl::StatusOr<std::string> InferenceService::TenantOf(
+    const grpc::CallbackServerContext& context) const {
+  return keys_.TenantOf(Metadata(context, "authorization"),
+                        Metadata(context, options_.tenant_metadata));
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
                                                      const v1::TokenizeRequest* request,
                                                      v1::TokenizeResponse* response) {
+  if (const auto tenant = TenantOf(*context); !tenant.ok()) return Reply(context, tenant.status());
   Prompt prompt = TextPrompt{request->text()};
   if (request->has_chat()) prompt = FromProto(request->chat());
   if (request->input_case() == v1::TokenizeRequest::INPUT_NOT_SET) {
@@ -39,6 +48,7 @@ grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
                                                        const v1::DetokenizeRequest* request,
                                                        v1::DetokenizeResponse* response) {
+  if (const auto tenant = TenantOf(*context); !tenant.ok()) return Reply(context, tenant.status());
   const auto text =
       intake_.Detokenize(request->model(), {request->ids().begin(), request->ids().end()},
                          request->skip_special_tokens());
@@ -50,6 +60,7 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerContext* context,
                                                        const v1::ListModelsRequest* request,
                                                        v1::ListModelsResponse* response) {
+  if (const auto tenant = TenantOf(*context); !tenant.ok()) return Reply(context, tenant.status());
   for (const ModelFacts& facts : roster_.Models()) {
     v1::ModelCard* card = response->add_models();
     card->set_id(facts.name);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "baton/v1/inference.grpc.pb.h"
+#include "services/router/access/api_keys.h"
 #include "services/router/dispatch/dispatcher.h"
 #include "services/router/grpc/generate_call.h"
 #include "services/router/intake/intake.h"
@@ -10,10 +11,14 @@ namespace baton::router {
 // `baton.v1.Inference`: the same intake and the same flights as HTTP's. Callbacks translate.
 class InferenceService : public v1::Inference::CallbackService {
  public:
+  struct Options {
+    GenerateCall::Options generate;
+    std::string tenant_metadata = "x-baton-tenant";  // lower case
+  };
   // Everything borrowed outlives the service's server.
-  InferenceService(const GenerateCall::Options& options, const Intake& intake,
+  InferenceService(const Options& options, const ApiKeys& keys, const Intake& intake,
                    Dispatcher& dispatcher, const Roster& roster)
-      : options_(options), intake_(intake), dispatcher_(dispatcher), roster_(roster) {}
+      : options_(options), keys_(keys), intake_(intake), dispatcher_(dispatcher), roster_(roster) {}
 
   // False when streams were still open after `patience`. Ends no stream.
   bool AwaitStreamsEnd(absl::Duration patience) { return open_.AwaitNone(patience); }
@@ -31,7 +36,11 @@ class InferenceService : public v1::Inference::CallbackService {
                                        v1::ListModelsResponse* response) override;
 
  private:
-  const GenerateCall::Options options_;
+  // Of the caller, by its key.
+  absl::StatusOr<std::string> TenantOf(const grpc::CallbackServerContext& context) const;
+
+  const Options options_;
+  const ApiKeys& keys_;
   const Intake& intake_;
   Dispatcher& dispatcher_;
   const Roster& roster_;

@@ -45,11 +45,6 @@ absl::StatusOr<PlacementCall> ParsePlacement(const Json& body) {
   return call;
 }
 
-// Loopback says that the caller is on this machine; these say that it speaks for somebody else.
-bool SpeaksForOthers(const HttpRequest& request) {
-  return !request.Header("forwarded").empty() || !request.Header("x-forwarded-for").empty();
-}
-
 }  // namespace
 
 HttpAnswer AdminApi::Placement(const HttpRequest& request) {
@@ -68,7 +63,7 @@ AdminApi::Refusal AdminApi::Refuse(const HttpRequest& request) const {
     return {403, "pages of other hosts may not use the admin API", "origin"};
   }
   if (access_ == AdminAccess::kAny) return {};
-  if (request.from_this_machine && !SpeaksForOthers(request)) return {};
+  if (request.local()) return {};
   return {403, "the admin API answers callers on the router's machine only (--admin any: all)",
           "forbidden"};
 }

@@ -8,9 +8,12 @@
 // it notices a client that leaves, and keeps (a bounded number of) pipelined bytes.
 #include "services/router/http/connection.h"
 
+#include <openssl/sslerr.h>
+
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/ssl/error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -23,6 +26,7 @@
 
 #include "absl/time/time.h"
 #include "common/base/clock.h"
+#include "common/telemetry/logging.h"
 #include "fmt/format.h"
 #include "services/router/http/http_head.h"
 
@@ -37,7 +41,7 @@ constexpr size_t kReadBytes = 16 << 10;
 constexpr size_t kLingerBytes = 4 << 20;
 constexpr absl::Duration kLinger = absl::Seconds(2);
 
-bool FromThisMachine(const HttpSocket& socket) {
+bool FromThisMachine(const HttpStream::Socket& socket) {
   error_code error;
   const asio::ip::address address = socket.remote_endpoint(error).address();
   if (error) return false;  // gone already
@@ -47,19 +51,19 @@ bool FromThisMachine(const HttpSocket& socket) {
 
 class Connection : public HttpPeer, public std::enable_shared_from_this<Connection> {
  public:
-  Connection(HttpSocket socket, HttpServerState& state)
+  Connection(HttpStream stream, HttpServerState& state)
       : state_(state),
-        socket_(std::move(socket)),
-        from_this_machine_(FromThisMachine(socket_)),
-        read_timer_(socket_.get_executor()),
-        write_timer_(socket_.get_executor()),
-        idle_timer_(socket_.get_executor()) {
+        stream_(std::move(stream)),
+        from_this_machine_(FromThisMachine(stream_.socket())),
+        read_timer_(stream_.get_executor()),
+        write_timer_(stream_.get_executor()),
+        idle_timer_(stream_.get_executor()) {
     state_.handler->OnConnections(++state_.open_connections);
   }
   ~Connection() override { state_.handler->OnConnections(--state_.open_connections); }
 
   void Start() {
-    Post([](Connection& self) { self.NextRequest(); });
+    Post([](Connection& self) { self.Begin(); });
   }
   void CloseWhenIdle() override {
     Post([](Connection& self) {
@@ -74,7 +78,7 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
   // ---- for the writer, any thread ----
   template <typename F>
   void Post(F f) {
-    asio::post(socket_.get_executor(),
+    asio::post(stream_.get_executor(),
                [self = shared_from_this(), f = std::move(f)]() mutable { f(*self); });
   }
   bool gone() const { return gone_flag_.load(std::memory_order_acquire); }
@@ -117,6 +121,8 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
   bool head_only_ = false;  // HEAD: no body
 
  private:
+  void Begin();
+  void OnBegun(error_code error);
   void NextRequest();
   void Feed();
   void Read();
@@ -136,7 +142,7 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
   HttpRequest TakeRequest();
 
   HttpServerState& state_;
-  HttpSocket socket_;
+  HttpStream stream_;
   const bool from_this_machine_;
   // Where the socket reads to, apart from what has come: that moves while a read waits, when a
   // request that came early is taken.
@@ -251,6 +257,26 @@ class ConnectionWriter : public ResponseWriter {
 // ---- reading
 // -------------------------------------------------------------------------------------
 
+void Connection::Begin() {
+  // Part of the time for a header.
+  Arm(read_timer_, state_.options.header_timeout, &Connection::Gone);
+  stream_.Begin([self = shared_from_this()](error_code error) {
+    if (!self->gone()) self->OnBegun(error);
+  });
+}
+
+void Connection::OnBegun(error_code error) {
+  if (!error) return NextRequest();
+  const bool plain = error.category() == asio::error::get_ssl_category() &&
+                     ERR_GET_REASON(error.value()) == SSL_R_HTTP_REQUEST;
+  if (!plain) {
+    telemetry::LogDebug("http", "a TLS handshake failed", {{"why", error.message()}});
+    return Gone();
+  }
+  stream_.SpeakPlainly();
+  Refuse(400, "this port speaks HTTPS: the address begins with https://", "https_required");
+}
+
 void Connection::NextRequest() {
   parser_.emplace();
   parser_->header_limit(static_cast<uint32_t>(state_.options.header_bytes_max));
@@ -271,7 +297,7 @@ void Connection::NextRequest() {
 void Connection::Read() {
   if (reading_ || gone()) return;
   reading_ = true;
-  socket_.async_read_some(asio::buffer(chunk_),
+  stream_.async_read_some(asio::buffer(chunk_),
                           [self = shared_from_this()](error_code error, size_t bytes) {
                             self->reading_ = false;
                             if (!self->gone()) self->OnRead(error, bytes);
@@ -361,7 +387,7 @@ void Connection::Dispatch() {
                     "bad_request");
     }
     gone_flag_ = true;  // this object's work is done; the socket lives on
-    state_.Register(ServeWebSocket(std::move(socket_), state_, request));
+    state_.Register(ServeWebSocket(std::move(stream_), state_, request));
     return;
   }
   auto writer = std::make_shared<ConnectionWriter>(shared_from_this(), request);
@@ -397,7 +423,7 @@ void Connection::WriteNext() {
   buffers.reserve(writing_.size());
   for (const std::string& bytes : writing_) buffers.push_back(asio::buffer(bytes));
   Arm(write_timer_, state_.options.send_timeout, &Connection::Gone);
-  asio::async_write(socket_, buffers, [self = shared_from_this()](error_code error, size_t bytes) {
+  asio::async_write(stream_, buffers, [self = shared_from_this()](error_code error, size_t bytes) {
     self->OnWritten(error, bytes);
   });
 }
@@ -435,11 +461,9 @@ void Connection::EndAnswer() {
 // Closing with unread bytes would reset the connection and take the answer along.
 void Connection::Linger() {
   lingering_ = true;
-  error_code ignored;
-  socket_.shutdown(HttpSocket::shutdown_send, ignored);
   Arm(read_timer_, kLinger, &Connection::Gone);
   in_.consume(in_.size());
-  Read();
+  stream_.End([self = shared_from_this()] { self->Read(); });
 }
 
 void Connection::Gone() {
@@ -447,9 +471,7 @@ void Connection::Gone() {
   read_timer_.cancel();
   write_timer_.cancel();
   ForgetIdle();
-  error_code ignored;
-  socket_.shutdown(HttpSocket::shutdown_both, ignored);
-  socket_.close(ignored);
+  stream_.Close();
   out_.clear();
   if (auto callback = std::exchange(on_gone_, nullptr)) callback();
 }
@@ -466,8 +488,8 @@ void Connection::Arm(asio::steady_timer& timer, absl::Duration patience,
 
 }  // namespace
 
-std::shared_ptr<HttpPeer> ServeHttp(HttpSocket socket, HttpServerState& state) {
-  auto connection = std::make_shared<Connection>(std::move(socket), state);
+std::shared_ptr<HttpPeer> ServeHttp(HttpStream stream, HttpServerState& state) {
+  auto connection = std::make_shared<Connection>(std::move(stream), state);
   connection->Start();
   return connection;
 }

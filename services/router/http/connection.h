@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <memory>
 #include <vector>
 
@@ -10,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 
 #include "services/router/http/http_server.h"
+#include "services/router/http/http_stream.h"
 
 // Private to the HTTP server: what its translation units share.
 namespace baton::router {
@@ -40,13 +40,11 @@ struct HttpServerState {
   size_t sweep_at ABSL_GUARDED_BY(mutex) = 64;  // entries at which the dead ones are dropped
 };
 
-using HttpSocket = boost::asio::ip::tcp::socket;
-
-// Serves a connection until it ends. The socket's executor is a strand of its own.
-std::shared_ptr<HttpPeer> ServeHttp(HttpSocket socket, HttpServerState& state);
+// Serves a connection until it ends. The stream's executor is a strand of its own.
+std::shared_ptr<HttpPeer> ServeHttp(HttpStream stream, HttpServerState& state);
 
 // Goes on with the connection as a WebSocket, or refuses the upgrade.
-std::shared_ptr<HttpPeer> ServeWebSocket(HttpSocket socket, HttpServerState& state,
+std::shared_ptr<HttpPeer> ServeWebSocket(HttpStream stream, HttpServerState& state,
                                          const HttpRequest& request);
 
 }  // namespace baton::router

@@ -25,8 +25,8 @@ std::string FormatChunk(std::string_view bytes);
 HttpAnswer ErrorAnswer(int status, std::string_view message, std::string_view code);
 
 // The origin itself when a page from there may talk to us, else empty. Pages of this very host
-// only: the API asks for no key, and what a browser has open elsewhere is not to use it behind its
-// user's back.
+// only: the API may ask for no key, and what a browser has open elsewhere is not to use it behind
+// its user's back.
 std::string AllowedOrigin(std::string_view origin);
 
 std::string LowerCase(std::string_view text);

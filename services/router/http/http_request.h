@@ -18,6 +18,7 @@ struct HttpRequest {
                            // the answer
 
   bool from_this_machine = false;  // the other end of the connection is a loopback address
+  std::string tenant;              // whose share it uses; empty until its route is known
 
   // Empty when absent. `name` in lower case.
   std::string_view Header(std::string_view name) const {
@@ -25,6 +26,10 @@ struct HttpRequest {
       if (key == name) return value;
     }
     return {};
+  }
+  // From this machine, and not on behalf of somebody else, as a proxy here would.
+  bool local() const {
+    return from_this_machine && Header("forwarded").empty() && Header("x-forwarded-for").empty();
   }
 };
 

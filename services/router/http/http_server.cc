@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/telemetry/logging.h"
 #include "services/router/http/connection.h"
@@ -121,7 +122,10 @@ void AsioHttpServer::OnAccepted(error_code error, tcp::socket socket) {
   if (state_.open_connections >= state_.options.connections_max) {
     TurnAway(std::move(socket));
   } else {
-    state_.Register(ServeHttp(std::move(socket), state_));
+    HttpTls* tls = state_.options.tls;
+    if (tls != nullptr) tls->Refresh(Clock::Real().Monotonic());
+    state_.Register(ServeHttp(
+        HttpStream(std::move(socket), tls != nullptr ? tls->context() : nullptr), state_));
   }
   Accept();
 }
@@ -133,6 +137,7 @@ void AsioHttpServer::TurnAway(tcp::socket socket) {
   const std::string id = RequestIdOf("", state_.next_request++);
   HeadOptions head{.request_id = id, .keep_alive = false, .content_length = answer.body.size()};
   const std::string bytes = FormatHead(answer, head) + answer.body;
+  if (state_.options.tls != nullptr) return;  // who has no word yet cannot be told
   // It fits into the fresh socket's buffer; whoever does not take it gets nothing.
   error_code ignored;
   socket.non_blocking(true, ignored);

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "services/router/http/http_request.h"
+#include "services/router/http/http_tls.h"
 #include "services/router/http/response_writer.h"
 #include "services/router/http/websocket.h"
 
@@ -19,15 +20,16 @@ class HttpHandler {
  public:
   virtual ~HttpHandler() = default;
   virtual void OnRequest(HttpRequest request, std::shared_ptr<ResponseWriter> writer) = 0;
-  // An upgrade that may go on: null refuses it with 404.
-  virtual std::shared_ptr<WebSocketListener> OnWebSocket(const HttpRequest& request,
-                                                         std::weak_ptr<WebSocket> socket) = 0;
+  // Who listens to an upgrade that may go on; else the answer says why not.
+  virtual absl::StatusOr<std::shared_ptr<WebSocketListener>> OnWebSocket(
+      const HttpRequest& request, std::weak_ptr<WebSocket> socket) = 0;
   // For metrics: every answer, also those that never reached OnRequest (route "").
   virtual void OnAnswered(std::string_view route, int status) {}
   virtual void OnConnections(int open) {}
 };
 
 struct HttpServerOptions {
+  HttpTls* tls = nullptr;  // outlives the server; null: plain
   std::string host = "127.0.0.1";
   uint16_t port = 8000;  // 0: any free one
   int threads = 2;

@@ -32,11 +32,20 @@ Json ModelJson(const ModelFacts& facts) {
               {"max_model_len", facts.context_tokens_max}};
 }
 
+openai::Api::Context ContextOf(const HttpRequest& request, std::string tenant) {
+  return {.request_id = request.request_id,
+          .traceparent = std::string(request.Header("traceparent")),
+          .tracestate = std::string(request.Header("tracestate")),
+          .tenant = std::move(tenant)};
+}
+
 }  // namespace
 
-Routes::Routes(const Options& options, const openai::Api& api, const Roster& roster,
-               const Dispatcher& dispatcher, AdminApi& admin, RouterMetrics& metrics, Spawn spawn)
+Routes::Routes(const Options& options, const ApiKeys& keys, const openai::Api& api,
+               const Roster& roster, const Dispatcher& dispatcher, AdminApi& admin,
+               RouterMetrics& metrics, Spawn spawn)
     : options_(options),
+      keys_(keys),
       api_(api),
       roster_(roster),
       dispatcher_(dispatcher),
@@ -46,21 +55,21 @@ Routes::Routes(const Options& options, const openai::Api& api, const Roster& ros
 
 const std::vector<Routes::Route>& Routes::Table() {
   static const std::vector<Route> table = {
-      {"POST", "/v1/chat/completions", &Routes::Chat, true},
-      {"POST", "/v1/completions", &Routes::Completion, true},
-      {"GET", "/v1/models", &Routes::Models, false},
-      {"GET", "/v1/models/{id}", &Routes::OneModel, false},
-      {"POST", "/tokenize", &Routes::Tokenize, true},
-      {"POST", "/detokenize", &Routes::Detokenize, true},
-      {"GET", "/health/live", &Routes::Live, false},
-      {"GET", "/health/ready", &Routes::Ready, false},
-      {"GET", "/metrics", &Routes::Metrics, false},
-      {"GET", "/debug/cluster", &Routes::DebugCluster, false},
-      {"GET", "/admin/placement", &Routes::AdminPlacement, false},
-      {"PUT", "/admin/placement", &Routes::AdminPlacement, true},
-      {"POST", "/admin/drain", &Routes::AdminDrain, true},
-      {"GET", "/debug/requests", &Routes::DebugRequests, false},
-      {"GET", "/debug/requests/{id}", &Routes::DebugRequest, false},
+      {"POST", "/v1/chat/completions", &Routes::Chat, Door::kKey, true},
+      {"POST", "/v1/completions", &Routes::Completion, Door::kKey, true},
+      {"GET", "/v1/models", &Routes::Models, Door::kKey, false},
+      {"GET", "/v1/models/{id}", &Routes::OneModel, Door::kKey, false},
+      {"POST", "/tokenize", &Routes::Tokenize, Door::kKey, true},
+      {"POST", "/detokenize", &Routes::Detokenize, Door::kKey, true},
+      {"GET", "/health/live", &Routes::Live, Door::kOpen, false},
+      {"GET", "/health/ready", &Routes::Ready, Door::kOpen, false},
+      {"GET", "/metrics", &Routes::Metrics, Door::kOpen, false},
+      {"GET", "/debug/cluster", &Routes::DebugCluster, Door::kKeyOrLocal, false},
+      {"GET", "/admin/placement", &Routes::AdminPlacement, Door::kKeyOrLocal, false},
+      {"PUT", "/admin/placement", &Routes::AdminPlacement, Door::kKeyOrLocal, true},
+      {"POST", "/admin/drain", &Routes::AdminDrain, Door::kKeyOrLocal, true},
+      {"GET", "/debug/requests", &Routes::DebugRequests, Door::kKeyOrLocal, false},
+      {"GET", "/debug/requests/{id}", &Routes::DebugRequest, Door::kKeyOrLocal, false},
   };
   return table;
 }
@@ -82,12 +91,26 @@ void Routes::OnRequest(HttpRequest request, std::shared_ptr<ResponseWriter> writ
   if (!TryRoute(request, writer)) NoSuchRoute(request, *writer);
 }
 
+absl::StatusOr<std::string> Routes::TenantOf(const HttpRequest& request, Door door) const {
+  const std::string_view claimed = request.Header(options_.tenant_header);
+  if (door == Door::kOpen || (door == Door::kKeyOrLocal && request.local())) {
+    return std::string(claimed);
+  }
+  return keys_.TenantOf(request.Header("authorization"), claimed);
+}
+
 bool Routes::TryRoute(HttpRequest& request, std::shared_ptr<ResponseWriter>& writer) {
   std::string_view method = request.method;
   if (method == "HEAD") method = "GET";
   for (const Route& route : Table()) {
     if (route.method != method || !Matches(route.path, request.path)) continue;
     writer->set_route(route.path);
+    auto tenant = TenantOf(request, route.door);
+    if (!tenant.ok()) {
+      writer->Send(AnswerOf(tenant.status()));
+      return true;
+    }
+    request.tenant = *std::move(tenant);
     if (!route.on_text) {
       (this->*route.action)(request, std::move(writer));
       return true;
@@ -134,17 +157,15 @@ void Routes::OnAnswered(std::string_view route, int status) {
   metrics_.HttpAnswered(route.empty() ? "other" : route, status);
 }
 
-std::shared_ptr<WebSocketListener> Routes::OnWebSocket(const HttpRequest& request,
-                                                       std::weak_ptr<WebSocket> socket) {
-  if (request.path != "/v1/ws") return nullptr;
-  return std::make_shared<WsCalls>(api_, spawn_, std::move(socket), ContextOf(request));
-}
-
-openai::Api::Context Routes::ContextOf(const HttpRequest& request) const {
-  return {.request_id = request.request_id,
-          .traceparent = std::string(request.Header("traceparent")),
-          .tracestate = std::string(request.Header("tracestate")),
-          .tenant = std::string(request.Header(options_.tenant_header))};
+absl::StatusOr<std::shared_ptr<WebSocketListener>> Routes::OnWebSocket(
+    const HttpRequest& request, std::weak_ptr<WebSocket> socket) {
+  if (request.path != "/v1/ws") {
+    return WithErrorCode(NotFound("there is no WebSocket at this path; /v1/ws is one"),
+                         "not_found");
+  }
+  ASSIGN_OR_RETURN(std::string tenant, TenantOf(request, Door::kKey));
+  return std::make_shared<WsCalls>(api_, spawn_, std::move(socket),
+                                   ContextOf(request, std::move(tenant)));
 }
 
 // ---- generation
@@ -172,7 +193,7 @@ void Routes::Generate(Endpoint endpoint, const HttpRequest& request,
   }
   auto running = std::make_shared<openai::RunningCall>();
   writer->OnGone([running] { running->Cancel(); });
-  api_.Run(*std::move(call), ContextOf(request), std::move(outlet), *running);
+  api_.Run(*std::move(call), ContextOf(request, request.tenant), std::move(outlet), *running);
 }
 
 std::shared_ptr<openai::Outlet> Routes::StreamTo(const std::shared_ptr<ResponseWriter>& writer) {

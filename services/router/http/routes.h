@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "services/router/access/api_keys.h"
 #include "services/router/dispatch/dispatcher.h"
 #include "services/router/http/admin_api.h"
 #include "services/router/http/http_server.h"
@@ -25,12 +26,12 @@ class Routes : public HttpHandler {
     std::string tenant_header = "x-baton-tenant";         // lower case
   };
   // Everything borrowed outlives the server that calls this.
-  Routes(const Options& options, const openai::Api& api, const Roster& roster,
+  Routes(const Options& options, const ApiKeys& keys, const openai::Api& api, const Roster& roster,
          const Dispatcher& dispatcher, AdminApi& admin, RouterMetrics& metrics, Spawn spawn);
 
   void OnRequest(HttpRequest request, std::shared_ptr<ResponseWriter> writer) override;
-  std::shared_ptr<WebSocketListener> OnWebSocket(const HttpRequest& request,
-                                                 std::weak_ptr<WebSocket> socket) override;
+  absl::StatusOr<std::shared_ptr<WebSocketListener>> OnWebSocket(
+      const HttpRequest& request, std::weak_ptr<WebSocket> socket) override;
   void OnAnswered(std::string_view route, int status) override;
   void OnConnections(int open) override { metrics_.HttpConnections(open); }
 
@@ -39,13 +40,17 @@ class Routes : public HttpHandler {
 
  private:
   using Action = void (Routes::*)(const HttpRequest&, std::shared_ptr<ResponseWriter>);
+  // Who may call, where there are keys.
+  enum class Door : uint8_t { kOpen, kKey, kKeyOrLocal };
   struct Route {
     std::string_view method;
     std::string_view path;
     Action action;
+    Door door;
     bool on_text;  // tokenizes or parses a body: not on the I/O thread
   };
   static const std::vector<Route>& Table();
+  absl::StatusOr<std::string> TenantOf(const HttpRequest& request, Door door) const;
   bool TryRoute(HttpRequest& request, std::shared_ptr<ResponseWriter>& writer);
   void NoSuchRoute(const HttpRequest& request, ResponseWriter& writer);
 
@@ -53,7 +58,6 @@ class Routes : public HttpHandler {
   void Completion(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void Generate(openai::Endpoint endpoint, const HttpRequest& request,
                 std::shared_ptr<ResponseWriter> writer);
-  openai::Api::Context ContextOf(const HttpRequest& request) const;
   std::shared_ptr<openai::Outlet> StreamTo(const std::shared_ptr<ResponseWriter>& writer);
   void Models(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
   void OneModel(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
@@ -69,6 +73,7 @@ class Routes : public HttpHandler {
   void DebugRequest(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);
 
   const Options options_;
+  const ApiKeys& keys_;
   const openai::Api& api_;
   const Roster& roster_;
   const Dispatcher& dispatcher_;

@@ -11,6 +11,7 @@ namespace baton::router {
 HttpAnswer AnswerOf(const absl::Status& status) {
   HttpAnswer answer{.status = openai::HttpStatusOf(status),
                     .body = openai::Dump(openai::ErrorJson(status))};
+  if (answer.status == 401) answer.headers.emplace_back("WWW-Authenticate", "Bearer");
   if (answer.status == 429 || answer.status == 503) {
     const absl::Duration wait = std::max(RetryAfterOf(status), absl::Seconds(1));
     answer.headers.emplace_back(

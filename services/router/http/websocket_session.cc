@@ -13,6 +13,7 @@
 
 #include "services/router/http/connection.h"
 #include "services/router/http/http_head.h"
+#include "services/router/http/sse_outlet.h"
 
 namespace baton::router {
 namespace {
@@ -32,16 +33,19 @@ class WebSocketSession : public WebSocket,
                          public HttpPeer,
                          public std::enable_shared_from_this<WebSocketSession> {
  public:
-  WebSocketSession(HttpSocket socket, HttpServerState& state)
-      : state_(state), stream_(std::move(socket)) {
+  WebSocketSession(HttpStream stream, HttpServerState& state)
+      : state_(state), stream_(std::move(stream)) {
     state_.handler->OnConnections(++state_.open_connections);
   }
   ~WebSocketSession() override { state_.handler->OnConnections(--state_.open_connections); }
 
   void Start(const HttpRequest& request) {
-    listener_ =
-        AllowedHere(request) ? state_.handler->OnWebSocket(request, weak_from_this()) : nullptr;
-    if (listener_ == nullptr) return Refuse(request);
+    if (!AllowedHere(request)) {
+      return Refuse(request, ErrorAnswer(403, "pages of other hosts may not open this", "origin"));
+    }
+    auto listener = state_.handler->OnWebSocket(request, weak_from_this());
+    if (!listener.ok()) return Refuse(request, AnswerOf(listener.status()));
+    listener_ = *std::move(listener);
     websocket::stream_base::timeout timeout{};
     timeout.handshake_timeout = absl::ToChronoSeconds(state_.options.header_timeout);
     timeout.idle_timeout = std::chrono::seconds(60);  // pings in between
@@ -96,13 +100,8 @@ class WebSocketSession : public WebSocket,
     return origin.empty() || !AllowedOrigin(origin).empty();
   }
 
-  void Refuse(const HttpRequest& request) {
-    const bool foreign = !AllowedHere(request);
+  void Refuse(const HttpRequest& request, const HttpAnswer& error) {
     auto answer = std::make_shared<std::string>();
-    HttpAnswer error =
-        foreign
-            ? ErrorAnswer(403, "pages of other hosts may not open this", "origin")
-            : ErrorAnswer(404, "there is no WebSocket at this path; /v1/ws is one", "not_found");
     HeadOptions head{.request_id = request.request_id, .keep_alive = false};
     head.content_length = error.body.size();
     *answer = FormatHead(error, head) + error.body;
@@ -153,14 +152,13 @@ class WebSocketSession : public WebSocket,
 
   void Ended() {
     if (ended_.exchange(true)) return;
-    error_code ignored;
-    stream_.next_layer().close(ignored);
+    stream_.next_layer().Close();
     if (listener_ != nullptr) listener_->OnClosed();
     listener_ = nullptr;
   }
 
   HttpServerState& state_;
-  websocket::stream<HttpSocket> stream_;
+  websocket::stream<HttpStream> stream_;
   boost::beast::flat_buffer in_;
   std::shared_ptr<WebSocketListener> listener_;
   std::deque<std::string> out_;  // front: being written
@@ -174,9 +172,9 @@ class WebSocketSession : public WebSocket,
 
 }  // namespace
 
-std::shared_ptr<HttpPeer> ServeWebSocket(HttpSocket socket, HttpServerState& state,
+std::shared_ptr<HttpPeer> ServeWebSocket(HttpStream stream, HttpServerState& state,
                                          const HttpRequest& request) {
-  auto session = std::make_shared<WebSocketSession>(std::move(socket), state);
+  auto session = std::make_shared<WebSocketSession>(std::move(stream), state);
   session->Start(request);
   return session;
 }

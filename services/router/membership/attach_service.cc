@@ -4,6 +4,8 @@
 #include <memory>
 #include <utility>
 
+#include "common/rpc/credentials.h"
+#include "common/rpc/refused_call.h"
 #include "common/rpc/status.h"
 #include "common/telemetry/logging.h"
 #include "services/router/membership/attachment.h"
@@ -88,6 +90,11 @@ class AttachCall : public grpc::ServerBidiReactor<v1::WorkerReport, v1::RouterNo
 
 grpc::ServerBidiReactor<v1::WorkerReport, v1::RouterNotice>* AttachService::Attach(
     grpc::CallbackServerContext* context) {
+  if (const absl::Status peer = rpc::CheckPeer(*context, rpc::Role::kWorker); !peer.ok()) {
+    telemetry::LogWarning("membership", "worker refused",
+                          {{"peer", context->peer()}, {"why", MessageOf(peer)}});
+    return new rpc::RefusedCall<v1::WorkerReport, v1::RouterNotice>(peer);
+  }
   return new AttachCall(*this);
 }
 

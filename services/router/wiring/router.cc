@@ -18,6 +18,7 @@
 #include "services/router/placement/policy_table.h"
 #include "services/router/tracing/flight_tracer.h"
 #include "services/router/wiring/queue_options.h"
+#include "services/router/wiring/security.h"
 
 namespace baton::router {
 namespace {
@@ -55,8 +56,9 @@ int TextThreadsOf(const config::RouterOptions& options) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / 2);
 }
 
-HttpServerOptions HttpOptionsOf(const config::RouterOptions& options) {
-  return {.host = options.http.host,
+HttpServerOptions HttpOptionsOf(const config::RouterOptions& options, HttpTls* tls) {
+  return {.tls = tls,
+          .host = options.http.host,
           .port = options.http.port,
           .threads = options.http_threads,
           .header_bytes_max = static_cast<size_t>(options.header_bytes_max.count),
@@ -77,10 +79,12 @@ std::string LowerCase(std::string text) {
 class WiredRouter : public Router {
  public:
   // `traces`: null: none are made.
-  WiredRouter(const config::RouterOptions& options, std::unique_ptr<ServedModel> model,
-              std::unique_ptr<PolicyTable> policies, std::unique_ptr<telemetry::SpanSink> traces,
-              const Clock& clock)
-      : name_(fmt::format("router-{:08x}", std::random_device()())),
+  WiredRouter(const config::RouterOptions& options, Security security,
+              std::unique_ptr<ServedModel> model, std::unique_ptr<PolicyTable> policies,
+              std::unique_ptr<telemetry::SpanSink> traces, const Clock& clock)
+      : clock_(clock),
+        security_(std::move(security)),
+        name_(fmt::format("router-{:08x}", std::random_device()())),
         tracer_(TracerOf(options, name_, std::move(traces), metrics_.registry())),
         model_(std::move(model)),
         policies_(std::move(policies)),
@@ -91,7 +95,8 @@ class WiredRouter : public Router {
                      .queue = RequestQueueOptionsOf(options.queue),
                      .batch_ahead_percent = options.queue.batch_ahead_percent,
                      .queue_without_workers = options.queue.without_workers},
-                    *policies_, roster_, metrics_, GrpcDecodeLink::Open, clock),
+                    *policies_, roster_, metrics_, GrpcDecodeLink::Opener(security_.credentials),
+                    clock),
         intake_({.queue_without_workers = options.queue.without_workers,
                  .metrics = &metrics_,
                  .tracing = tracer_ ? &tracer_->sampling() : nullptr},
@@ -100,17 +105,18 @@ class WiredRouter : public Router {
               .request_timeout = TimeoutOf(options)},
              intake_, dispatcher_, clock),
         attach_(roster_, name_),
-        inference_({.stream_bytes_max = static_cast<size_t>(options.stream_buffer_bytes_max.count),
-                    .request_timeout = TimeoutOf(options),
+        inference_({.generate = {.stream_bytes_max =
+                                     static_cast<size_t>(options.stream_buffer_bytes_max.count),
+                                 .request_timeout = TimeoutOf(options)},
                     .tenant_metadata = LowerCase(options.queue.tenant_header)},
-                   intake_, dispatcher_, roster_),
+                   *security_.keys, intake_, dispatcher_, roster_),
         admin_(options.admin, api_, *policies_, roster_, attach_),
         text_threads_(TextThreadsOf(options), kTextTasksWaitingMax),
-        routes_({.stream_keepalive = options.stream_keepalive,
-                 .tenant_header = LowerCase(options.queue.tenant_header)},
-                api_, roster_, dispatcher_, admin_, metrics_, [this](std::function<void()> task) {
-                  return text_threads_.Spawn(std::move(task));
-                }) {
+        routes_(
+            {.stream_keepalive = options.stream_keepalive,
+             .tenant_header = LowerCase(options.queue.tenant_header)},
+            *security_.keys, api_, roster_, dispatcher_, admin_, metrics_,
+            [this](std::function<void()> task) { return text_threads_.Spawn(std::move(task)); }) {
     if (tracer_ == nullptr) return;
     dispatcher_.set_landed([this](const FlightReport& report) { tracer_->OnLanded(report); });
   }
@@ -125,6 +131,8 @@ class WiredRouter : public Router {
   void Close() override;
 
  private:
+  const Clock& clock_;
+  const Security security_;
   const std::string name_;
   RouterMetrics metrics_;
   const std::unique_ptr<FlightTracer> tracer_;  // null: off
@@ -145,15 +153,19 @@ class WiredRouter : public Router {
 };
 
 absl::Status WiredRouter::Listen(const config::RouterOptions& options) {
-  ASSIGN_OR_RETURN(grpc_,
-                   rpc::StartServer({.listen = options.grpc.text()}, {&inference_, &attach_}));
+  ASSIGN_OR_RETURN(grpc_, rpc::StartServer({.listen = options.grpc.text(),
+                                            .credentials = security_.credentials,
+                                            .clients_too = true},
+                                           {&inference_, &attach_}));
   Tick();  // health says "not serving" from the first moment
-  ASSIGN_OR_RETURN(http_, HttpServer::Start(HttpOptionsOf(options), routes_));
+  ASSIGN_OR_RETURN(http_,
+                   HttpServer::Start(HttpOptionsOf(options, security_.http_tls.get()), routes_));
   return absl::OkStatus();
 }
 
 void WiredRouter::Tick() {
   dispatcher_.Tick();
+  security_.keys->Refresh(clock_.Monotonic());
   const bool serving = dispatcher_.ready() && !draining_;
   if (auto* health = grpc_.server->GetHealthCheckService()) {
     health->SetServingStatus(kInferenceService, serving);
@@ -192,6 +204,7 @@ absl::StatusOr<std::unique_ptr<Router>> Router::Start(const config::RouterOption
                                                       std::unique_ptr<ServedModel> model,
                                                       const Clock& clock) {
   RETURN_IF_ERROR(options.Validate());
+  ASSIGN_OR_RETURN(Security security, Security::Make(options));
   PolicyOptions policy{.seed = std::random_device()()};
   policy.cost.itl_target_ms = absl::ToDoubleMilliseconds(options.itl_target);
   auto policies = PolicyTable::Make(options.placement, options.model_placement, policy);
@@ -207,9 +220,10 @@ absl::StatusOr<std::unique_ptr<Router>> Router::Start(const config::RouterOption
     if (!sink.ok()) return Annotate(sink.status(), "trace_endpoint");
     traces = *std::move(sink);
   }
-  auto router = std::make_unique<WiredRouter>(options, std::move(model), *std::move(policies),
-                                              std::move(traces), clock);
+  auto router = std::make_unique<WiredRouter>(options, std::move(security), std::move(model),
+                                              *std::move(policies), std::move(traces), clock);
   RETURN_IF_ERROR(router->Listen(options));
+  WarnOfOpenDoors(options);
   return router;
 }
 
