@@ -14,13 +14,23 @@ namespace {
 
 constexpr int kMessageBytesMax = 64 << 20;
 
-std::shared_ptr<grpc::Channel> Dial(const std::string& address) {
+std::shared_ptr<grpc::ChannelCredentials> CredentialsOf(const ClientOptions& options) {
+  if (!options.tls_roots) return grpc::InsecureChannelCredentials();
+  grpc::SslCredentialsOptions tls;
+  tls.pem_root_certs = *options.tls_roots;
+  return grpc::SslCredentials(tls);
+}
+
+std::shared_ptr<grpc::Channel> Dial(const std::string& address, const ClientOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);  // retries are ours: only of what had not begun
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  if (options.tls_roots && !options.tls_name.empty()) {
+    arguments.SetSslTargetNameOverride(options.tls_name);
+  }
+  return grpc::CreateCustomChannel(address, CredentialsOf(options), arguments);
 }
 
 void ToWire(const Chat& chat, v1::Chat& wire) {
@@ -54,8 +64,8 @@ v1::GenerateRequest ToWire(const Request& request) {
 }  // namespace
 
 struct Client::Impl {
-  Impl(const std::string& address, ClientOptions options)
-      : options(options), stub(v1::Inference::NewStub(Dial(address))) {}
+  Impl(const std::string& address, ClientOptions given)
+      : options(std::move(given)), stub(v1::Inference::NewStub(Dial(address, options))) {}
 
   // A unary call with retries.
   template <typename Wire, typename Reply>
@@ -64,6 +74,7 @@ struct Client::Impl {
     Retry retry(options, options.call_timeout);
     for (;;) {
       grpc::ClientContext context;
+      AddKey(options.api_key, context);
       if (retry.has_deadline()) context.set_deadline(retry.deadline());
       const grpc::Status status = (stub.get()->*method)(&context, request, &reply);
       if (status.ok()) return {};
@@ -85,7 +96,7 @@ struct Client::Impl {
 };
 
 Client::Client(const std::string& address, ClientOptions options)
-    : impl_(std::make_unique<Impl>(address, options)) {}
+    : impl_(std::make_unique<Impl>(address, std::move(options))) {}
 Client::~Client() = default;
 Client::Client(Client&&) noexcept = default;
 Client& Client::operator=(Client&&) noexcept = default;

@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <functional>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "baton/v1/inference.grpc.pb.h"
 #include "gmock/gmock.h"
@@ -34,6 +36,7 @@ class Door : public v1::Inference::Service {
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         Writer* writer) override {
     ++calls;
+    SeeKey(*context);
     return script(context, *request, writer);
   }
   grpc::Status Tokenize(grpc::ServerContext*, const v1::TokenizeRequest* request,
@@ -42,16 +45,25 @@ class Door : public v1::Inference::Service {
     for (const char c : request->text()) reply->add_ids(c);
     return grpc::Status::OK;
   }
-  grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
+  grpc::Status ListModels(grpc::ServerContext* context, const v1::ListModelsRequest*,
                           v1::ListModelsResponse* reply) override {
+    SeeKey(*context);
     reply->add_models()->set_id("m");
     return grpc::Status::OK;
   }
 
   Script script;
   std::atomic<int> calls{0};
+  std::vector<std::string> keys;  // what calls came with, in their order
 
  private:
+  void SeeKey(const grpc::ServerContext& context) {
+    const auto found = context.client_metadata().find("authorization");
+    keys.push_back(found == context.client_metadata().end()
+                       ? ""
+                       : std::string(found->second.data(), found->second.size()));
+  }
+
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };
@@ -127,6 +139,33 @@ TEST(ClientTest, APromptsLogprobsAreJoinedOnce) {
   ASSERT_EQ(answer->prompt.size(), 2u);
   EXPECT_FALSE(answer->prompt[0].has_logprob());
   EXPECT_EQ(answer->prompt[1].logprob(), -1.5f);
+}
+
+TEST(ClientTest, TheKeyGoesWithEveryCall) {
+  Door door;
+  door.script = [](auto*, const v1::GenerateRequest&, Writer* writer) {
+    Finish(writer, 0);
+    return grpc::Status::OK;
+  };
+  ClientOptions options;
+  options.api_key = "sk-0123456789abcdef";
+  Client with_key(door.address(), options);
+  EXPECT_TRUE(with_key.ListModels().ok());
+  EXPECT_TRUE(with_key.Complete({.prompt = "x"}).ok());
+  EXPECT_TRUE(Client(door.address()).ListModels().ok());
+  EXPECT_THAT(door.keys,
+              testing::ElementsAre("Bearer sk-0123456789abcdef", "Bearer sk-0123456789abcdef", ""));
+}
+
+TEST(ClientTest, WhoseRootsAreAskedForSpeaksTlsOnly) {
+  Door plain;
+  ClientOptions options;
+  options.attempts = 1;
+  options.call_timeout = std::chrono::seconds(20);
+  options.tls_roots = "";  // this machine's
+  const auto models = Client(plain.address(), options).ListModels();
+  ASSERT_FALSE(models.ok());
+  EXPECT_EQ(models.error().code, ErrorCode::kUnavailable);
 }
 
 TEST(ClientTest, WhatHadNotBegunIsSentAgain) {

@@ -40,12 +40,16 @@ bool Translate(v1::GenerateEvent& from, Event& to) {
 
 Generation::Call::Call(v1::Inference::Stub& stub, const ClientOptions& options,
                        v1::GenerateRequest request, std::chrono::milliseconds timeout)
-    : stub_(stub), request_(std::move(request)), retry_(options, timeout) {
+    : stub_(stub),
+      request_(std::move(request)),
+      api_key_(options.api_key),
+      retry_(options, timeout) {
   Start();
 }
 
 void Generation::Call::Start() {
   auto attempt = std::make_unique<Attempt>();
+  AddKey(api_key_, attempt->context);
   if (retry_.has_deadline()) attempt->context.set_deadline(retry_.deadline());
   attempt->reader = stub_.Generate(&attempt->context, request_);
   std::lock_guard lock(mutex_);

@@ -5,12 +5,18 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <string>
 
 #include "baton/generation.h"
 #include "baton/v1/inference.grpc.pb.h"
 #include "retry.h"
 
 namespace baton::sdk {
+
+// Nothing when `key` is empty.
+inline void AddKey(const std::string& key, grpc::ClientContext& context) {
+  if (!key.empty()) context.AddMetadata("authorization", "Bearer " + key);
+}
 
 // One request on the wire, through its attempts. A reader thread pulls; any thread may cancel.
 struct Generation::Call {
@@ -35,6 +41,7 @@ struct Generation::Call {
 
   v1::Inference::Stub& stub_;
   const v1::GenerateRequest request_;
+  const std::string api_key_;
   Retry retry_;
   bool begun_ = false;  // an event has arrived: from now on nothing is sent twice
   bool ended_ = false;

@@ -26,8 +26,8 @@ struct ChatOptions {
 // A conversation with one model; remembers what was said.
 class Conversation {
  public:
-  Conversation(const ChatOptions& options, Interrupt& interrupt)
-      : options_(options), interrupt_(interrupt), client_(options.client.grpc.text()) {
+  Conversation(const ChatOptions& options, const sdk::ClientOptions& door, Interrupt& interrupt)
+      : options_(options), interrupt_(interrupt), client_(options.client.grpc.text(), door) {
     Clear();
   }
 
@@ -141,7 +141,12 @@ int ChatCommand(int argc, const char* const* argv) {
                                            {&client, &sampling, &chat})) {
     return config::Leave(*exit);
   }
-  Conversation conversation(options, interrupt);
+  const auto door = options.client.door.Grpc();
+  if (!door.ok()) {
+    fmt::print(stderr, "baton chat: {}\n", MessageOf(door.status()));
+    return 1;
+  }
+  Conversation conversation(options, *door, interrupt);
   if (!options.prompt.empty()) return Once(conversation, options.prompt);
   if (isatty(STDIN_FILENO) == 1) return Repl(conversation);
   std::string piped(std::istreambuf_iterator<char>(std::cin), {});

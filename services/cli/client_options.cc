@@ -5,6 +5,8 @@ namespace baton::cli {
 void ClientOptions::AddTo(config::OptionSet& set) {
   set.Add("grpc", &grpc, {.help = "gRPC door of the cluster"});
   set.Add("model", &model, {.help = "served name; default: the only one that is served"});
+  door.AddKeyTo(set);
+  door.AddGrpcTo(set);
 }
 
 void SamplingOptions::AddTo(config::OptionSet& set) {

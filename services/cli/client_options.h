@@ -5,6 +5,7 @@
 #include "absl/time/time.h"
 #include "baton/request.h"
 #include "common/config/option_set.h"
+#include "services/cli/door_options.h"
 
 namespace baton::cli {
 
@@ -12,6 +13,7 @@ namespace baton::cli {
 struct ClientOptions {
   config::Address grpc{"127.0.0.1", 9000};
   std::string model;  // empty: the only one served
+  DoorOptions door;
   void AddTo(config::OptionSet& set);
 };
 

@@ -12,6 +12,7 @@
 #include "common/http/http_call.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
+#include "services/cli/door_options.h"
 
 namespace baton::cli {
 namespace {
@@ -24,14 +25,16 @@ constexpr absl::Duration kSayEvery = absl::Seconds(1);
 
 struct DrainOptions {
   config::Address http{"127.0.0.1", 8000};
+  DoorOptions door;
   absl::Duration timeout = absl::Minutes(2);
   bool no_wait = false;
 };
 
 // Its id.
 absl::StatusOr<std::string> Ask(const DrainOptions& options, const std::string& worker) {
-  ASSIGN_OR_RETURN(const http::Reply reply, http::Call(options.http, "POST", "/admin/drain",
-                                                       json{{"worker", worker}}.dump(), kPatience));
+  ASSIGN_OR_RETURN(const http::Reply reply,
+                   http::Call(options.door.Http(options.http), "POST", "/admin/drain",
+                              json{{"worker", worker}}.dump(), kPatience));
   const json answer = json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
   if (reply.status == 202 && answer.is_object()) return answer.value("worker", worker);
   const std::string message = http::ErrorMessageOf(reply);
@@ -41,7 +44,8 @@ absl::StatusOr<std::string> Ask(const DrainOptions& options, const std::string& 
 
 // Sequences that run or wait on it, as last reported; nothing when it has left.
 absl::StatusOr<std::optional<int>> SequencesOn(const DrainOptions& options, const std::string& id) {
-  ASSIGN_OR_RETURN(const http::Reply reply, http::Get(options.http, "/debug/cluster", kPatience));
+  ASSIGN_OR_RETURN(const http::Reply reply,
+                   http::Get(options.door.Http(options.http), "/debug/cluster", kPatience));
   const json page = json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
   if (!page.is_object() || !page.contains("workers")) {
     return Unavailable("{} has no /debug/cluster", options.http.text());
@@ -98,6 +102,8 @@ int DrainCommand(int argc, const char* const* argv) {
   DrainOptions options;
   config::OptionSet set("drain", "Options");
   set.Add("http", &options.http, {.help = "HTTP door of a router that the worker is attached to"});
+  options.door.AddKeyTo(set);
+  options.door.AddHttpTo(set);
   set.Add("timeout", &options.timeout, {.help = "wait so long for it to leave"});
   set.Add("no_wait", &options.no_wait, {.help = "only ask", .bare = true});
   const config::Program program{

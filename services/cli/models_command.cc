@@ -35,6 +35,8 @@ int ModelsCommand(int argc, const char* const* argv) {
   bool json = false;
   config::OptionSet client("client", "Cluster"), models("models", "Models");
   client.Add("grpc", &options.grpc, {.help = "gRPC door of the cluster"});
+  options.door.AddKeyTo(client);
+  options.door.AddGrpcTo(client);
   models.Add("json", &json, {.help = "JSON instead of a table", .bare = true});
   const config::Program program{.name = "baton models",
                                 .about = "Lists the models that are served."};
@@ -42,7 +44,12 @@ int ModelsCommand(int argc, const char* const* argv) {
                                            {&client, &models})) {
     return config::Leave(*exit);
   }
-  const auto served = sdk::Client(options.grpc.text()).ListModels();
+  const auto door = options.door.Grpc();
+  if (!door.ok()) {
+    fmt::print(stderr, "baton models: {}\n", MessageOf(door.status()));
+    return 1;
+  }
+  const auto served = sdk::Client(options.grpc.text(), *door).ListModels();
   if (!served.ok()) {
     fmt::print(stderr, "baton models: {}: {}\n", NameOf(served.error().code),
                served.error().message);

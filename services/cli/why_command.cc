@@ -7,6 +7,7 @@
 #include "common/http/http_call.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
+#include "services/cli/door_options.h"
 #include "services/cli/why_report.h"
 
 namespace baton::cli {
@@ -16,11 +17,13 @@ constexpr absl::Duration kAnswersWithin = absl::Seconds(10);
 
 struct WhyOptions {
   config::Address http{"127.0.0.1", 8000};
+  DoorOptions door;
   bool json = false;
 };
 
 absl::StatusOr<std::string> Get(const WhyOptions& options, const std::string& path) {
-  ASSIGN_OR_RETURN(http::Reply reply, http::Get(options.http, path, kAnswersWithin));
+  ASSIGN_OR_RETURN(http::Reply reply,
+                   http::Get(options.door.Http(options.http), path, kAnswersWithin));
   if (reply.status == 200) return std::move(reply.body);
   const std::string message = http::ErrorMessageOf(reply);
   if (!message.empty()) return NotFound("{}", message);
@@ -58,6 +61,8 @@ int WhyCommand(int argc, const char* const* argv) {
   WhyOptions options;
   config::OptionSet set("why", "Options");
   set.Add("http", &options.http, {.help = "HTTP door of the router"});
+  options.door.AddKeyTo(set);
+  options.door.AddHttpTo(set);
   set.Add("json", &options.json, {.help = "as /debug/requests/ID has it", .bare = true});
   const config::Program program{
       .name = "baton why [REQUEST]",

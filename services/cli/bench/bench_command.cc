@@ -63,9 +63,9 @@ struct KvTotals {
   double bytes = 0, seconds = 0;
 };
 
-KvTotals ReadKvTotals(const config::Address& http) {
+KvTotals ReadKvTotals(const http::Door& http) {
   KvTotals totals;
-  if (http.empty()) return totals;
+  if (http.address.empty()) return totals;
   const auto reply = http::Get(http, "/debug/cluster", absl::Seconds(2));
   if (!reply.ok() || reply->status != 200) return totals;
   const json page = json::parse(reply->body, nullptr, /*allow_exceptions=*/false);
@@ -90,7 +90,11 @@ std::string CpuName() {
 json Circumstances(const BenchOptions& options, const v1::ModelCard& model, int argc,
                    const char* const* argv) {
   std::string command = "baton";
-  for (int i = 0; i < argc; ++i) command += std::string(" ") + argv[i];
+  for (int i = 0; i < argc; ++i) {
+    const bool key = i > 0 && std::string_view(argv[i - 1]) == "--api-key";
+    const bool with_key = std::string_view(argv[i]).starts_with("--api-key=");
+    command += std::string(" ") + (key ? "…" : with_key ? "--api-key=…" : argv[i]);
+  }
   return {{"at", absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())},
           {"command", command},
           {"machine", {{"cpu", CpuName()}, {"cores", sysconf(_SC_NPROCESSORS_ONLN)}}},
@@ -121,7 +125,8 @@ absl::StatusOr<int> Run(BenchOptions& options, Interrupt& interrupt, int argc,
                         const char* const* argv) {
   RETURN_IF_ERROR(options.Validate());
   // What fails is a result here, not something to try again.
-  sdk::Client client(options.client.grpc.text(), {.attempts = 1});
+  ASSIGN_OR_RETURN(const sdk::ClientOptions door, options.client.door.Grpc({.attempts = 1}));
+  sdk::Client client(options.client.grpc.text(), door);
   ASSIGN_OR_RETURN(const v1::ModelCard model, FindModel(client, options.client.model));
   options.client.model = model.id();
   ASSIGN_OR_RETURN(std::vector<int32_t> corpus, ReadCorpus(options, client));
@@ -130,12 +135,12 @@ absl::StatusOr<int> Run(BenchOptions& options, Interrupt& interrupt, int argc,
   Workload workload(options, limits, std::move(corpus), std::move(trace));
   std::atomic<bool> stop{false};
   Interrupt::Scope on_interrupt(interrupt, [&stop] { stop = true; });
-  const KvTotals before = ReadKvTotals(options.http);
+  const KvTotals before = ReadKvTotals(options.client.door.Http(options.http));
   const LoadResult result =
       RunLoad(options, client, workload, ShowProgress, [&stop] { return stop.load(); });
   // Workers report what they sent with their next heartbeat.
   if (!options.http.empty()) absl::SleepFor(absl::Milliseconds(500));
-  const KvTotals after = ReadKvTotals(options.http);
+  const KvTotals after = ReadKvTotals(options.client.door.Http(options.http));
   if (isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\r\x1b[K");
   const BenchReport report = MakeReport(result, options);
   const double kv_bytes = after.bytes - before.bytes, kv_seconds = after.seconds - before.seconds;

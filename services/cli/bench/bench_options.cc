@@ -7,6 +7,7 @@ void BenchOptions::AddTo(config::OptionSet& client_set, config::OptionSet& load_
   client.AddTo(client_set);
   client_set.Add("http", &http,
                  {.zero = "off", .help = "HTTP door, asked for KV transfer figures"});
+  client.door.AddHttpTo(client_set);
   load_set.Add("rate", &rate,
                {.min = 0,
                 .max = 1e5,

@@ -7,6 +7,7 @@
 #include "services/cli/doctor/doctor_report.h"
 #include "services/cli/doctor/examiner.h"
 #include "services/cli/doctor/findings.h"
+#include "services/cli/door_options.h"
 
 namespace baton::cli {
 namespace {
@@ -15,6 +16,8 @@ constexpr absl::Duration kPatience = absl::Seconds(10);
 
 struct DoctorOptions {
   config::Address http{"127.0.0.1", 8000};
+  DoorOptions door;
+  config::TlsOptions tls;  // towards workers
   ExamineOptions examine;
   Thresholds thresholds;
   bool json = false;
@@ -22,13 +25,23 @@ struct DoctorOptions {
 
 absl::StatusOr<ClusterPicture> AskRouter(const DoctorOptions& options) {
   const absl::Time asked = absl::Now();
-  ASSIGN_OR_RETURN(const http::Reply reply, http::Get(options.http, "/debug/cluster", kPatience));
+  ASSIGN_OR_RETURN(const http::Reply reply,
+                   http::Get(options.door.Http(options.http), "/debug/cluster", kPatience));
   if (reply.status != 200) return Unavailable("it answers {}", reply.status);
   return ReadClusterPage(reply.body, asked, absl::Now());
 }
 
+absl::Status SetUpTls(DoctorOptions& options) {
+  RETURN_IF_ERROR(options.tls.Validate("doctor"));
+  ASSIGN_OR_RETURN(options.examine.credentials, rpc::Credentials::MakeForTool(options.tls));
+  return absl::OkStatus();
+}
+
 void AddTo(config::OptionSet& set, DoctorOptions& options) {
   set.Add("http", &options.http, {.help = "HTTP door of the router"});
+  options.door.AddKeyTo(set);
+  options.door.AddHttpTo(set);
+  options.tls.AddTo(set);
   set.Add("paths", &options.examine.paths_max,
           {.min = 0, .max = 1 << 20, .help = "paths to measure at most, one after another"});
   set.Add("answer_within", &options.examine.answer_within,
@@ -57,6 +70,11 @@ int DoctorCommand(int argc, const char* const* argv) {
   if (auto exit =
           config::ParseCommandLine(program, argc, argv, config::ProcessEnvironment(), {&set})) {
     return config::Leave(*exit);
+  }
+  const absl::Status tls = SetUpTls(options);
+  if (!tls.ok()) {
+    fmt::print(stderr, "baton doctor: {}\n", MessageOf(tls));
+    return config::kExitConfig;
   }
   absl::StatusOr<ClusterPicture> picture = AskRouter(options);
   if (!picture.ok()) {

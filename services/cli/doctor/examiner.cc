@@ -18,8 +18,9 @@ namespace {
 constexpr size_t kAtOnce = 16;
 constexpr int kClockSamples = 5;  // the quickest answer tells most
 
-std::unique_ptr<v1::Doctor::Stub> StubFor(const WorkerPicture& worker) {
-  return v1::Doctor::NewStub(rpc::PeerChannel(worker.address));
+std::unique_ptr<v1::Doctor::Stub> StubFor(const WorkerPicture& worker,
+                                          const rpc::Credentials& credentials) {
+  return v1::Doctor::NewStub(rpc::PeerChannel(worker.address, credentials));
 }
 
 void Take(const v1::Examination& answer, WorkerPicture& worker) {
@@ -32,9 +33,9 @@ void Take(const v1::Examination& answer, WorkerPicture& worker) {
   worker.rdma_devices.assign(answer.rdma_devices().begin(), answer.rdma_devices().end());
 }
 
-void Examine(absl::Duration within, WorkerPicture& worker) {
-  const auto stub = StubFor(worker);
-  const absl::Time until = absl::Now() + within;
+void Examine(const ExamineOptions& options, WorkerPicture& worker) {
+  const auto stub = StubFor(worker, options.credentials);
+  const absl::Time until = absl::Now() + options.answer_within;
   worker.clock.give_or_take = absl::InfiniteDuration();
   for (int i = 0; i < kClockSamples; ++i) {
     grpc::ClientContext context;
@@ -53,15 +54,15 @@ void Examine(absl::Duration within, WorkerPicture& worker) {
 }
 
 PathPicture Probe(const ClusterPicture& picture, size_t prefill, size_t decode,
-                  absl::Duration within) {
+                  const ExamineOptions& options) {
   PathPicture path{.prefill = prefill, .decode = decode};
   grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + within));
+  context.set_deadline(absl::ToChronoTime(absl::Now() + options.probe_within));
   v1::ProbePathRequest request;
   request.set_decode_address(picture.workers[decode].address);
   v1::PathReport report;
-  path.probed =
-      rpc::FromGrpc(StubFor(picture.workers[prefill])->ProbePath(&context, request, &report));
+  path.probed = rpc::FromGrpc(StubFor(picture.workers[prefill], options.credentials)
+                                  ->ProbePath(&context, request, &report));
   if (!path.probed.ok()) return path;
   path.path = report.path();
   path.round_bytes = report.round_bytes();
@@ -79,7 +80,7 @@ void ExamineWorkers(const ExamineOptions& options, ClusterPicture& picture) {
   for (std::thread& thread : threads) {
     thread = std::thread([&] {
       for (size_t i = next++; i < picture.workers.size(); i = next++) {
-        Examine(options.answer_within, picture.workers[i]);
+        Examine(options, picture.workers[i]);
       }
     });
   }
@@ -113,7 +114,7 @@ size_t ProbePaths(const ExamineOptions& options, ClusterPicture& picture) {
   const auto paths = PathsOf(picture);
   for (const auto& [prefill, decode] : paths) {
     if (picture.paths.size() == static_cast<size_t>(options.paths_max)) break;
-    picture.paths.push_back(Probe(picture, prefill, decode, options.probe_within));
+    picture.paths.push_back(Probe(picture, prefill, decode, options));
   }
   return paths.size();
 }

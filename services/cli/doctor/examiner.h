@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "common/rpc/credentials.h"
 #include "services/cli/doctor/cluster_picture.h"
 
 namespace baton::cli {
@@ -11,6 +12,7 @@ struct ExamineOptions {
   int32_t paths_max = 64;
   absl::Duration answer_within = absl::Seconds(3);  // a worker; silent ones are asked at once
   absl::Duration probe_within = absl::Seconds(12);  // a path
+  rpc::Credentials credentials;                     // towards workers
 };
 
 // Asks every worker of the picture what it is and what time it has. Their silence is in the

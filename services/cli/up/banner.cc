@@ -26,7 +26,8 @@ std::string Dialled(config::Address address) {
 std::string Banner(const config::ClusterOptions& options, const config::Address& http,
                    const config::Address& grpc, const std::string& log_dir, absl::Duration took) {
   const std::string model = options.model.served_name();
-  const std::string base = "http://" + Dialled(http);
+  const bool tls = !options.router.http_tls_certificate.empty();
+  const std::string base = (tls ? "https://" : "http://") + Dialled(http);
   return fmt::format(
       "\nBaton is ready after {:.1f} s: 1 router, {} prefill, {} decode, model '{}'.\n"
       "  OpenAI API  {}/v1\n"
@@ -55,9 +56,9 @@ std::string WorkerFigures(const WorkerView& worker, bool prefill) {
                      worker.output_tokens, worker.running, worker.waiting);
 }
 
-bool RunDemo(const std::string& grpc_address, const std::string& model,
-             const std::string& question) {
-  sdk::Client client(grpc_address);
+bool RunDemo(const std::string& grpc_address, const sdk::ClientOptions& door,
+             const std::string& model, const std::string& question) {
+  sdk::Client client(grpc_address, door);
   sdk::Request request{.model = model, .prompt = sdk::Chat{{"user", question}}};
   request.sampling.set_temperature(0);
   request.sampling.set_max_tokens(256);

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "baton/client.h"
 #include "common/config/address.h"
 #include "common/config/cluster_options.h"
 #include "services/cli/up/cluster_view.h"
@@ -20,7 +21,7 @@ std::string RouterFigures(const ClusterView& view);
 std::string WorkerFigures(const WorkerView& worker, bool prefill);
 
 // Streams one chat answer to stdout, with its figures. False (and a message) when it failed.
-bool RunDemo(const std::string& grpc_address, const std::string& model,
-             const std::string& question);
+bool RunDemo(const std::string& grpc_address, const sdk::ClientOptions& door,
+             const std::string& model, const std::string& question);
 
 }  // namespace baton::cli

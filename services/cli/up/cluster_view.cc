@@ -30,7 +30,7 @@ WorkerView ReadWorker(const json& load) {
           .blocks_active = static_cast<int>(NumberAt(load, "blocks_active"))};
 }
 
-ClusterView Look(const config::Address& http) {
+ClusterView Look(const http::Door& http) {
   ClusterView view;
   const auto ready = http::Get(http, "/health/ready", kPatience);
   view.live = ready.ok();
@@ -79,11 +79,11 @@ ClusterWatch::~ClusterWatch() {
   thread_.join();
 }
 
-void ClusterWatch::Watch(const config::Address& http, absl::Duration pause) {
+void ClusterWatch::Watch(const http::Door& http, absl::Duration pause) {
   absl::MutexLock lock(&mutex_);
   http_ = http;
   pause_ = pause;
-  if (http.empty()) view_ = {};
+  if (http.address.empty()) view_ = {};
 }
 
 ClusterView ClusterWatch::view() const {
@@ -93,18 +93,18 @@ ClusterView ClusterWatch::view() const {
 
 void ClusterWatch::Run() {
   for (;;) {
-    config::Address http;
+    http::Door http;
     {
       absl::MutexLock lock(&mutex_);
       mutex_.AwaitWithTimeout(absl::Condition(&stopping_), pause_);
       if (stopping_) return;
       http = http_;
     }
-    if (http.empty()) continue;
+    if (http.address.empty()) continue;
     ClusterView view = Look(http);
     {
       absl::MutexLock lock(&mutex_);
-      if (http_.empty()) continue;
+      if (http_.address.empty()) continue;
       view_ = std::move(view);
     }
     const uint64_t one = 1;

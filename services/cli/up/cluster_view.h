@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/config/address.h"
+#include "common/http/http_call.h"
 
 namespace baton::cli {
 
@@ -49,7 +50,7 @@ class ClusterWatch {
   ~ClusterWatch();
 
   // Where the router listens; until it is told, and after an empty address, nothing is asked.
-  void Watch(const config::Address& http, absl::Duration pause);
+  void Watch(const http::Door& http, absl::Duration pause);
   ClusterView view() const;
 
  private:
@@ -57,7 +58,7 @@ class ClusterWatch {
 
   const int wake_fd_;
   mutable absl::Mutex mutex_;
-  config::Address http_ ABSL_GUARDED_BY(mutex_);
+  http::Door http_ ABSL_GUARDED_BY(mutex_);
   absl::Duration pause_ ABSL_GUARDED_BY(mutex_) = absl::Milliseconds(100);
   ClusterView view_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

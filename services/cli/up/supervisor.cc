@@ -79,7 +79,7 @@ int Supervisor::Run() {
   grpc_ = options_.router.grpc;
   ports_known_ = http_.port != 0 && grpc_.port != 0;
   router().StartAt(begun_at_);
-  if (ports_known_) watch_->Watch(http_, kLookWhileStarting);
+  if (ports_known_) watch_->Watch(HttpDoorOfRouter(), kLookWhileStarting);
   for (auto& process : processes_) process->StartAt(begun_at_);
   for (;;) {
     StartWhatIsDue();
@@ -190,7 +190,20 @@ void Supervisor::LearnPorts() {
   http_ = *http;
   grpc_ = *grpc;
   ports_known_ = true;
-  watch_->Watch(http_, kLookWhileStarting);
+  watch_->Watch(HttpDoorOfRouter(), kLookWhileStarting);
+}
+
+// This machine's own router: what it was given is what it shows.
+http::Door Supervisor::HttpDoorOfRouter() const {
+  return {.address = http_,
+          .api_key = "",
+          .tls_ca = options_.router.http_tls_certificate,
+          .any_name = true};
+}
+
+sdk::ClientOptions Supervisor::GrpcDoorOfRouter() const {
+  const DoorOptions door{.api_key = "", .tls_ca = options_.router.tls.ca, .http_tls_ca = ""};
+  return door.Grpc().value_or(sdk::ClientOptions{});  // the router has read the same file
 }
 
 bool Supervisor::IsReady(const Process& process, const ClusterView& view) {
@@ -221,7 +234,7 @@ void Supervisor::LookAtCluster() {
 
 void Supervisor::OnReady() {
   phase_ = Phase::kServing;
-  watch_->Watch(http_, kLookWhileServing);
+  watch_->Watch(HttpDoorOfRouter(), kLookWhileServing);
   board_.Clear();
   board_.Say(Banner(options_, http_, grpc_, dir_.path(), SteadyNow() - begun_at_));
   if (!options_.up.demo.empty()) StartDemo();
@@ -231,7 +244,8 @@ void Supervisor::StartDemo() {
   board_.Draw({}, SteadyNow(), false);
   board_hidden_ = true;
   demo_ = std::thread([this, address = grpc_.text()] {
-    demo_failed_ = !RunDemo(address, options_.model.served_name(), options_.up.demo);
+    demo_failed_ =
+        !RunDemo(address, GrpcDoorOfRouter(), options_.model.served_name(), options_.up.demo);
     demo_done_ = true;
     const uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = write(wake_fd_, &one, sizeof one);

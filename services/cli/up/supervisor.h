@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "common/base/status.h"
 #include "common/config/cluster_options.h"
+#include "services/cli/door_options.h"
 #include "services/cli/up/board.h"
 #include "services/cli/up/cluster_view.h"
 #include "services/cli/up/launch_plan.h"
@@ -46,6 +47,8 @@ class Supervisor {
   void TakeOutput();
   void TakeDeaths();
   void StartWhatIsDue();
+  http::Door HttpDoorOfRouter() const;
+  sdk::ClientOptions GrpcDoorOfRouter() const;
   static bool IsReady(const Process& process, const ClusterView& view);
   void LookAtCluster();
   void Draw(bool urgent);

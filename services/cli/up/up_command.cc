@@ -53,6 +53,10 @@ absl::Status Validate(const config::ClusterOptions& options) {
   RETURN_IF_ERROR(options.model.Validate());
   RETURN_IF_ERROR(options.prefill.Validate("prefill"));
   RETURN_IF_ERROR(options.decode.Validate("decode"));
+  RETURN_IF_ERROR(options.router.Validate());
+  if (!options.up.demo.empty() && !options.router.api_keys_file.empty()) {
+    return InvalidArgument("--demo has no API key to ask with, and router.api_keys_file is given");
+  }
   return absl::OkStatus();
 }
 

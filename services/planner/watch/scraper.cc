@@ -15,7 +15,7 @@ std::vector<std::string> AddressesOf(const config::Address& router) {
 }
 
 absl::StatusOr<std::string> PageOf(const config::Address& router, const std::string& path) {
-  ASSIGN_OR_RETURN(http::Reply reply, http::Get(router, path, kPatience));
+  ASSIGN_OR_RETURN(http::Reply reply, http::Get({.address = router}, path, kPatience));
   if (reply.status == 200) return std::move(reply.body);
   return Unavailable("{} of {} answers {}", path, router.text(), reply.status);
 }

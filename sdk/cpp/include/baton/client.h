@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,15 @@ struct ClientOptions {
   std::chrono::milliseconds backoff{100};
   // Of Tokenize, Detokenize and ListModels, retries included.
   std::chrono::milliseconds call_timeout{10000};
+
+  // Goes with every call, where the cluster asks for keys; empty: none.
+  std::string api_key;
+  // The connection is TLS, and the router proves itself by a certificate of one of these CAs (PEM
+  // text; empty: of those this machine believes). Absent: plain.
+  std::optional<std::string> tls_roots;
+  // The name its certificate must have; empty: the host that is dialled. Every router of a cluster
+  // with a CA of its own has "router.baton.internal".
+  std::string tls_name;
 };
 
 struct Answer {

@@ -86,10 +86,16 @@ class AsyncGeneration:
 class AsyncClient:
     """As Client, for asyncio."""
 
-    def __init__(self, address: str = "127.0.0.1:9000", *, attempts: int = 3, backoff: float = 0.1):
+    def __init__(self, address: str = "127.0.0.1:9000", *, attempts: int = 3, backoff: float = 0.1,
+                 api_key: str = "", tls_roots: bytes | None = None, tls_name: str = ""):
         self._attempts = attempts
         self._backoff = backoff
-        self._channel = grpc.aio.insecure_channel(address, options=wire.CHANNEL_OPTIONS)
+        self._metadata = wire.metadata(api_key)
+        if tls_roots is None:
+            self._channel = grpc.aio.insecure_channel(address, options=wire.CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.aio.secure_channel(address, wire.tls_credentials(tls_roots),
+                                                options=wire.tls_options(tls_name))
         self._stub = rpc.InferenceStub(self._channel)
 
     def generate(self, prompt: Prompt, *, model: str = "", sampling: Sampling | None = None, n: int = 1,
@@ -99,7 +105,7 @@ class AsyncClient:
         options = dict(model=model, n=n, echo=echo, priority=priority, user=user, return_token_ids=return_token_ids)
         request = wire.generate_request(prompt, sampling, options)
         retry = wire.Retry(self._attempts, self._backoff, timeout)
-        return AsyncGeneration(lambda remaining: self._stub.Generate(request, timeout=remaining), retry, n)
+        return AsyncGeneration(lambda remaining: self._stub.Generate(request, timeout=remaining, metadata=self._metadata), retry, n)
 
     def chat(self, question: str, *, system: str = "", **options: Any) -> AsyncGeneration:
         """One question; options as for generate()."""
@@ -123,7 +129,7 @@ class AsyncClient:
         retry = wire.Retry(self._attempts, self._backoff, timeout)
         while True:
             try:
-                return await method(request, timeout=retry.remaining())
+                return await method(request, timeout=retry.remaining(), metadata=self._metadata)
             except grpc.RpcError as failure:
                 error = error_of(failure)
                 pause = retry.pause_after(error)

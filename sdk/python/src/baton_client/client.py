@@ -86,13 +86,22 @@ class Client:
     """A connection to a cluster's gRPC door. Thread-safe; any number of requests may run at once.
 
     A request that had not begun is sent again when the cluster was overloaded or unavailable, `attempts`
-    times in all, first after `backoff` seconds.
+    times in all, first after `backoff` seconds. `api_key` goes with every call. With `tls_roots` the connection is
+    TLS and the router proves itself by a certificate of one of these CAs (PEM; b"": those this machine believes) for
+    `tls_name`, or, left out, for the host that is dialled; every router of a cluster with a CA of its own has the name
+    "router.baton.internal".
     """
 
-    def __init__(self, address: str = "127.0.0.1:9000", *, attempts: int = 3, backoff: float = 0.1):
+    def __init__(self, address: str = "127.0.0.1:9000", *, attempts: int = 3, backoff: float = 0.1,
+                 api_key: str = "", tls_roots: bytes | None = None, tls_name: str = ""):
         self._attempts = attempts
         self._backoff = backoff
-        self._channel = grpc.insecure_channel(address, options=wire.CHANNEL_OPTIONS)
+        self._metadata = wire.metadata(api_key)
+        if tls_roots is None:
+            self._channel = grpc.insecure_channel(address, options=wire.CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(address, wire.tls_credentials(tls_roots),
+                                                options=wire.tls_options(tls_name))
         self._stub = rpc.InferenceStub(self._channel)
 
     def generate(self, prompt: Prompt, *, model: str = "", sampling: Sampling | None = None, n: int = 1,
@@ -102,7 +111,7 @@ class Client:
         options = dict(model=model, n=n, echo=echo, priority=priority, user=user, return_token_ids=return_token_ids)
         request = wire.generate_request(prompt, sampling, options)
         retry = wire.Retry(self._attempts, self._backoff, timeout)
-        return Generation(lambda remaining: self._stub.Generate(request, timeout=remaining), retry, n)
+        return Generation(lambda remaining: self._stub.Generate(request, timeout=remaining, metadata=self._metadata), retry, n)
 
     def chat(self, question: str, *, system: str = "", **options: Any) -> Generation:
         """One question; options as for generate()."""
@@ -126,7 +135,7 @@ class Client:
         retry = wire.Retry(self._attempts, self._backoff, timeout)
         while True:
             try:
-                return method(request, timeout=retry.remaining())
+                return method(request, timeout=retry.remaining(), metadata=self._metadata)
             except grpc.RpcError as failure:
                 error = error_of(failure)
                 pause = retry.pause_after(error)

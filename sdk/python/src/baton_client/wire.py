@@ -5,13 +5,15 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
+import grpc
+
 from baton.v1 import inference_pb2 as pb
 from baton.v1 import sampling_pb2 as spb
 
 from .errors import BatonError, InternalError
 from .values import Answer, Delta, Event, Finished, Message, Model, Prompt, Sampling, Started, Token, Usage
 
-CHANNEL_OPTIONS = [
+CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -19,6 +21,18 @@ CHANNEL_OPTIONS = [
 ]
 _REASONS = {spb.FINISH_REASON_STOP: "stop", spb.FINISH_REASON_LENGTH: "length",
             spb.FINISH_REASON_CANCELLED: "cancelled", spb.FINISH_REASON_ERROR: "error"}
+
+
+def metadata(api_key: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {api_key}"),) if api_key else ()
+
+
+def tls_credentials(roots: bytes) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(root_certificates=roots or None)
+
+
+def tls_options(name: str) -> list[tuple[str, Any]]:
+    return [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", name)] if name else CHANNEL_OPTIONS
 
 
 def sampling_message(sampling: Sampling) -> spb.SamplingParams:
