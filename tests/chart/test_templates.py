@@ -1,4 +1,5 @@
 """The objects that Helm makes are sound, fit together and keep what the chart promises."""
+import base64
 import re
 import subprocess
 
@@ -7,7 +8,7 @@ from conftest import NO_TOOLS
 from render import BIN, CHART, KUBERNETES, SOURCE, TOOLS, containers, helm, selected, template
 
 COMPONENTS = ("router", "prefill", "decode")
-FOREIGN = {"ScaledObject", "PodMonitor", "PrometheusRule", "HTTPRoute"}  # other projects' kinds
+FOREIGN = {"ScaledObject", "PodMonitor", "PrometheusRule", "HTTPRoute", "Issuer", "Certificate"}  # other projects' kinds
 
 
 def config_of(objects, component):
@@ -239,3 +240,80 @@ def test_only_the_api_is_shown_outside(needs_helm):
     assert [path["path"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]] == ["/v1"]
     assert [match["path"]["value"] for rule in route["spec"]["rules"] for match in rule["matches"]] == ["/v1"]
     assert "grpc" not in [port["name"] for port in Objects(template().stdout).one("Service", "demo-baton")["spec"]["ports"]]
+
+
+ROLES = {"router": "router.baton.internal", "worker": "worker.baton.internal"}
+
+
+def secrets_of(pod):
+    return {volume["name"]: volume["secret"]["secretName"] for volume in pod["spec"]["volumes"] if "secret" in volume}
+
+
+def test_tls_by_the_chart_is_a_ca_and_a_certificate_for_each_role(render, tmp_path):
+    objects = render("tls.enabled=true")
+    for role, name in ROLES.items():
+        data = objects.one("Secret", f"demo-baton-{role}-tls")["data"]
+        files = {}
+        for file in ("ca.crt", "tls.crt", "tls.key"):
+            files[file] = tmp_path / f"{role}-{file}"
+            files[file].write_bytes(base64.b64decode(data[file]))
+        certificate = subprocess.run(["openssl", "x509", "-in", files["tls.crt"], "-noout", "-ext", "subjectAltName"],
+                                     capture_output=True, text=True, check=True).stdout
+        assert f"DNS:{name}" in certificate
+        for other in set(ROLES.values()) - {name}:
+            assert other not in certificate
+        if (BIN / "baton").exists():  # the programs' own check: it comes before the router is asked
+            done = subprocess.run([BIN / "baton", "doctor", "--http", "127.0.0.1:1", "--tls-certificate", files["tls.crt"],
+                                   "--tls-key", files["tls.key"], "--tls-ca", files["ca.crt"]], capture_output=True,
+                                  text=True, timeout=30)
+            assert "no word from a router" in done.stderr, done.stderr
+    assert secrets_of(objects.one("Deployment", "demo-baton-router")["spec"]["template"]) == {
+        "tls": "demo-baton-router-tls"}
+
+
+@pytest.mark.parametrize("setting, kinds", [
+    ('tls={"enabled": true, "source": "certManager"}', {"Issuer": 2, "Certificate": 3}),
+    ('tls={"enabled": true, "source": "certManager", "certManager": {"issuer": "ours"}}', {"Certificate": 2}),
+    ('tls={"enabled": true, "source": "secret", "secret": {"router": "r", "worker": "w"}}', {}),
+])
+def test_tls_by_others_makes_no_secret(render, setting, kinds):
+    objects = render(setting)
+    assert {kind: len(objects.of(kind)) for kind in ("Issuer", "Certificate") if objects.of(kind)} == kinds
+    assert not objects.of("Secret")
+    for each in objects.of("Certificate"):
+        if not each["spec"].get("isCA"):
+            role = each["metadata"]["name"].removeprefix("demo-baton-").removesuffix("-tls")
+            assert ROLES[role] in each["spec"]["dnsNames"]
+
+
+def test_with_tls_every_program_is_given_its_files_and_probes_need_no_certificate(render):
+    for objects in (render("tls.enabled=true"), render()):
+        for component in COMPONENTS:
+            config = config_of(objects, component)[component]
+            container = objects.one("Deployment", f"demo-baton-{component}")["spec"]["template"]["spec"]["containers"][0]
+            mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+            assert ("tls_certificate" in config) == ("/etc/baton-tls" in mounts)
+            if component != "router":
+                door = config.get("health", config["grpc"])
+                for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+                    assert door == f"0.0.0.0:{container[kind]['grpc']['port']}"
+                assert ("health" in config) == ("tls_certificate" in config)
+
+
+def test_keys_and_https_reach_the_router_alone(render):
+    objects = render('apiKeys.secret="who"', 'router.httpTlsSecret="door"')
+    for component in COMPONENTS:
+        pod = objects.one("Deployment", f"demo-baton-{component}")["spec"]["template"]
+        assert secrets_of(pod) == ({"https": "door", "keys": "who"} if component == "router" else {})
+    config = config_of(objects, "router")["router"]
+    assert config["api_keys_file"] == "/etc/baton-keys/keys" and config["http_tls_key"] == "/etc/baton-https/tls.key"
+    container = objects.one("Deployment", "demo-baton-router")["spec"]["template"]["spec"]["containers"][0]
+    for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[kind]["httpGet"]["scheme"] == "HTTPS"
+    assert not objects.of("Pod"), "helm test has no key to ask with"
+
+
+@pytest.mark.parametrize("setting", ['apiKeys.secret="who"', 'router.httpTlsSecret="door"'])
+def test_the_planner_is_refused_where_it_could_not_ask_the_routers(setting, needs_helm):
+    done = template("--set-json", "planner.enabled=true", "--set-json", setting)
+    assert done.returncode != 0 and "neither a key nor a CA" in done.stderr, done.stderr

@@ -24,6 +24,10 @@ REFUSED = [
     ("prefill.drainSeconds=-1", "/prefill/drainSeconds"),
     ("prefill.resources.limits.memory=\"lots\"", "/prefill/resources/limits/memory"),
     ('log.format="xml"', "/log/format"),
+    ('tls.source="letsencrypt"', "'chart', 'certManager', 'secret'"),
+    ("tls.enabled=1", "/tls/enabled"),
+    ('apiKeys.file="a/b"', "/apiKeys/file"),
+    ('router.config.api_keys_file="/keys"', "additional properties 'api_keys_file' not allowed"),
     ("networkPolicy.clients={}", "/networkPolicy/clients"),
     ("planner.config.ttft_target=1", "/planner/config/ttft_target"),
     ('planner.config.decode_max=4', "additional properties 'decode_max' not allowed"),
@@ -42,6 +46,7 @@ REFUSED_TOGETHER = [
     ('prefill.rdmaResource="rdma/hca"', "would be taken and not used"),
     ("decode.config.block_tokens=32", "never paired"),
     ('decode.resources.limits={"nvidia.com/gpu": 1}', "say decode.gpus instead"),
+    ('tls={"enabled": true, "source": "secret"}', "name a Secret each with tls.crt, tls.key and ca.crt"),
     ("ingress.enabled=true", "ingress.host is empty"),
     ("httpRoute.enabled=true", "name a Gateway"),
 ]
@@ -86,10 +91,11 @@ def test_the_schema_takes_every_set_of_values(path, values):
 
 
 # Decided by the chart: addresses, names, and what its other values stand for.
-OWNED = {"model": {"path", "name"}, "router": {"http", "grpc", "ports_file", "drain_timeout", "log_level", "log_format"}}
-OWNED["prefill"] = OWNED["decode"] = {
-    "device", "tensor_parallel_size", "grpc", "advertise", "routers", "metrics", "worker_id", "ports_file",
-    "drain_timeout", "log_level", "log_format"}
+EVERYBODY = {"grpc", "ports_file", "drain_timeout", "log_level", "log_format", "tls_certificate", "tls_key", "tls_ca"}
+OWNED = {"model": {"path", "name"},
+         "router": EVERYBODY | {"http", "http_tls_certificate", "http_tls_key", "api_keys_file"}}
+OWNED["prefill"] = OWNED["decode"] = EVERYBODY | {
+    "device", "tensor_parallel_size", "advertise", "routers", "metrics", "health", "worker_id"}
 OWNED["planner"] = {f"{pool}_{what}" for pool in ("prefill", "decode") for what in ("min", "max", "gpus")} | {
     "routers", "grpc", "http", "ports_file", "log_level", "log_format"}
 DEFINITIONS = {"model": "modelConfig", "router": "routerConfig", "prefill": "workerConfig", "decode": "workerConfig",

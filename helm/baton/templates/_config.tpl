@@ -44,6 +44,7 @@ planner:
                             "device" (gt (int $own.gpus) 0 | ternary "cuda:0" "cpu")
                             "tensor_parallel_size" (max (int $own.gpus) 1)) -}}
 {{- end -}}
+{{- $set = merge $set (include "baton.securityConfig" . | fromYaml) -}}
 {{- $model := merge (dict "path" (include "baton.modelPath" $root) "name" (include "baton.modelName" $root)) $root.Values.model.config -}}
 model:
 {{- include "baton.options" $model | trim | nindent 2 }}
