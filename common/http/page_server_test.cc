@@ -18,7 +18,7 @@ TEST(PageServerTest, AnswersWhatItHasAgainAndAgain) {
   const auto server = PageServer::Listen(kAnyPort, OnePage());
   ASSERT_TRUE(server.ok()) << server.status();
   for (int i = 0; i < 3; ++i) {
-    const auto reply = Get((*server)->address(), "/page?what=ever", kPatience);
+    const auto reply = Get({(*server)->address()}, "/page?what=ever", kPatience);
     ASSERT_TRUE(reply.ok()) << reply.status();
     EXPECT_EQ(reply->status, 200);
     EXPECT_EQ(reply->body, R"({"a":1})");
@@ -28,8 +28,8 @@ TEST(PageServerTest, AnswersWhatItHasAgainAndAgain) {
 TEST(PageServerTest, RefusesOtherPathsAndMethods) {
   const auto server = PageServer::Listen(kAnyPort, OnePage());
   ASSERT_TRUE(server.ok()) << server.status();
-  EXPECT_EQ(Get((*server)->address(), "/other", kPatience)->status, 404);
-  EXPECT_EQ(Call((*server)->address(), "PUT", "/page", "", kPatience)->status, 405);
+  EXPECT_EQ(Get({(*server)->address()}, "/other", kPatience)->status, 404);
+  EXPECT_EQ(Call({(*server)->address()}, "PUT", "/page", "", kPatience)->status, 405);
 }
 
 TEST(PageServerTest, NamesAnAddressThatIsTaken) {
