@@ -128,7 +128,7 @@ class PlannerTest : public ::testing::Test {
     });
   }
   std::string PageOf(const std::string& path) {
-    const auto reply = http::Get(http_, path, kPatience);
+    const auto reply = http::Get({http_}, path, kPatience);
     EXPECT_TRUE(reply.ok()) << reply.status();
     return reply.ok() ? reply->body : "";
   }
@@ -185,8 +185,8 @@ TEST_F(PlannerTest, WithoutRoutersKedaIsToldThatNobodyKnows) {
   Start({"--router", "127.0.0.1:1"});
   double workers = 0;
   EXPECT_EQ(Ask("decode", workers).error_code(), grpc::StatusCode::UNAVAILABLE);
-  EXPECT_EQ(http::Get(http_, "/health/ready", kPatience)->status, 503);
-  EXPECT_EQ(http::Get(http_, "/health/live", kPatience)->status, 200);
+  EXPECT_EQ(http::Get({http_}, "/health/ready", kPatience)->status, 503);
+  EXPECT_EQ(http::Get({http_}, "/health/live", kPatience)->status, 200);
 }
 
 TEST_F(PlannerTest, ATriggerThatNamesNoPoolIsRefusedWithASentence) {
