@@ -161,7 +161,7 @@ stage_asan() {
 }
 
 # Only what has threads of its own: the rest shows nothing here and takes the longest to build.
-tsan_tests=(kernels_thread_pool_test kernels_gemm_test mailbox_test telemetry_test text_tokenizer_test
+tsan_tests=(kernels_thread_pool_test kernels_gemm_test mailbox_test telemetry_test text_tokenizer_test text_encode_cache_test
   transport_contract_test ucx_process_test engine_test engine_threads_test channel_test
   sender_test router_link_test handover_test kv_index_threads_test kv_index_property_test
   span_queue_test client_test router_http_test router_cluster_test)
