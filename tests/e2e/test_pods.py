@@ -11,9 +11,10 @@ import pytest
 from cluster import SOURCE, wait_until
 from pods import Network, Pod
 
+# Chats, six at a time, one line for each answer, until standard input ends: what asks is never done too early.
 CHATS = r"""
-import concurrent.futures, json, sys, urllib.request
-url, count = sys.argv[1], int(sys.argv[2])
+import json, sys, threading, urllib.request
+url, over, printing = sys.argv[1], threading.Event(), threading.Lock()
 def chat(number):
     body = json.dumps({"model": "baton-demo", "max_tokens": 48, "messages": [{"role": "user", "content": f"{number}: what is prefill?"}]})
     try:
@@ -21,9 +22,17 @@ def chat(number):
             return bool(json.load(answer)["choices"][0]["message"]["content"])
     except Exception as error:
         return str(error)
-with concurrent.futures.ThreadPoolExecutor(6) as threads:
-    for each in threads.map(chat, range(count)):
-        print(json.dumps(each), flush=True)
+def chats(first):
+    while not over.is_set():
+        said = json.dumps(chat(first))
+        first += 6
+        with printing:
+            print(said, flush=True)
+threads = [threading.Thread(target=chats, args=(first,)) for first in range(6)]
+for thread in threads:
+    thread.start()
+sys.stdin.read()
+over.set()
 """
 
 
@@ -109,13 +118,19 @@ def test_they_meet_serve_and_leave_without_a_lost_request(pods):
     assert re.search(r'^baton_kv_transfers_total\{.*outcome="completed".*\} [1-9]', arrived, re.M), "KV goes from pod to pod"
 
     chats = subprocess.Popen(["ip", "netns", "exec", hub.hub, sys.executable, "-c", CHATS,
-                              f"http://{router.address}:8000/v1/chat/completions", "120"], stdout=subprocess.PIPE, text=True)
-    answers = [json.loads(chats.stdout.readline()) for _ in range(10)]
+                              f"http://{router.address}:8000/v1/chat/completions"],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def answered(count):
+        return [json.loads(chats.stdout.readline()) for _ in range(count)]
+    answers = answered(10)
     decodes[0].terminate()
     assert decodes[0].process.wait(timeout=decodes[0].grace_seconds) == 0, decodes[0].log.read_text()
-    assert chats.poll() is None, "the chats were over before the worker left"
+    answers += answered(10)
+    chats.stdin.close()
     answers += [json.loads(line) for line in chats.stdout]
-    assert answers == [True] * 120
+    assert chats.wait(timeout=60) == 0
+    assert answers == [True] * len(answers)
 
     router.terminate()
     assert router.process.wait(timeout=router.grace_seconds) == 0, router.log.read_text()
