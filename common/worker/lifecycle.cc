@@ -3,18 +3,17 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include <chrono>
-#include <cstdio>
-#include <fstream>
 #include <optional>
 
 #include "absl/time/clock.h"
 #include "common/base/check.h"
 #include "common/concurrency/ticker.h"
+#include "common/process/ports_file.h"
+#include "common/process/start.h"
 #include "common/rpc/server.h"
 #include "common/telemetry/logging.h"
 #include "common/worker/doctor/doctor_service.h"
 #include "common/worker/stall_watch.h"
-#include "nlohmann/json.hpp"
 
 namespace baton::worker {
 namespace {
@@ -23,16 +22,6 @@ constexpr std::chrono::milliseconds kReasonsArriveWithin(500);
 // As grpc.health.v1 is asked for it: does the engine make progress? Also true while draining.
 constexpr char kLiveness[] = "liveness";
 constexpr absl::Duration kReadinessEvery = absl::Milliseconds(200);
-
-// Under another name first, so that whoever waits for the file never reads half of it.
-absl::Status WritePortsFile(const std::string& path, const std::string& grpc_address) {
-  const std::string unfinished = path + ".part";
-  std::ofstream(unfinished) << nlohmann::json{{"grpc", grpc_address}}.dump() << "\n";
-  if (std::rename(unfinished.c_str(), path.c_str()) != 0) {
-    return InvalidArgument("--ports-file {}: cannot be written", path);
-  }
-  return absl::OkStatus();
-}
 
 // Where the worker is reached, and where it is asked how it is.
 struct Doors {
@@ -84,9 +73,7 @@ absl::StatusOr<Doors> Listen(const rpc::Credentials& credentials,
                       {"tls", credentials.tls()},
                       {"health", doors.health ? doors.health->address : server.address}});
   WarnWhenOpen(options);
-  if (!options.ports_file.empty()) {
-    RETURN_IF_ERROR(WritePortsFile(options.ports_file, server.address));
-  }
+  RETURN_IF_ERROR(WritePortsFile(options.ports_file, {{"grpc", server.address}}));
   return doors;
 }
 
@@ -223,6 +210,7 @@ absl::Status Serve(Runtime& runtime, const config::WorkerOptions& options, const
 int Main(
     const config::Program& program, Role role, int argc, char** argv,
     const std::function<absl::Status(Runtime&, const config::WorkerOptions&, StopSignal&)>& run) {
+  StartProcess();
   StopSignal stop;
   config::ClusterOptions all;
   if (auto exit =

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "common/base/status.h"
-#include "common/concurrency/stop_signal.h"
 #include "common/config/cluster_options.h"
 #include "common/config/command_line.h"
+#include "common/process/stop_signal.h"
 #include "common/worker/metrics.h"
 #include "common/worker/router_links.h"
 #include "common/worker/runtime.h"

@@ -1,18 +1,18 @@
 // baton-router: the front door of a cluster. Clients come by HTTP and gRPC, workers dial in by
 // gRPC.
-#include <csignal>
-#include <cstdio>
 #include <cstdlib>
 
 #include "common/config/command_line.h"
+#include "common/process/ports_file.h"
+#include "common/process/start.h"
+#include "common/process/stop_signal.h"
 #include "common/telemetry/logging.h"
-#include "services/router/wiring/ports_file.h"
 #include "services/router/wiring/router.h"
 
 namespace baton::router {
 namespace {
 
-constexpr long kTickNanoseconds = 20'000'000;
+constexpr absl::Duration kTick = absl::Milliseconds(20);
 
 const config::Program kProgram = {
     .name = "baton-router",
@@ -31,43 +31,29 @@ void InitLogging(const config::LogOptions& log) {
                          static_cast<telemetry::Format>(log.format));
 }
 
-// Signals are taken by the main thread only, between two ticks.
-sigset_t BlockSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
-  return signals;
-}
-
-bool TickUntilSignal(Router& router, const sigset_t& signals) {
-  const timespec tick{.tv_sec = 0, .tv_nsec = kTickNanoseconds};
-  const bool signalled = sigtimedwait(&signals, nullptr, &tick) > 0;
+bool TickUntilSignal(Router& router, StopSignal& stop) {
+  const bool signalled = stop.WaitFor(kTick);
   router.Tick();
   return signalled;
 }
 
-void DrainAndStop(Router& router, const sigset_t& signals, absl::Duration patience) {
+void DrainAndStop(Router& router, StopSignal& stop, absl::Duration patience) {
   const absl::Duration deadline = Clock::Real().Monotonic() + patience;
   telemetry::LogInfo("router", "draining", {{"inflight", router.inflight()}});
   router.Drain();
   while (router.inflight() > 0 && Clock::Real().Monotonic() < deadline) {
-    if (TickUntilSignal(router, signals)) break;  // asked twice: now
+    if (TickUntilSignal(router, stop)) break;  // asked twice: now
   }
   telemetry::LogInfo("router", "stopping", {{"cut", router.inflight()}});
 }
 
-absl::Status Serve(const config::ClusterOptions& options, const sigset_t& signals) {
+absl::Status Serve(const config::ClusterOptions& options, StopSignal& stop) {
   RETURN_IF_ERROR(options.model.Validate());
   ASSIGN_OR_RETURN(auto model, ServedModel::Load(options.model.served_name(), options.model.path));
   const std::string name = model->name();
   ASSIGN_OR_RETURN(auto router, Router::Start(options.router, std::move(model), Clock::Real()));
-  if (!options.router.ports_file.empty()) {
-    RETURN_IF_ERROR(
-        WritePortsFile(options.router.ports_file, router->http_address(), router->grpc_address()));
-  }
+  RETURN_IF_ERROR(WritePortsFile(options.router.ports_file, {{"http", router->http_address()},
+                                                             {"grpc", router->grpc_address()}}));
   telemetry::LogInfo("router", "listening",
                      {{"http", router->http_address()},
                       {"grpc", router->grpc_address()},
@@ -76,9 +62,9 @@ absl::Status Serve(const config::ClusterOptions& options, const sigset_t& signal
                       {"api_keys", !options.router.api_keys_file.empty()},
                       {"model", name},
                       {"placement", options.router.placement}});
-  while (!TickUntilSignal(*router, signals)) {
+  while (!TickUntilSignal(*router, stop)) {
   }
-  DrainAndStop(*router, signals, options.router.drain_timeout);
+  DrainAndStop(*router, stop, options.router.drain_timeout);
   router->Close();
   // The kernel closes the connections, and whoever calls at this moment hears UNAVAILABLE. A gRPC
   // server that is shut down says CANCELLED to calls that reach it before its farewell does.
@@ -86,14 +72,15 @@ absl::Status Serve(const config::ClusterOptions& options, const sigset_t& signal
 }
 
 int Main(int argc, char** argv) {
+  StartProcess();
+  StopSignal stop;  // taken by the main thread only, between two ticks
   config::ClusterOptions options;
   if (const auto exit =
           config::ParseCommandLine(kProgram, argc, argv, config::ProcessEnvironment(), options)) {
     return config::Leave(*exit);
   }
   InitLogging(options.router.log);
-  const sigset_t signals = BlockSignals();
-  const absl::Status status = Serve(options, signals);
+  const absl::Status status = Serve(options, stop);
   if (status.ok()) return 0;
   telemetry::LogError("router", MessageOf(status));
   // Trying again will not help a wrong model or option; a taken port may come free.

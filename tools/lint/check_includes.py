@@ -20,7 +20,7 @@ LEVELS = [
     {"common/engine", "common/rpc"},
     {"common/model", "common/transfer"},
     {"common/request", "common/kv", "common/text", "common/http"},
-    {"common/config", "common/telemetry", "common/concurrency"},
+    {"common/config", "common/telemetry", "common/concurrency", "common/process"},
     {"common/base"},
 ]
 # Leaves, and who may see them.

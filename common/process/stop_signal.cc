@@ -1,6 +1,8 @@
-#include "common/concurrency/stop_signal.h"
+#include "common/process/stop_signal.h"
 
 #include <unistd.h>
+
+#include <ctime>
 
 namespace baton {
 
@@ -9,7 +11,6 @@ StopSignal::StopSignal() {
   sigaddset(&signals_, SIGINT);
   sigaddset(&signals_, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);  // a peer that closed its socket is an error of a call, not of us
 }
 
 int StopSignal::Wait() {
@@ -18,6 +19,13 @@ int StopSignal::Wait() {
   raised_ = true;
   pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
   return signal;
+}
+
+bool StopSignal::WaitFor(absl::Duration time) {
+  const timespec most = absl::ToTimespec(time);
+  if (sigtimedwait(&signals_, nullptr, &most) <= 0) return false;
+  raised_ = true;
+  return true;
 }
 
 void StopSignal::Raise() {

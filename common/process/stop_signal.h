@@ -3,6 +3,8 @@
 #include <atomic>
 #include <csignal>
 
+#include "absl/time/time.h"
+
 namespace baton {
 
 // SIGINT and SIGTERM as something to wait for instead of a handler. Construct it in main() before
@@ -13,6 +15,9 @@ class StopSignal {
   // Blocks until one of the two arrives; returns its number. From then on the next one kills the
   // process the usual way: whoever asks twice means it.
   int Wait();
+  // True: one of the two has come, now or while nobody waited. They stay blocked: the next one is
+  // for the next call.
+  bool WaitFor(absl::Duration time);
   // The same without a signal from outside, at most once: what Wait() waits for. Any thread.
   void Raise();
 
