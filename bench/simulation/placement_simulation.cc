@@ -10,11 +10,12 @@
 
 #include "CLI/CLI.hpp"
 #include "bench/simulation/cluster_page.h"
+#include "bench/simulation/figures.h"
+#include "bench/simulation/medium_model.h"
 #include "bench/simulation/simulated_cluster.h"
 #include "common/base/check.h"
 #include "common/telemetry/logging.h"
 #include "fmt/format.h"
-#include "nlohmann/json.hpp"
 #include "services/router/placement/policies.h"
 
 namespace baton::simulation {
@@ -30,8 +31,7 @@ struct Flags {
   int workers = 16;
   double rate = 20;
   double seconds = 60;
-  double ttft_ms = 1000;
-  double itl_ms = 30;
+  Slo slo;
   double itl_target_ms = 0;
   double hop_ms = 0.3;
   double step_gap_ms = 0;
@@ -48,25 +48,9 @@ struct Row {
   double hit_percent = 0, busiest = 0, router_us = 0;
 };
 
-double Quantile(std::vector<double>& values, double q) {
-  if (values.empty()) return 0;
-  const auto at = values.begin() + static_cast<int64_t>(q * static_cast<double>(values.size() - 1));
-  std::nth_element(values.begin(), at, values.end());
-  return *at;
-}
-
-// A medium model on one accelerator, in round figures.
 std::vector<WorkerSpec> MediumModel(int workers, int prefills) {
   std::vector<WorkerSpec> specs;
-  for (int i = 0; i < workers; ++i) {
-    const bool decode = i >= prefills;
-    specs.push_back({.id = fmt::format("{}-{}", decode ? "decode" : "prefill", i),
-                     .decode = decode,
-                     .fit = {.base_ms = 8,
-                             .per_prefill_token_ms = 0.06,
-                             .per_decode_ms = 0.08,
-                             .per_context_token_ms = 0.00002}});
-  }
+  for (int i = 0; i < workers; ++i) specs.push_back(MediumWorker(i >= prefills, i));
   return specs;
 }
 
@@ -91,29 +75,19 @@ ClusterOptions OptionsOf(const Flags& flags, const std::string& policy, int pref
 }
 
 Row RowOf(const Flags& flags, const RunResult& result, double trace_seconds) {
-  Row row{.requests = static_cast<int>(result.outcomes.size()),
+  const Figures figures = FiguresOf(result, flags.slo);
+  return {.requests = figures.requests,
+          .completed = figures.completed,
+          .good_percent = figures.good_percent(),
+          .goodput = figures.good / std::max(trace_seconds, 1e-9),
+          .ttft_p50 = Quantile(figures.ttft_ms, 0.5),
+          .ttft_p95 = Quantile(figures.ttft_ms, 0.95),
+          .ttft_p99 = Quantile(figures.ttft_ms, 0.99),
+          .itl_p50 = Quantile(figures.itl_ms, 0.5),
+          .itl_p95 = Quantile(figures.itl_ms, 0.95),
           .hit_percent = result.hit_percent,
-          .busiest = result.busiest};
-  std::vector<double> ttfts, itls;
-  int good = 0;
-  for (const Outcome& outcome : result.outcomes) {
-    if (!outcome.completed) continue;
-    ++row.completed;
-    ttfts.push_back(absl::ToDoubleMilliseconds(outcome.ttft));
-    if (outcome.tokens > 1) {
-      itls.push_back(absl::ToDoubleMilliseconds(outcome.e2e - outcome.ttft) / (outcome.tokens - 1));
-    }
-    good += ttfts.back() <= flags.ttft_ms && (outcome.tokens < 2 || itls.back() <= flags.itl_ms);
-  }
-  row.good_percent = 100.0 * good / row.requests;
-  row.goodput = good / std::max(trace_seconds, 1e-9);
-  row.ttft_p50 = Quantile(ttfts, 0.5);
-  row.ttft_p95 = Quantile(ttfts, 0.95);
-  row.ttft_p99 = Quantile(ttfts, 0.99);
-  row.itl_p50 = Quantile(itls, 0.5);
-  row.itl_p95 = Quantile(itls, 0.95);
-  row.router_us = result.router_us / row.requests;
-  return row;
+          .busiest = result.busiest,
+          .router_us = result.router_us / figures.requests};
 }
 
 void Print(const Row& row) {
@@ -208,14 +182,7 @@ int Main(const Flags& flags, const std::string& command) {
       }
     }
   }
-  if (flags.json.empty()) return 0;
-  std::ofstream(flags.json)
-      << nlohmann::json{{"command", command},
-                        {"slo", {{"ttft_ms", flags.ttft_ms}, {"itl_ms", flags.itl_ms}}},
-                        {"requests_per_s", flags.rate},
-                        {"rows", rows}}
-             .dump(1)
-      << "\n";
+  WriteRows(flags.json, command, flags.slo, std::move(rows));
   return 0;
 }
 
@@ -242,8 +209,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 64));
   app.add_option("--rate", flags.rate, "requests a second");
   app.add_option("--seconds", flags.seconds, "of trace");
-  app.add_option("--ttft-ms", flags.ttft_ms, "the SLO");
-  app.add_option("--itl-ms", flags.itl_ms, "the SLO, of a request's mean");
+  app.add_option("--ttft-ms", flags.slo.ttft_ms, "the SLO");
+  app.add_option("--itl-ms", flags.slo.itl_ms, "the SLO, of a request's mean");
   app.add_option("--itl-target-ms", flags.itl_target_ms, "what `cost` is told (router.itl_target)");
   app.add_option("--hop-ms", flags.hop_ms, "a message one way, between any two processes");
   app.add_option("--step-gap-ms", flags.step_gap_ms, "what a step takes beyond its fit");
@@ -252,7 +219,6 @@ int main(int argc, char** argv) {
   app.add_option("--json", flags.json, "written there as well");
   app.add_option("--each", flags.each, "a line of JSON per request of the last run there");
   CLI11_PARSE(app, argc, argv);
-  std::string command = "placement_simulation";
-  for (int i = 1; i < argc; ++i) command += std::string(" ") + argv[i];
-  return baton::simulation::Main(flags, command);
+  return baton::simulation::Main(
+      flags, baton::simulation::CommandText("placement_simulation", argc, argv));
 }

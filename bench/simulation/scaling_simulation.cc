@@ -3,17 +3,14 @@
 //
 //   scaling_simulation --load diurnal bursty shifting
 
-#include <algorithm>
-#include <fstream>
-
 #include "CLI/CLI.hpp"
 #include "bench/simulation/day.h"
+#include "bench/simulation/figures.h"
+#include "bench/simulation/medium_model.h"
 #include "bench/simulation/queue_depth_hpa.h"
-#include "bench/simulation/simulated_cluster.h"
 #include "common/base/check.h"
 #include "common/telemetry/logging.h"
 #include "fmt/format.h"
-#include "nlohmann/json.hpp"
 #include "services/planner/sizing/planner.h"
 #include "services/planner/watch/load_meter.h"
 
@@ -24,8 +21,7 @@ struct Flags {
   std::vector<std::string> loads = {"diurnal", "bursty", "shifting"};
   double peak = 24;
   double minutes = 20;
-  double ttft_ms = 1000;
-  double itl_ms = 30;
+  Slo slo;
   double start_up_seconds = 20;
   double cool_down_seconds = 90;
   int pool_max = 8;
@@ -74,62 +70,34 @@ class Planned : public PoolScaler {
   const bool show_;
 };
 
-// A medium model on one accelerator, in round figures, as in placement_simulation.
-WorkerSpec MediumWorker(bool decode) {
-  return {.decode = decode,
-          .fit = {.base_ms = 8,
-                  .per_prefill_token_ms = 0.06,
-                  .per_decode_ms = 0.08,
-                  .per_context_token_ms = 0.00002}};
-}
-
 std::vector<WorkerSpec> Workers(Pools pools) {
   std::vector<WorkerSpec> specs;
   for (int i = 0; i < pools.prefill + pools.decode; ++i) {
-    const bool decode = i >= pools.prefill;
-    specs.push_back(MediumWorker(decode));
-    specs.back().id = fmt::format("{}-{}", decode ? "decode" : "prefill", i);
+    specs.push_back(MediumWorker(i >= pools.prefill, i));
   }
   return specs;
-}
-
-double P95(std::vector<double> values) {
-  if (values.empty()) return 0;
-  const auto at =
-      values.begin() + static_cast<int64_t>(0.95 * static_cast<double>(values.size() - 1));
-  std::nth_element(values.begin(), at, values.end());
-  return *at;
 }
 
 Row RunOnce(const Flags& flags, const std::vector<TraceRequest>& trace, Pools pools,
             PoolScaler* scaler) {
   ClusterOptions options{.workers = Workers(pools),
-                         .itl_target_ms = flags.itl_ms,
+                         .itl_target_ms = flags.slo.itl_ms,
                          .scaling = {.scaler = scaler,
                                      .start_up = absl::Seconds(flags.start_up_seconds),
-                                     .prefill = MediumWorker(false),
-                                     .decode = MediumWorker(true)},
+                                     .prefill = MediumWorker(false, 0),
+                                     .decode = MediumWorker(true, 0)},
                          .patience = absl::Minutes(10)};
   const RunResult result = Simulate(options, trace);
-  Row row{.requests = static_cast<int>(result.outcomes.size()),
-          .gpu_hours = (result.prefill_seconds + result.decode_seconds) / 3600,
+  const Figures figures = FiguresOf(result, flags.slo);
+  const double gpu_hours = (result.prefill_seconds + result.decode_seconds) / 3600;
+  return {.requests = figures.requests,
+          .good_percent = figures.good_percent(),
+          .gpu_hours = gpu_hours,
+          .gpus_mean = gpu_hours * 60 / flags.minutes,
           .gpus_max = result.workers_max,
-          .scalings = result.scalings};
-  std::vector<double> ttfts, itls;
-  int good = 0;
-  for (const Outcome& outcome : result.outcomes) {
-    if (!outcome.completed) continue;
-    ttfts.push_back(absl::ToDoubleMilliseconds(outcome.ttft));
-    itls.push_back(outcome.tokens < 2 ? 0
-                                      : absl::ToDoubleMilliseconds(outcome.e2e - outcome.ttft) /
-                                            (outcome.tokens - 1));
-    good += ttfts.back() <= flags.ttft_ms && itls.back() <= flags.itl_ms ? 1 : 0;
-  }
-  row.good_percent = 100.0 * good / row.requests;
-  row.gpus_mean = row.gpu_hours * 60 / flags.minutes;
-  row.ttft_p95 = P95(std::move(ttfts));
-  row.itl_p95 = P95(std::move(itls));
-  return row;
+          .scalings = result.scalings,
+          .ttft_p95 = Quantile(figures.ttft_ms, 0.95),
+          .itl_p95 = Quantile(figures.itl_ms, 0.95)};
 }
 
 void Print(const Row& row) {
@@ -141,8 +109,8 @@ void Print(const Row& row) {
 
 planner::PlanOptions PlanOptionsOf(const Flags& flags) {
   planner::PlanOptions options;
-  options.targets.ttft = absl::Milliseconds(flags.ttft_ms);
-  options.targets.itl = absl::Milliseconds(flags.itl_ms);
+  options.targets.ttft = absl::Milliseconds(flags.slo.ttft_ms);
+  options.targets.itl = absl::Milliseconds(flags.slo.itl_ms);
   options.prefill.max = options.decode.max = flags.pool_max;
   options.cool_down = absl::Seconds(flags.cool_down_seconds);
   return options;
@@ -233,13 +201,7 @@ int Main(const Flags& flags, const std::string& command) {
   for (const std::string& load : flags.loads) {
     for (const Row& row : RunLoad(flags, load)) rows.push_back(ToJson(row));
   }
-  if (flags.json.empty()) return 0;
-  std::ofstream(flags.json)
-      << nlohmann::json{{"command", command},
-                        {"slo", {{"ttft_ms", flags.ttft_ms}, {"itl_ms", flags.itl_ms}}},
-                        {"rows", rows}}
-             .dump(1)
-      << "\n";
+  WriteRows(flags.json, command, flags.slo, std::move(rows));
   return 0;
 }
 
@@ -254,8 +216,8 @@ int main(int argc, char** argv) {
   app.add_option("--load", flags.loads, "diurnal, bursty, shifting");
   app.add_option("--peak", flags.peak, "requests a second at most");
   app.add_option("--minutes", flags.minutes, "of load");
-  app.add_option("--ttft-ms", flags.ttft_ms, "the SLO, and the planner's target");
-  app.add_option("--itl-ms", flags.itl_ms,
+  app.add_option("--ttft-ms", flags.slo.ttft_ms, "the SLO, and the planner's target");
+  app.add_option("--itl-ms", flags.slo.itl_ms,
                  "the SLO, of a request's mean, and the planner's target");
   app.add_option("--start-up-s", flags.start_up_seconds, "until a new worker may work");
   app.add_option("--cool-down-s", flags.cool_down_seconds,
@@ -269,7 +231,6 @@ int main(int argc, char** argv) {
   app.add_flag("--show-plans", flags.show_plans, "each changed plan with its reasons, on stderr");
   app.add_option("--json", flags.json, "every run's figures, written there");
   CLI11_PARSE(app, argc, argv);
-  std::string command = "scaling_simulation";
-  for (int i = 1; i < argc; ++i) command += std::string(" ") + argv[i];
-  return baton::simulation::Main(flags, command);
+  return baton::simulation::Main(flags,
+                                 baton::simulation::CommandText("scaling_simulation", argc, argv));
 }
