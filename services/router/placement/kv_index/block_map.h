@@ -46,6 +46,17 @@ class BlockMap {
     __builtin_prefetch(table.LineOf(TagOf(mixed)));
   }
 
+  // What Find most likely finds, without looking at the record. 0: nothing.
+  RecordId Likely(const kv::BlockHash& hash) const {
+    const uint64_t mixed = Mix(hash);
+    const uint32_t tag = TagOf(mixed);
+    const Slot* const line =
+        shards_[ShardOf(mixed)].table.load(std::memory_order_acquire)->LineOf(tag);
+    const SlotLine seen = ScanLine(line, tag);
+    if (seen.tag == 0) return 0;
+    return static_cast<RecordId>(line[std::countr_zero(seen.tag)].load(std::memory_order_acquire));
+  }
+
   // The writer's look-ups, in steps, so that many can wait for memory at once. What they return is
   // good until MakeRoom.
   struct Aim {  // where the search for a hash begins

@@ -1,6 +1,7 @@
 #include "services/router/placement/kv_index/prefix_search.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 namespace baton::router {
@@ -41,16 +42,28 @@ class Search {
       Include(right, end);
       Mask left = HoldersOf(before, first);
       Include(left, right);
-      Between(0, first, hint - 1, left);
-      Between(hint - 1, left, hint, right);
-      Between(hint, right, last, end);
+      Open(0, first, hint - 1, left);
+      Open(hint - 1, left, hint, right);
+      Open(hint, right, last, end);
     } else {
-      Between(0, first, last, end);
+      Open(0, first, last, end);
     }
+    while (num_open_ > 0) num_open_ == 1 ? HalveOne() : HalveSome();
     if (parted_ > 0) hints.Set(prompt_[0], parted_);
   }
 
  private:
+  // Blocks between which holders part.
+  struct Span {
+    int32_t low, high;
+    Mask at_low, at_high;
+    int32_t middle() const { return low + (high - low) / 2; }
+  };
+  // So many spans wait for memory together.
+  static constexpr int kTogether = kWords <= 32 ? 8 : 2;
+  // The newest are halved first, so of each length there are few.
+  static constexpr int kOpenMax = kTogether * 33;
+
   static bool Equal(const Mask& a, const Mask& b) {
     uint64_t different = 0;
     for (int i = 0; i < kWords; ++i) different |= a[i] ^ b[i];
@@ -69,23 +82,54 @@ class Search {
     return mask;
   }
 
-  // Finds the last block of everyone who is in `at_low`, but not in `at_high`.
-  void Between(int32_t low, const Mask& at_low, int32_t high, const Mask& at_high) {
+  // Who is in `at_low`, but not in `at_high`, has its last block between the two: here, or in a
+  // span that waits.
+  void Open(int32_t low, const Mask& at_low, int32_t high, const Mask& at_high) {
     if (high == low || Equal(at_low, at_high)) return;
     if (high - low == 1) {
-      if (parted_ == 0) parted_ = high;
+      parted_ = parted_ == 0 ? high : std::min(parted_, high);
       return Add(at_low, at_high, high);
     }
-    const int32_t middle = low + (high - low) / 2;
-    if (high - low >= 8) {
+    Span& span = open_[num_open_++];
+    span.low = low;
+    span.high = high;
+    span.at_low = at_low;
+    span.at_high = at_high;
+    __builtin_prefetch(&prompt_[span.middle()]);
+  }
+
+  void HalveOne() {
+    const Span span = open_[--num_open_];
+    if (span.high - span.low >= 8) {
       // What comes next is one of these two; both are on their way while the middle is looked at.
-      tree_.Prefetch(prompt_[low + (middle - low) / 2]);
-      tree_.Prefetch(prompt_[middle + (high - middle) / 2]);
+      tree_.Prefetch(prompt_[span.low + (span.middle() - span.low) / 2]);
+      tree_.Prefetch(prompt_[span.middle() + (span.high - span.middle()) / 2]);
     }
-    Mask at_middle = HoldersOf(tree_.Find(prompt_[middle]), at_low);
-    Include(at_middle, at_high);
-    Between(low, at_low, middle, at_middle);
-    Between(middle, at_middle, high, at_high);
+    Part(span, tree_.Find(prompt_[span.middle()]));
+  }
+
+  // The newest spans. One after the other would wait for memory three times each: for the slots,
+  // the record, and the bitmaps of its holders.
+  void HalveSome() {
+    const int count = std::min(num_open_, kTogether);
+    num_open_ -= count;
+    std::array<Span, kTogether> spans;
+    std::copy_n(open_.begin() + num_open_, count, spans.begin());
+    std::array<const BlockRecord*, kTogether> middles;
+    for (int i = 0; i < count; ++i) tree_.Prefetch(prompt_[spans[i].middle()]);
+    for (int i = 0; i < count; ++i) middles[i] = tree_.Guess(prompt_[spans[i].middle()]);
+    for (int i = 0; i < count; ++i) {
+      middles[i] = tree_.Find(prompt_[spans[i].middle()], middles[i]);
+      if (middles[i] != nullptr) WorkerSets::Prefetch(middles[i]->holders);
+    }
+    for (int i = 0; i < count; ++i) Part(spans[i], middles[i]);
+  }
+
+  void Part(const Span& span, const BlockRecord* middle) {
+    Mask at_middle = HoldersOf(middle, span.at_low);
+    Include(at_middle, span.at_high);
+    Open(span.low, span.at_low, span.middle(), at_middle);
+    Open(span.middle(), at_middle, span.high, span.at_high);
   }
 
   void Add(const Mask& mask, const Mask& without, int32_t blocks) {
@@ -102,6 +146,8 @@ class Search {
   const std::span<const kv::BlockHash> prompt_;
   KvMatches& matches_;
   Mask alive_{};
+  std::array<Span, kOpenMax> open_;
+  int num_open_ = 0;
   int32_t parted_ = 0;  // blocks before the first place where holders part; 0: nowhere
 };
 

@@ -29,6 +29,19 @@ class PrefixTree {
     const RecordId id = map_.Find(hash);
     return id == 0 ? nullptr : &records_.at(id);
   }
+  // The same in two steps, so that several look-ups can wait for memory together: what Guess says,
+  // which it fetches, and then whether that was right.
+  const BlockRecord* Guess(const kv::BlockHash& hash) const {
+    const RecordId id = map_.Likely(hash);
+    if (id == 0) return nullptr;
+    const BlockRecord* const record = &records_.at(id);
+    __builtin_prefetch(record);
+    return record;
+  }
+  const BlockRecord* Find(const kv::BlockHash& hash, const BlockRecord* guessed) const {
+    return guessed != nullptr && guessed->hash == hash ? guessed : Find(hash);
+  }
+  // Brings the slots of a hash that is looked for soon into the cache.
   void Prefetch(const kv::BlockHash& hash) const { map_.Prefetch(hash); }
 
   // The worker holds the blocks now, or no more, in this order. What is known already changes

@@ -42,6 +42,14 @@ class WorkerSets {
     }
     return LaneOf(word, worker) < kLanes;
   }
+  // For a LoadMembers that comes soon.
+  static void Prefetch(const WorkerSet& set) {
+    const uint64_t word = set.load(std::memory_order_acquire);
+    if ((word & kIsBitmaps) == 0) return;
+    const char* const bitmaps = reinterpret_cast<const char*>(word & ~kIsBitmaps);
+    __builtin_prefetch(bitmaps);
+    __builtin_prefetch(bitmaps + 64);
+  }
   // Adds the members below 64 * kWords to `mask`.
   template <int kWords>
   static void LoadMembers(const WorkerSet& set, WorkerMask<kWords>& mask);
