@@ -159,9 +159,9 @@ absl::Status LoadAndRun(
 
 absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
                          const Surface& surface, StopSignal& stop) {
-  ASSIGN_OR_RETURN(auto metrics,
-                   WorkerMetrics::Listen(options.metrics.text(), NameOf(runtime.role()),
-                                         runtime.engine(), surface.handovers));
+  ASSIGN_OR_RETURN(auto metrics, WorkerMetrics::Listen(options.metrics.text(),
+                                                       NameOf(runtime.role()), runtime.model().name,
+                                                       runtime.engine(), surface.handovers));
   ASSIGN_OR_RETURN(auto doctor, MakeDoctor(runtime, options));
   ASSIGN_OR_RETURN(Doors doors, Listen(runtime.credentials(), options, surface, *doctor));
   RouterLinks links(

@@ -23,9 +23,10 @@ v1::Load ReportOf(const engine::LoadReport& load, const HandoverCounters& handov
 }
 
 absl::StatusOr<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Listen(
-    const std::string& address, const std::string& role, const engine::Engine& engine,
-    std::function<HandoverCounters()> handovers) {
-  std::unique_ptr<WorkerMetrics> metrics(new WorkerMetrics(role, engine, std::move(handovers)));
+    const std::string& address, const std::string& role, const std::string& model,
+    const engine::Engine& engine, std::function<HandoverCounters()> handovers) {
+  std::unique_ptr<WorkerMetrics> metrics(
+      new WorkerMetrics(role, model, engine, std::move(handovers)));
   if (address.empty()) return metrics;
   ASSIGN_OR_RETURN(metrics->page_, telemetry::MetricsPage::Listen(address, metrics->metrics_));
   metrics->address_ =
@@ -33,10 +34,12 @@ absl::StatusOr<std::unique_ptr<WorkerMetrics>> WorkerMetrics::Listen(
   return metrics;
 }
 
-WorkerMetrics::WorkerMetrics(const std::string& role, const engine::Engine& engine,
+WorkerMetrics::WorkerMetrics(const std::string& role, const std::string& model,
+                             const engine::Engine& engine,
                              std::function<HandoverCounters()> handovers)
-    : metrics_({{"role", role}}) {
+    : metrics_({{"role", role}, {"model", model}}) {
   MirrorLoad(engine);
+  MirrorSteps(engine);
   MirrorHandovers(std::move(handovers));
 }
 
@@ -46,7 +49,10 @@ void WorkerMetrics::MirrorLoad(const engine::Engine& engine) {
   auto& waiting = metrics_.AddGauge(kSequences, kSequencesHelp, {{"state", "waiting"}});
   auto& running = metrics_.AddGauge(kSequences, kSequencesHelp, {{"state", "running"}});
   constexpr char kBlocks[] = "baton_kv_blocks";
-  constexpr char kBlocksHelp[] = "KV blocks by state";
+  constexpr char kBlocksHelp[] =
+      "KV blocks by state: free, cached (evictable), active (in use), quarantined (awaiting the "
+      "end of "
+      "a hand-over), replaced (quarantined, with a spare in the pool)";
   auto& free = metrics_.AddGauge(kBlocks, kBlocksHelp, {{"state", "free"}});
   auto& cached = metrics_.AddGauge(kBlocks, kBlocksHelp, {{"state", "cached"}});
   auto& active = metrics_.AddGauge(kBlocks, kBlocksHelp, {{"state", "active"}});
@@ -83,6 +89,32 @@ void WorkerMetrics::MirrorLoad(const engine::Engine& engine) {
     Mirror(found, static_cast<double>(load.cached_tokens));
     Mirror(output, static_cast<double>(load.output_tokens));
   });
+}
+
+// Seconds per step, tokens per step and the share of the time spent computing are quotients of
+// these. Steps that did both kinds of work belong to neither.
+void WorkerMetrics::MirrorSteps(const engine::Engine& engine) {
+  const auto add = [&](const char* kind, engine::StepWork engine::LoadReport::* work) {
+    auto& steps = metrics_.AddCounter(
+        "baton_step_work_steps_total",
+        "Steps that only computed prompts (prefill) or only generated tokens (decode)",
+        {{"kind", kind}});
+    auto& seconds = metrics_.AddCounter("baton_step_work_seconds_total",
+                                        "Time that steps took which did only one kind of work",
+                                        {{"kind", kind}});
+    auto& tokens = metrics_.AddCounter(
+        "baton_step_work_tokens_total",
+        "Prompt tokens computed, or tokens generated, in steps that did only that",
+        {{"kind", kind}});
+    metrics_.BeforeExposition([&engine, &steps, &seconds, &tokens, work] {
+      const engine::StepWork done = engine.load().*work;
+      Mirror(steps, static_cast<double>(done.steps));
+      Mirror(seconds, done.ms / 1e3);
+      Mirror(tokens, static_cast<double>(done.tokens));
+    });
+  };
+  add("prefill", &engine::LoadReport::prefill_work);
+  add("decode", &engine::LoadReport::decode_work);
 }
 
 void WorkerMetrics::MirrorHandovers(std::function<HandoverCounters()> handovers) {

@@ -28,18 +28,20 @@ v1::Load ReportOf(const engine::LoadReport& load, const HandoverCounters& handov
 // scraped.
 class WorkerMetrics {
  public:
-  // `address` empty: no page, and nothing is done. `engine` and what `handovers` reads outlive it.
+  // `role` and `model` become labels of every figure. `address` empty: no page, and nothing is
+  // done. `engine` and what `handovers` reads outlive it.
   static absl::StatusOr<std::unique_ptr<WorkerMetrics>> Listen(
-      const std::string& address, const std::string& role, const engine::Engine& engine,
-      std::function<HandoverCounters()> handovers);
+      const std::string& address, const std::string& role, const std::string& model,
+      const engine::Engine& engine, std::function<HandoverCounters()> handovers);
 
   // host:port really bound; empty without a page.
   const std::string& address() const { return address_; }
 
  private:
-  WorkerMetrics(const std::string& role, const engine::Engine& engine,
+  WorkerMetrics(const std::string& role, const std::string& model, const engine::Engine& engine,
                 std::function<HandoverCounters()> handovers);
   void MirrorLoad(const engine::Engine& engine);
+  void MirrorSteps(const engine::Engine& engine);
   void MirrorHandovers(std::function<HandoverCounters()> handovers);
 
   telemetry::Metrics metrics_;

@@ -48,6 +48,19 @@ std::string_view WhyLocal(const SamplingParams& sampling) {
 
 }  // namespace
 
+Placer::Placer(int batch_ahead_percent, PolicyTable& policies, Roster& roster,
+               RouterMetrics& metrics, const Clock& clock)
+    : batch_ahead_percent_(batch_ahead_percent),
+      policies_(policies),
+      roster_(roster),
+      metrics_(metrics),
+      clock_(clock) {
+  for (const std::string_view why : reason::kAll) metrics_.MayBePlaced(why);
+  for (const std::string_view why : {kPromptLogprobs, kNothingToGenerate}) {
+    metrics_.MayBePlaced(why);
+  }
+}
+
 absl::StatusOr<std::optional<Placer::Found>> Placer::Find(
     const Flight& flight, const std::vector<SequenceSpec>& sequences, const absl::Status& why,
     Where where) {

@@ -23,12 +23,7 @@ class Placer {
   // Everything borrowed outlives this. `batch_ahead_percent`: sequences a decode worker is given
   // beyond its batch, in percent of it.
   Placer(int batch_ahead_percent, PolicyTable& policies, Roster& roster, RouterMetrics& metrics,
-         const Clock& clock)
-      : batch_ahead_percent_(batch_ahead_percent),
-        policies_(policies),
-        roster_(roster),
-        metrics_(metrics),
-        clock_(clock) {}
+         const Clock& clock);
 
   struct Found {
     Decision decision;

@@ -47,6 +47,9 @@ inline constexpr std::string_view kRemoteCheaper = "remote_cheaper";
 inline constexpr std::string_view kPolicyLocal = "policy_local";  // the policy's rule, no estimate
 inline constexpr std::string_view kPolicyRemote = "policy_remote";
 inline constexpr std::string_view kMigrated = "migrated";  // its KV comes from the worker it leaves
+inline constexpr std::string_view kAll[] = {kNoPrefillWorker, kCached,      kLocalCheaper,
+                                            kRemoteCheaper,   kPolicyLocal, kPolicyRemote,
+                                            kMigrated};
 }  // namespace reason
 
 struct Decision {

@@ -36,6 +36,7 @@ inline constexpr char kOverShare[] = "tenant_over_share";   // full, and its ten
 inline constexpr char kQueueFull[] = "queue_full";
 inline constexpr char kDisplaced[] = "queue_displaced";  // by a more urgent one
 inline constexpr char kTooLong[] = "queue_wait_too_long";
+inline constexpr const char* kAll[] = {kTenantFull, kOverShare, kQueueFull, kDisplaced, kTooLong};
 }  // namespace turned_away
 
 // A request that has lost its place, with what its client is told.

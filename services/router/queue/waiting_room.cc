@@ -22,6 +22,7 @@ WaitingRoom::WaitingRoom(const RequestQueue::Options& options, telemetry::Metric
       metrics_(metrics, NamesOf(options.tenants)),
       queue_(options) {
   for (size_t i = 0; i < tenants_.size(); ++i) tenant_of_.emplace(tenants_[i].name, i);
+  for (const char* reason : turned_away::kAll) metrics_.MayTurnAway(reason);
 }
 
 absl::Status WaitingRoom::Check(std::string_view tenant, int32_t priority) const {

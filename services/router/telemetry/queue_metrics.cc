@@ -42,11 +42,10 @@ void QueueMetrics::Waited(Urgency urgency, absl::Duration wait) {
   waits_[static_cast<size_t>(urgency)]->Observe(absl::ToDoubleSeconds(wait));
 }
 
-void QueueMetrics::TurnedAway(const std::string& reason) {
-  metrics_
-      .AddCounter("baton_router_turned_away_total", "Requests that the router did not wait for",
-                  {{"reason", reason}})
-      .Increment();
+telemetry::Counter& QueueMetrics::TurnedAwayFor(const std::string& reason) {
+  return metrics_.AddCounter("baton_router_turned_away_total",
+                             "Requests that were refused a place in the router's queue or lost it",
+                             {{"reason", reason}});
 }
 
 void QueueMetrics::Tokens(size_t tenant, int64_t prompt_tokens, int64_t output_tokens) {

@@ -26,7 +26,9 @@ class QueueMetrics {
   void Waiting(Urgency urgency, size_t tenant, size_t requests);
   // One has begun after so long in the queue.
   void Waited(Urgency urgency, absl::Duration wait);
-  void TurnedAway(const std::string& reason);
+  void TurnedAway(const std::string& reason) { TurnedAwayFor(reason).Increment(); }
+  // A reason that it may have: shown as 0 until one has it, so that its first is a rise.
+  void MayTurnAway(const std::string& reason) { TurnedAwayFor(reason); }
   // Tokens served, in all.
   void Tokens(size_t tenant, int64_t prompt_tokens, int64_t output_tokens);
 
@@ -36,6 +38,8 @@ class QueueMetrics {
     telemetry::Counter* prompt_tokens = nullptr;
     telemetry::Counter* output_tokens = nullptr;
   };
+  telemetry::Counter& TurnedAwayFor(const std::string& reason);
+
   telemetry::Metrics& metrics_;
   std::vector<OfTenant> tenants_;
   std::vector<telemetry::Histogram*> waits_;  // by urgency

@@ -19,7 +19,7 @@ RouterMetrics::RouterMetrics()
       inflight_(metrics_.AddGauge("baton_requests_inflight", "Requests accepted and not ended")),
       connections_(metrics_.AddGauge("baton_http_connections", "Open HTTP connections")),
       index_blocks_(
-          metrics_.AddGauge("baton_kv_index_blocks", "Blocks in the KV index, by worker")),
+          metrics_.AddGauge("baton_kv_index_blocks", "Blocks in the KV index, over all workers")),
       waiting_(metrics_.AddGauge("baton_queue_sequences",
                                  "Sequences waiting on the workers, as last reported")),
       accepted_(metrics_.AddCounter("baton_requests_accepted_total",
@@ -31,8 +31,9 @@ RouterMetrics::RouterMetrics()
                               "Requests refused because no decode worker served their model")),
       prompt_tokens_(
           metrics_.AddCounter("baton_prompt_tokens_total", "Prompt tokens of completed requests")),
-      cached_tokens_(metrics_.AddCounter("baton_prompt_cached_tokens_total",
-                                         "Of these, found in a decode worker's prefix cache")),
+      cached_tokens_(metrics_.AddCounter(
+          "baton_prompt_cached_tokens_total",
+          "Prompt tokens of completed requests that were in a decode worker's prefix cache")),
       completion_tokens_(metrics_.AddCounter("baton_completion_tokens_total",
                                              "Tokens generated for completed requests")),
       resubmitted_(metrics_.AddCounter("baton_requests_resubmitted_total",
@@ -41,7 +42,12 @@ RouterMetrics::RouterMetrics()
       migrated_(metrics_.AddCounter("baton_requests_migrated_total",
                                     "Times a request was moved off a draining decode worker")),
       ejected_(metrics_.AddCounter("baton_worker_ejections_total",
-                                   "Times a worker that failed was given no work for a while")) {}
+                                   "Times a worker that failed was given no work for a while")) {
+  // A counter that appears with its first event has no rise that rate() could see.
+  for (const char* outcome : {"completed", "cancelled", "failed"}) Outcome(outcome);
+  for (const char* came : {"later", "earlier"}) TtftError(came);
+  for (const char* to : {"local", "remote"}) TurnedTo(to);
+}
 
 void RouterMetrics::Accepted(size_t prompt_tokens) {
   accepted_.Increment();
@@ -49,20 +55,26 @@ void RouterMetrics::Accepted(size_t prompt_tokens) {
 }
 
 void RouterMetrics::RequestEnded(std::string_view outcome, absl::Duration total) {
-  metrics_
-      .AddCounter("baton_requests_total", "Requests by outcome",
-                  {{"outcome", std::string(outcome)}})
-      .Increment();
+  Outcome(outcome).Increment();
   if (outcome == "completed") duration_.Observe(absl::ToDoubleSeconds(total));
+}
+
+telemetry::Counter& RouterMetrics::Outcome(std::string_view outcome) {
+  return metrics_.AddCounter("baton_requests_total", "Requests by outcome",
+                             {{"outcome", std::string(outcome)}});
 }
 
 void RouterMetrics::TtftPredicted(absl::Duration expected, absl::Duration actual) {
   const absl::Duration error = actual - expected;
-  metrics_
-      .AddHistogram("baton_placement_ttft_error_seconds",
-                    "By how much the first token came later or earlier than the placement expected",
-                    TtftBuckets(), {{"came", error >= absl::ZeroDuration() ? "later" : "earlier"}})
+  TtftError(error >= absl::ZeroDuration() ? "later" : "earlier")
       .Observe(absl::ToDoubleSeconds(absl::AbsDuration(error)));
+}
+
+telemetry::Histogram& RouterMetrics::TtftError(std::string_view came) {
+  return metrics_.AddHistogram(
+      "baton_placement_ttft_error_seconds",
+      "By how much the first token came later or earlier than the placement expected",
+      TtftBuckets(), {{"came", std::string(came)}});
 }
 
 void RouterMetrics::Tokens(int prompt, int cached, int completion) {
@@ -71,20 +83,22 @@ void RouterMetrics::Tokens(int prompt, int cached, int completion) {
   completion_tokens_.Increment(completion);
 }
 
-void RouterMetrics::Placed(std::string_view reason) {
-  metrics_
-      .AddCounter("baton_placement_decisions_total", "Placements by reason",
-                  {{"reason", std::string(reason)}})
-      .Increment();
+void RouterMetrics::Placed(std::string_view reason) { Decisions(reason).Increment(); }
+
+void RouterMetrics::MayBePlaced(std::string_view reason) { Decisions(reason); }
+
+telemetry::Counter& RouterMetrics::Decisions(std::string_view reason) {
+  return metrics_.AddCounter("baton_placement_decisions_total", "Placements by reason",
+                             {{"reason", std::string(reason)}});
 }
 
-void RouterMetrics::Turned(std::string_view to) {
-  metrics_
-      .AddCounter("baton_placement_turned_total",
-                  "Prefills that the decode worker had computed otherwise than they were placed, "
-                  "by where to",
-                  {{"to", std::string(to)}})
-      .Increment();
+void RouterMetrics::Turned(std::string_view to) { TurnedTo(to).Increment(); }
+
+telemetry::Counter& RouterMetrics::TurnedTo(std::string_view to) {
+  return metrics_.AddCounter(
+      "baton_placement_turned_total",
+      "Prefills that the decode worker had computed otherwise than they were placed, by where to",
+      {{"to", std::string(to)}});
 }
 
 void RouterMetrics::HttpAnswered(std::string_view route, int status) {

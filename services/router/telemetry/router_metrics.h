@@ -26,6 +26,8 @@ class RouterMetrics {
   void TokenGap(absl::Duration gap) { itl_.Observe(absl::ToDoubleSeconds(gap)); }
   void Tokens(int prompt, int cached, int completion);
   void Placed(std::string_view reason);
+  // A reason that a placement may have: shown as 0 until one has it, so that its first is a rise.
+  void MayBePlaced(std::string_view reason);
   // The decode worker knew better: `to` is local or remote.
   void Turned(std::string_view to);
   void Resubmitted() { resubmitted_.Increment(); }
@@ -43,6 +45,11 @@ class RouterMetrics {
   std::string Render() const { return metrics_.Text(); }
 
  private:
+  telemetry::Counter& Outcome(std::string_view outcome);
+  telemetry::Histogram& TtftError(std::string_view came);
+  telemetry::Counter& Decisions(std::string_view reason);
+  telemetry::Counter& TurnedTo(std::string_view to);
+
   telemetry::Metrics metrics_;
   telemetry::Histogram& ttft_;
   telemetry::Histogram& itl_;
