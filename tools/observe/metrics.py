@@ -42,7 +42,7 @@ are there with the value 0, unless said otherwise, so that the first failure is 
 histogram or counter is that of its sum. Labels with few values have them named; `model` and `tenant` have those that a
 deployment serves (clients cannot add any), `route` is one of the paths of the [HTTP API](../http_api.md) or `other`, and
 `status` an HTTP status, each from its first answer on. Prometheus adds `instance` and `job`, a PodMonitor `namespace` and
-`pod`.
+`pod`. [Dashboards](../../deploy/observability/README.md) ask for these.
 """
 
 
@@ -108,14 +108,14 @@ def render(pages):
 
 
 def known(page=None):
-    """name -> (type, labels) of every process together, from the page in Markdown."""
+    """name -> (type, label -> its values, none where they are open) of every process together, from the page."""
     found = {}
     for line in (page or PAGE.read_text()).splitlines():
         if not line.startswith("| `"):
             continue
         name, kind, _, labels, _ = (cell.strip() for cell in line.strip("|").split("|"))
-        names = set(re.findall(r"`(\w+)`", labels))
-        found[name.strip("`")] = (kind, found.get(name.strip("`"), ("", set()))[1] | names)
+        values = {label: set(filter(None, words.split(", "))) for label, words in re.findall(r"`(\w+)`(?:: ([^;]*))?", labels)}
+        found[name.strip("`")] = (kind, found.get(name.strip("`"), ("", {}))[1] | values)
     return found
 
 
