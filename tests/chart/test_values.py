@@ -167,10 +167,38 @@ def test_alerts_and_scalers_ask_for_metrics_that_the_programs_have(needs_helm):
     assert not {name for name in names if f'"{name.removesuffix("_bucket")}"' not in source}
 
 
-def test_every_alert_has_its_paragraph(needs_helm):
-    open_, = [path for path in VALUES if path.stem == "open"]
-    rules, = Objects(template("--values", open_).stdout).of("PrometheusRule")
-    page = (SOURCE / "docs/operations/kubernetes.md").read_text()
-    for group in rules["spec"]["groups"]:
-        for rule in group["rules"]:
-            assert f"**{rule['alert']}**" in page, rule["alert"]
+def alerts(objects):
+    rules, = objects.of("PrometheusRule")
+    return [rule for group in rules["spec"]["groups"] for rule in group["rules"]]
+
+
+def test_every_alert_has_a_page_and_every_page_an_alert(render):
+    folder = SOURCE / "docs/operations/runbooks"
+    named = {rule["alert"] for rule in alerts(render("monitoring.rules.enabled=true"))}
+    assert named == {path.stem for path in folder.glob("*.md")}
+    overview = (SOURCE / "docs/operations/kubernetes.md").read_text()
+    for name in named:
+        page = (folder / f"{name}.md").read_text()
+        assert page.startswith(f"# {name}\n") and "\n## See\n" in page and "\n## Do\n" in page, name
+        assert f"(runbooks/{name}.md)" in overview, name
+
+
+def test_pages_of_alerts_name_panels_and_pages_that_are_there():
+    folder = SOURCE / "docs/operations/runbooks"
+    boards = [json.loads(path.read_text()) for path in (CHART / "dashboards").glob("*.json")]
+    panels = {panel["title"] for board in boards for panel in board["panels"]}
+    titles = {board["title"] for board in boards} | {board["title"].removeprefix("Baton / ") for board in boards} | {"Baton"}
+    for page in [*folder.glob("*.md"), SOURCE / "docs/operations/observe.md"]:
+        text = page.read_text()
+        for name in re.findall(r"(?<![*\w])\*([^*\n]+)\*(?![*\w])", text):
+            assert name in panels | titles or "→" in name, f"{page.name}: {name}"
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_an_alert_leads_to_its_page_where_pages_are_served(render):
+    for base in ("https://wiki.test/runbooks", "https://wiki.test/runbooks/"):
+        for rule in alerts(render("monitoring.rules.enabled=true", f'monitoring.rules.runbooks="{base}"')):
+            assert rule["annotations"]["runbook_url"] == f"https://wiki.test/runbooks/{rule['alert']}.md"
+    assert all(rule["annotations"].keys() == {"summary"} for rule in alerts(render("monitoring.rules.enabled=true")))
+

@@ -35,3 +35,10 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- define "baton.components" -}}
 router prefill decode{{ if .Values.planner.enabled }} planner{{ end }}
 {{- end -}}
+
+{{/* Arguments: root, alert. The annotation that leads from an alert to its page, where pages are served. */}}
+{{- define "baton.runbook" -}}
+{{- with (index . 0).Values.monitoring.rules.runbooks -}}
+runbook_url: {{ printf "%s/%s.md" (trimSuffix "/" .) (index $ 1) }}
+{{- end -}}
+{{- end -}}
