@@ -120,7 +120,8 @@ void WorkerMetrics::MirrorSteps(const engine::Engine& engine) {
 void WorkerMetrics::MirrorHandovers(std::function<HandoverCounters()> handovers) {
   auto& bytes = metrics_.AddCounter("baton_kv_transfer_bytes_total", "KV bytes handed over");
   auto& seconds = metrics_.AddCounter("baton_kv_transfer_seconds_total",
-                                      "Time with a hand-over under way, summed over hand-overs");
+                                      "Sender: time with any put under way. Receiver: from asked "
+                                      "for to verified, summed over hand-overs");
   auto& completed = metrics_.AddCounter("baton_kv_transfers_total", "Hand-overs by outcome",
                                         {{"outcome", "completed"}});
   auto& failed = metrics_.AddCounter("baton_kv_transfers_total", "Hand-overs by outcome",

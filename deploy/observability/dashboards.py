@@ -195,9 +195,11 @@ def handover():
             Panel("Failed", "Share of the hand-overs; their prompts are computed again. The line is where BatonHandOversFail fires.",
                   "percentunit", over(rate("baton_kv_transfers_total", outcome="failed", **received), ended), red=FAILED_MANY)],
         "Duration": [
-            Panel("Bytes per second of a hand-over", "Bytes over the time that hand-overs were under way: it overlaps with computing, so "
-                  "this is no measure of the wire. `baton doctor` measures that.", "Bps", over(size, spent)),
-            Panel("Mean time", "From the first byte asked for to the last one verified, prefill's computing included.", "s",
+            Panel("Speed on the wire", "Bytes over the time in which senders had a put under way, by sender. `baton doctor` measures the "
+                  "same path with nothing else on it.", "Bps",
+                  [(over(rate("baton_kv_transfer_bytes_total", by="pod, instance", role="prefill"),
+                         rate("baton_kv_transfer_seconds_total", by="pod, instance", role="prefill")), BY_WORKER)]),
+            Panel("Mean time", "At receivers, from asked for to verified: the prefill worker's queue and computing are in it.", "s",
                   over(spent, ended)),
             Panel("Mean size", "Of a hand-over.", "bytes", over(size, ended)),
             Panel("Under way", "Hand-overs at once, on average.", "short",
