@@ -3,8 +3,10 @@
 #
 #   bench/run.sh [suite …]      default: engine
 #
-#   engine   one engine on one model, no cluster: tokens per second of a prompt, and of 1 to 16 sequences side by side
-#   router   what a router adds to a request: time to the first token, CPU per request and per chunk
+#   engine           one engine on one model, no cluster: tokens per second of a prompt, and of 1 to 16 sequences side by side
+#   disaggregation   long prompts among running chats, on one worker and on two (bench/serving/disaggregation.sh)
+#   router           what a router adds to a request: time to the first token, CPU per request and per chunk
+#   plots            draws docs/plots from what the others have left in bench/baselines
 #
 # ROUNDS (3), THREADS (2), SHAPE (a folder of bench/serving/shapes: qwen2-0.5b), PREFILL (512,2048), DECODE (1,4,8,16).
 # Other engines come by bench/peers/install.sh; one that isn't installed is named as skipped. Results go to
@@ -28,6 +30,18 @@ suite_router() {
   cmake --preset release --log-level=WARNING -DBATON_BUILD_BENCH=ON >/dev/null
   cmake --build build/release -j "$(nproc)" --target router_bench baton-router -- --quiet
   "$python" bench/router/compare.py --peers "$peers" --bin build/release/bin --rounds "${ROUNDS:-3}" --out bench/baselines
+}
+
+suite_disaggregation() {
+  cmake --preset release --log-level=WARNING >/dev/null
+  cmake --build build/release -j "$(nproc)" --target baton baton-router baton-prefill-worker baton-decode-worker -- --quiet
+  bench/serving/disaggregation.sh
+}
+
+suite_plots() {
+  [[ -x $peers/plots/bin/python ]] || python3 -m venv "$peers/plots"
+  "$peers/plots/bin/pip" install --quiet --disable-pip-version-check matplotlib
+  "$peers/plots/bin/python" bench/plots/plot.py --baselines bench/baselines --out docs/plots
 }
 
 suites=("$@")

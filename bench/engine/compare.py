@@ -107,7 +107,8 @@ def main():
             rooflines += engine.take_turn()
     roofline = {key: max(r[key] for r in rooflines) for key in ("read_bytes", "bf16_flops", "parameters")}
     load = " ".join(f"{load:.1f}" for load in os.getloadavg())
-    rows = list(table(present, floors(config, roofline)))
+    floor = floors(config, roofline)
+    rows = list(table(present, floor))
     print(f"\n{options.shape.name}, bf16, {options.threads} threads; median (least - most) of {options.rounds} turns; "
           f"reading {roofline['read_bytes'] / 1e9:.1f} GB/s, {roofline['bf16_flops'] / 1e9:,.0f} GFLOP/s in the same run\n")
     print("\n".join(rows))
@@ -116,6 +117,7 @@ def main():
     out.write_text(json.dumps({
         "commit": commit, "command": f"THREADS={options.threads} ROUNDS={options.rounds} bench/run.sh engine",
         "machine": f"{os.cpu_count()} cores (shared), {platform.machine()}; load average {load}", "roofline": roofline,
+        "floors": [{"what": w, "size": s, "tokens_per_second": round(floor(w, s), 1)} for w, s in present[0].rates],
         "tokens_per_second": {e.name: [{"what": w, "size": s, "rounds": [round(r, 1) for r in rates]}
                                        for (w, s), rates in e.rates.items()] for e in present}}, indent=1) + "\n")
 

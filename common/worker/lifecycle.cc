@@ -106,10 +106,11 @@ std::vector<std::string> RouterAddresses(const config::WorkerOptions& options) {
 
 // False: something still runs.
 bool Drain(const config::WorkerOptions& options, const Surface& surface, RouterLinks& links,
-           engine::Engine& engine) {
+           engine::Engine& engine, Doors& doors) {
   telemetry::LogInfo("worker", "draining",
                      {{"at_most", config::DurationText(options.drain_timeout)}});
-  engine.Drain(surface.refuse);
+  engine.Drain(surface.refuse);  // first: whoever hears that it does not serve is refused
+  SetServing(doors, surface, false);
   links.SendDraining();
   const auto over = [&] {
     return engine.idle() && (surface.callers == nullptr || surface.callers() == 0);
@@ -185,8 +186,7 @@ absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
     });
     stop.Wait();
   }
-  SetServing(doors, surface, false);
-  const bool drained = Drain(options, surface, links, runtime.engine());
+  const bool drained = Drain(options, surface, links, runtime.engine(), doors);
   runtime.device_failure().set_tell(nullptr);
   // Calls first, then what they began, then the links: nobody speaks to somebody who is gone.
   ShutDown(doors.grpc, options, surface, drained);
