@@ -50,7 +50,8 @@ class Up:
             env=os.environ | (env or {}), start_new_session=True)
         self.lines = []
         self.news = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self):
         for line in self.process.stdout:
@@ -71,7 +72,7 @@ class Up:
 
     def _must_run(self, pattern):
         if self.process.poll() is not None and not self.match(pattern):
-            time.sleep(0.2)  # its last lines may still be in the pipe
+            self.reader.join(5)  # its last lines may still be in the pipe
             if not self.match(pattern):
                 raise AssertionError(f"baton up ended with {self.process.returncode}:\n{self.output}")
 

@@ -54,7 +54,7 @@ def test_a_gpu_that_fails_takes_no_request_along(up):
         (up.faults / str(pid)).touch()
         assert [future.result(120) for future in again] == expected
     wait_until(lambda: not alive(pid), 20, "the worker has ended by itself")
-    assert up.match("illegal memory access"), up.output
+    up.wait_for("illegal memory access", 20)
     # Its successor, on a device that works, is given work again.
     wait_until(lambda: up.pids().get("decode-0", pid) != pid, 20, "it was started again")
     wait_until(lambda: sum(w["role"] == "decode" and w["reachable"] for w in up.debug()["workers"]) == 2, 30)
