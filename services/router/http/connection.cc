@@ -1,4 +1,4 @@
-// One HTTP/1.1 connection, on one strand.
+// One HTTP/1.1 connection, on one loop.
 //
 //   reading header -> reading body -> answering -> (keep-alive) reading header …
 //        |                |              |
@@ -90,7 +90,7 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
   HttpHandler& handler() { return *state_.handler; }
   bool draining() const { return state_.draining; }
 
-  // ---- on the strand ----
+  // ---- on the loop ----
   // `reserved`: bytes counted by Reserve() already.
   void Enqueue(std::string bytes, bool last, size_t reserved) {
     if (gone()) return;

@@ -40,7 +40,7 @@ struct HttpServerState {
   size_t sweep_at ABSL_GUARDED_BY(mutex) = 64;  // entries at which the dead ones are dropped
 };
 
-// Serves a connection until it ends. The stream's executor is a strand of its own.
+// Serves a connection until it ends. What the stream's executor runs, it runs one at a time.
 std::shared_ptr<HttpPeer> ServeHttp(HttpStream stream, HttpServerState& state);
 
 // Goes on with the connection as a WebSocket, or refuses the upgrade.

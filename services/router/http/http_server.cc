@@ -5,9 +5,9 @@
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -43,10 +43,24 @@ std::vector<std::shared_ptr<HttpPeer>> HttpServerState::Peers() {
 
 namespace {
 
+// One thread, and what belongs to it. A connection stays where it was put: nothing of it runs on
+// two threads, and no thread wakes another one for it.
+struct Loop {
+  asio::io_context io{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work = asio::make_work_guard(io);
+  std::thread thread;
+};
+
+std::vector<std::unique_ptr<Loop>> MakeLoops(int count) {
+  std::vector<std::unique_ptr<Loop>> loops;
+  for (int i = 0; i < std::max(1, count); ++i) loops.push_back(std::make_unique<Loop>());
+  return loops;
+}
+
 class AsioHttpServer : public HttpServer {
  public:
   AsioHttpServer(const HttpServerOptions& options, HttpHandler& handler)
-      : work_(asio::make_work_guard(io_)), acceptor_(io_), pause_(io_) {
+      : loops_(MakeLoops(options.threads)), acceptor_(loops_[0]->io), pause_(loops_[0]->io) {
     state_.options = options;
     state_.handler = &handler;
   }
@@ -63,18 +77,17 @@ class AsioHttpServer : public HttpServer {
   void TurnAway(tcp::socket socket);
 
   HttpServerState state_;
-  asio::io_context io_;
-  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  std::vector<std::unique_ptr<Loop>> loops_;
+  size_t next_loop_ = 0;  // touched by the first loop's thread, which accepts
   tcp::acceptor acceptor_;
   asio::steady_timer pause_;
   std::string address_;
-  std::vector<std::thread> threads_;
 };
 
 absl::Status AsioHttpServer::Listen() {
   const HttpServerOptions& options = state_.options;
   error_code error;
-  tcp::resolver resolver(io_);
+  tcp::resolver resolver(loops_[0]->io);
   const auto found =
       resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
   if (error || found.empty()) {
@@ -94,16 +107,14 @@ absl::Status AsioHttpServer::Listen() {
   address_ = fmt::format(fmt::runtime(ipv6 ? "[{}]:{}" : "{}:{}"), options.host,
                          acceptor_.local_endpoint(error).port());
   Accept();
-  for (int i = 0; i < std::max(1, options.threads); ++i) {
-    threads_.emplace_back([this] { io_.run(); });
-  }
+  for (auto& loop : loops_) loop->thread = std::thread([&io = loop->io] { io.run(); });
   return absl::OkStatus();
 }
 
 void AsioHttpServer::Accept() {
-  acceptor_.async_accept(asio::make_strand(io_), [this](error_code error, tcp::socket socket) {
-    OnAccepted(error, std::move(socket));
-  });
+  asio::io_context& io = loops_[next_loop_++ % loops_.size()]->io;
+  acceptor_.async_accept(
+      io, [this](error_code error, tcp::socket socket) { OnAccepted(error, std::move(socket)); });
 }
 
 void AsioHttpServer::OnAccepted(error_code error, tcp::socket socket) {
@@ -147,7 +158,7 @@ void AsioHttpServer::TurnAway(tcp::socket socket) {
 
 void AsioHttpServer::Drain() {
   state_.draining = true;
-  asio::post(io_, [this] {
+  asio::post(loops_[0]->io, [this] {
     error_code ignored;
     acceptor_.close(ignored);
     pause_.cancel();
@@ -157,15 +168,17 @@ void AsioHttpServer::Drain() {
 
 AsioHttpServer::~AsioHttpServer() {
   state_.draining = true;
-  // Connections end on their strands, and only then do the threads run out of work.
-  asio::post(io_, [this] {
+  // Connections end on their loops, and only then do these run out of work.
+  asio::post(loops_[0]->io, [this] {
     error_code ignored;
     acceptor_.close(ignored);
     pause_.cancel();
   });
   for (const auto& peer : state_.Peers()) peer->Cut();
-  work_.reset();
-  for (std::thread& thread : threads_) thread.join();
+  for (auto& loop : loops_) loop->work.reset();
+  for (auto& loop : loops_) {
+    if (loop->thread.joinable()) loop->thread.join();
+  }
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace baton::router {
 
 // A client's connection, plain or TLS: what is read and written, whichever it is. The one place
-// that knows. Belongs to the strand that is its socket's executor; movable while nothing is under
+// that knows. Belongs to the loop that is its socket's executor; movable while nothing is under
 // way. An AsyncStream as Asio and Beast have it.
 class HttpStream {
  public:

@@ -1,4 +1,4 @@
-// A connection after its upgrade, on the same strand. One read and one write at a time; text frames
+// A connection after its upgrade, on the same loop. One read and one write at a time; text frames
 // only.
 #include <atomic>
 #include <boost/asio/post.hpp>
