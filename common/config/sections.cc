@@ -280,6 +280,13 @@ void WorkerOptions::AddTo(OptionSet& set) {
            .min = 16,
            .max = 1 << 20,
            .help = "token budget of one step: decodes first, then prefill chunks"});
+  set.Add(
+      "itl_target", &itl_target,
+      {.min = 0,
+       .max = 60,
+       .zero = "none",
+       .help = "prompts beside running sequences are computed in pieces so small that these wait "
+               "about this long for a token; none: in pieces of step_tokens_max"});
   set.Add("waiting_sequences_max", &waiting_sequences_max,
           {.flag = "--max-waiting-sequences",
            .min = 1,

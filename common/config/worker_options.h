@@ -46,6 +46,7 @@ struct WorkerOptions {
   // Batching.
   int32_t batch_sequences_max = 64;
   int32_t step_tokens_max = 512;
+  absl::Duration itl_target;  // of those that decode beside prompts; 0: any
   int32_t waiting_sequences_max = 1024;
   int64_t waiting_tokens_max = 1 << 20;
 

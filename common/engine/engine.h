@@ -30,6 +30,8 @@ struct EngineOptions {
   int32_t batch_sequences_max = 64;  // MAX_BATCH_SIZE: sequences in one step
   int32_t step_tokens_max = 512;  // token budget of one step: decodes first, then prefill chunks;
                                   // at least batch_sequences_max
+  absl::Duration itl_target;  // chunks of prompts are cut so that a step with decodes takes about
+                              // this; 0: step_tokens_max alone counts
   int32_t waiting_sequences_max = 1024;  // bounded queue; beyond it RESOURCE_EXHAUSTED
   int64_t waiting_tokens_max = 1 << 20;  // MAX_WAITING_TOKENS: prompt tokens in the queue
   bool prefix_cache = true;

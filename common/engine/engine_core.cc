@@ -34,7 +34,12 @@ EngineCore::EngineCore(const EngineOptions& options, model::ModelRunner& runner,
             }
             return executor_.SwapIsCheaper(sequence);
           },
-          [this](int64_t tokens) { return executor_.PrefillTime(tokens); }) {}
+          [this](int64_t tokens) { return executor_.PrefillTime(tokens); },
+          [this](const StepPlan& plan) {
+            return options_.itl_target > absl::ZeroDuration()
+                       ? executor_.PromptTokensWithin(options_.itl_target, plan)
+                       : options_.step_tokens_max;
+          }) {}
 
 EngineCore::~EngineCore() {
   CHECK(sequences_.empty() && prefills_.empty() && under_way_.empty(),

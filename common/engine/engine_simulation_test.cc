@@ -119,6 +119,7 @@ class Simulation {
     options.host_blocks = workload_.host_blocks;
     options.batch_sequences_max = Uniform(1, 8);
     options.step_tokens_max = options.batch_sequences_max + Uniform(0, 30);
+    options.itl_target = absl::Milliseconds(Uniform(0, 3));
     options.waiting_sequences_max = 1000;
     options.prefix_cache = !Chance(15);
     options.preemption = workload_.preemption;

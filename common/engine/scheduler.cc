@@ -21,11 +21,13 @@ int64_t PromptTokensLeft(const Sequence& sequence) {
 
 Scheduler::Scheduler(const SchedulerOptions& options, kv::BlockSpace& space,
                      std::function<bool(const Sequence&)> prefer_swap,
-                     std::function<absl::Duration(int64_t)> prefill_time)
+                     std::function<absl::Duration(int64_t)> prefill_time,
+                     std::function<int32_t(const StepPlan&)> prompt_tokens_beside)
     : options_(options),
       space_(space),
       prefer_swap_(std::move(prefer_swap)),
-      prefill_time_(std::move(prefill_time)) {
+      prefill_time_(std::move(prefill_time)),
+      prompt_tokens_beside_(std::move(prompt_tokens_beside)) {
   CHECK(
       options_.batch_sequences_max >= 1 && options_.step_tokens_max >= options_.batch_sequences_max,
       "{} sequences in {} tokens", options_.batch_sequences_max, options_.step_tokens_max);
@@ -68,6 +70,10 @@ StepPlan Scheduler::Plan() {
   StepPlan plan;
   PreemptForUrgent(plan);
   PlanDecodes(plan);
+  plan.prefill_tokens_max = options_.step_tokens_max - plan.decodes;
+  if (plan.decodes > 0 && prompt_tokens_beside_) {
+    plan.prefill_tokens_max = std::min(plan.prefill_tokens_max, prompt_tokens_beside_(plan));
+  }
   PlanChunks(plan);
   PlanAdmissions(plan);
   return plan;
@@ -192,7 +198,8 @@ void Scheduler::AddPart(StepPlan& plan, Sequence& sequence, int32_t query_tokens
 
 int32_t Scheduler::TokensLeft(const StepPlan& plan) const {
   if (static_cast<int32_t>(plan.parts.size()) >= options_.batch_sequences_max) return 0;
-  return std::max(0, options_.step_tokens_max - plan.decodes - plan.prefill_tokens);
+  const int32_t budget = options_.step_tokens_max - plan.decodes - plan.prefill_tokens;
+  return std::max(0, std::min(budget, plan.prefill_tokens_max - plan.prefill_tokens));
 }
 
 int32_t Scheduler::BlocksMissing(Sequence& sequence) const {

@@ -22,21 +22,24 @@ struct SchedulerOptions {
 //
 // Order is by priority, then arrival, in the queue and in the batch alike:
 //   1. decodes, one token each; one that lacks a block preempts the last in the batch, or, being
-//   last
-//      itself, sits the step out
-//   2. chunks of admitted prompts, from what is left of the token budget
+//      last itself, sits the step out
+//   2. chunks of admitted prompts, from what is left of the token budget, and no more than the
+//      decodes are to wait for
 //   3. admission from the queue, while blocks for the whole prompt (less its cached prefix) are
-//   there;
-//      a prompt that is computed elsewhere goes past those that wait for a step's tokens here
+//      there; a prompt that is computed elsewhere goes past those that wait for a step's tokens
+//      here
 // A more urgent sequence in the queue preempts less urgent ones in the batch. The first in the
 // batch is never preempted, so it always gets on.
 class Scheduler {
  public:
   // `prefer_swap` says how a sequence that must go is better kept: in host memory, or computed
-  // again; `prefill_time` how long so many tokens of prompts take here.
+  // again; `prefill_time` how long so many tokens of prompts take here; `prompt_tokens_beside` how
+  // many of them (at least one) a step may take that has decodes, which are planned by then; null:
+  // what is left of step_tokens_max.
   Scheduler(const SchedulerOptions& options, kv::BlockSpace& space,
             std::function<bool(const Sequence&)> prefer_swap,
-            std::function<absl::Duration(int64_t)> prefill_time);
+            std::function<absl::Duration(int64_t)> prefill_time,
+            std::function<int32_t(const StepPlan&)> prompt_tokens_beside = nullptr);
 
   // Into the queue: new, or after a failed hand-over.
   void Enqueue(Sequence& sequence);
@@ -98,6 +101,7 @@ class Scheduler {
   kv::BlockSpace& space_;
   const std::function<bool(const Sequence&)> prefer_swap_;
   const std::function<absl::Duration(int64_t)> prefill_time_;
+  const std::function<int32_t(const StepPlan&)> prompt_tokens_beside_;
   std::set<Sequence*, InOrder> waiting_;
   std::vector<Sequence*> running_;  // in order
   int32_t num_awaiting_ = 0;

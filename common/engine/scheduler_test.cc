@@ -22,7 +22,8 @@ class Bench {
       : pool_(num_blocks),
         scheduler_(
             options, space_, [prefer_swap](const Sequence&) { return prefer_swap; },
-            [](int64_t tokens) { return absl::Milliseconds(tokens); }) {
+            [](int64_t tokens) { return absl::Milliseconds(tokens); },
+            [this](const StepPlan& plan) { return prompt_tokens_beside(plan); }) {
     info_.vocab = 1000;
     info_.context_tokens_max = num_blocks * kBlockTokens;
   }
@@ -80,6 +81,11 @@ class Bench {
     sequence.state = SequenceState::kHandedOver;
   }
 
+  // How many tokens of prompts a step with decodes may have.
+  std::function<int32_t(const StepPlan&)> prompt_tokens_beside = [](const StepPlan&) {
+    return 1 << 20;
+  };
+
   Scheduler& scheduler() { return scheduler_; }
   kv::BlockPool& pool() { return pool_; }
   const std::vector<std::unique_ptr<Sequence>>& sequences() const { return sequences_; }
@@ -125,6 +131,23 @@ TEST(SchedulerTest, DecodesComeBeforeChunksAndBothShareTheBudget) {
   EXPECT_EQ(plan.decodes, 1);
   EXPECT_EQ(plan.prefill_tokens, 7);
   EXPECT_EQ(plan.context_tokens, 7 + 9);
+}
+
+TEST(SchedulerTest, PromptsTakeNoMoreOfAStepThanItsDecodesMayWaitFor) {
+  Bench bench(100, {.batch_sequences_max = 4, .step_tokens_max = 40});
+  bench.prompt_tokens_beside = [](const StepPlan& plan) { return plan.decodes == 1 ? 5 : 3; };
+  Sequence& first = bench.Add(6);
+  EXPECT_THAT(PartsOf(bench.Step()), ElementsAre(std::pair(&first, 6)));  // nobody waits for it
+  Sequence& second = bench.Add(7);
+  Sequence& third = bench.Add(9);
+  EXPECT_THAT(PartsOf(bench.Step()), ElementsAre(std::pair(&first, 1), std::pair(&second, 5)));
+  EXPECT_THAT(PartsOf(bench.Step()),
+              ElementsAre(std::pair(&first, 1), std::pair(&second, 2), std::pair(&third, 3)));
+  EXPECT_THAT(PartsOf(bench.Step()),
+              ElementsAre(std::pair(&first, 1), std::pair(&second, 1), std::pair(&third, 3)));
+  bench.Finish(first);
+  bench.Finish(second);
+  EXPECT_THAT(PartsOf(bench.Step()), ElementsAre(std::pair(&third, 3)));
 }
 
 TEST(SchedulerTest, FirstComeFirstServedWithinAPriority) {

@@ -11,6 +11,8 @@ namespace {
 
 // The fit is trusted for a choice once it has seen this many steps.
 constexpr int64_t kSamplesToTrust = 16;
+// A step takes at least so many tokens of prompts, however slow its decodes are.
+constexpr double kPromptTokensMin = 16;
 
 void AppendScores(const StepPlan::Part& part, int32_t first_row, model::StepBatch& batch) {
   const Sequence& sequence = *part.sequence;
@@ -149,6 +151,18 @@ absl::Duration StepExecutor::PrefillTime(int64_t tokens) const {
   const double steps = std::ceil(static_cast<double>(tokens) / step_tokens_max_);
   return absl::Milliseconds(fit.base_ms * steps +
                             fit.per_prefill_token_ms * static_cast<double>(tokens));
+}
+
+int32_t StepExecutor::PromptTokensWithin(absl::Duration target, const StepPlan& plan) const {
+  const StepFit fit = fitter_.Fit();
+  // A token of a prompt is computed, and read by those behind it.
+  const double per_token_ms = fit.per_prefill_token_ms + fit.per_context_token_ms;
+  if (fit.samples < kSamplesToTrust || per_token_ms <= 0) return step_tokens_max_;
+  const double left_ms = absl::ToDoubleMilliseconds(target) - fit.base_ms -
+                         fit.per_decode_ms * plan.decodes -
+                         fit.per_context_token_ms * static_cast<double>(plan.context_tokens);
+  return static_cast<int32_t>(
+      std::clamp<double>(left_ms / per_token_ms, kPromptTokensMin, step_tokens_max_));
 }
 
 }  // namespace baton::engine

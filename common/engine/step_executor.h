@@ -39,6 +39,10 @@ class StepExecutor {
   // How long so many tokens of prompts take, by the fit; nothing as long as it is not to be
   // trusted.
   absl::Duration PrefillTime(int64_t tokens) const;
+  // How many tokens of prompts fit into a step beside what is planned, if it is to take `target`,
+  // by the fit: all that a step may have as long as it is not to be trusted; never fewer than 16,
+  // so that prompts get on where the decodes alone take longer.
+  int32_t PromptTokensWithin(absl::Duration target, const StepPlan& plan) const;
   StepFit fit() const { return fitter_.Fit(); }
   const StepWork& prefill_work() const { return prefill_work_; }
   const StepWork& decode_work() const { return decode_work_; }

@@ -78,6 +78,19 @@ class StepExecutorTest : public ::testing::Test {
   std::unique_ptr<Sequence> sequence_;
 };
 
+TEST_F(StepExecutorTest, PromptsBesideDecodesGetWhatTheTargetLeaves) {
+  TimedSwapStore swap(clock_, absl::Milliseconds(1));
+  StepExecutor executor(runner_, &swap, clock_, 512);
+  StepPlan decodes;
+  decodes.decodes = 4;
+  EXPECT_EQ(executor.PromptTokensWithin(absl::Milliseconds(50), decodes), 512);  // nothing known
+  Learn(executor);  // a millisecond a token
+  const int32_t left = executor.PromptTokensWithin(absl::Milliseconds(50), decodes);
+  EXPECT_NEAR(left, 50, 5);
+  EXPECT_EQ(executor.PromptTokensWithin(absl::Milliseconds(1), decodes), 16);
+  EXPECT_EQ(executor.PromptTokensWithin(absl::Minutes(1), decodes), 512);
+}
+
 TEST_F(StepExecutorTest, SwapsWhenCopyingIsCheaperThanComputing) {
   TimedSwapStore store(clock_, absl::Milliseconds(1));  // 20 ms there and back, against 160 ms
   StepExecutor executor(runner_, &store, clock_, 512);

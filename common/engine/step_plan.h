@@ -30,9 +30,10 @@ struct StepPlan {
   std::vector<Sequence*> admitted;  // left the queue just now, first time or again
   int32_t preempted = 0;
 
-  int32_t decodes = 0;         // parts of one token
-  int32_t prefill_tokens = 0;  // of all other parts
-  int64_t context_tokens = 0;  // read by attention, all parts
+  int32_t decodes = 0;             // parts of one token
+  int32_t prefill_tokens = 0;      // of all other parts
+  int32_t prefill_tokens_max = 0;  // that there may be beside the decodes
+  int64_t context_tokens = 0;      // read by attention, all parts
 };
 
 }  // namespace baton::engine

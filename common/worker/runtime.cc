@@ -360,6 +360,7 @@ engine::EngineOptions Runtime::engine_options() const {
       std::min<int64_t>(options_.swap_memory.count / int64_t(pool_.block_bytes()), kv_blocks_));
   engine.batch_sequences_max = options_.batch_sequences_max;
   engine.step_tokens_max = options_.step_tokens_max;
+  engine.itl_target = options_.itl_target;
   engine.waiting_sequences_max = options_.waiting_sequences_max;
   engine.waiting_tokens_max = options_.waiting_tokens_max;
   engine.prefix_cache = options_.prefix_cache;
