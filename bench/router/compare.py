@@ -79,6 +79,10 @@ class Process:
         self.child.wait()
 
 
+class NotReady(Exception):
+    """A router that does not start, or does not pass on what stands behind it."""
+
+
 class Router:
     """One that is measured: how to start it in front of the upstream at `port`; gives its own address."""
 
@@ -165,7 +169,7 @@ def wait_for(condition, what, process, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end or (process and process.child.poll() is not None):
-            sys.exit(f"{what} is not ready:\n{process.log.read_text()[-2000:] if process else ''}")
+            raise NotReady(f"{what} is not ready:\n{process.log.read_text()[-2000:] if process else ''}")
         time.sleep(0.05)
 
 
@@ -244,7 +248,11 @@ def main():
         for turn in range(options.rounds):
             for router in present:
                 print(f"round {turn + 1} of {options.rounds}: {router.name}", file=sys.stderr, flush=True)
-                take_turn(options, router, folder, port)
+                try:
+                    take_turn(options, router, folder, port)
+                except NotReady as reason:
+                    print(f"{router.name}: left out. {reason}", file=sys.stderr)
+        present = [router for router in present if router.figures]
     finally:
         upstream.stop()
     shutil.rmtree(folder)

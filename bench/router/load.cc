@@ -106,7 +106,9 @@ class Client : public std::enable_shared_from_this<Client> {
       head_seen_ = true;
       if (!absl::StartsWith(received_, "HTTP/1.1 200")) return Fail(received_.substr(0, 300));
     }
-    if (!text_seen_ && absl::StrContains(received_, ":\"a\"")) {
+    // As some write it, and as others write it anew.
+    if (!text_seen_ &&
+        (absl::StrContains(received_, ":\"a\"") || absl::StrContains(received_, ": \"a\""))) {
       text_seen_ = true;
       campaign_.result.ttft.push_back(absl::Now() - began_);
     }
@@ -116,6 +118,7 @@ class Client : public std::enable_shared_from_this<Client> {
       if (text_seen_ && received_.size() > 64) received_.erase(0, received_.size() - 64);
       return Read();
     }
+    if (!text_seen_) return Fail("an answer without text: " + received_.substr(0, 300));
     campaign_.result.total.push_back(absl::Now() - began_);
     Next();
   }
