@@ -103,7 +103,11 @@ def start_baton(options, folder, _upstream):
     router = Process([options.bin / "baton-router", "--model", "models/baton-demo", "--http", "127.0.0.1:0", "--grpc",
                       "127.0.0.1:0", "--max-inflight", 4096, "--ports-file", ports, "--log-level", "warning"],
                      folder / "baton.log")
-    wait_for(ports.exists, "baton-router", router)
+    try:
+        wait_for(ports.exists, "baton-router", router)
+    except NotReady:
+        router.stop()
+        raise
     addresses = json.loads(ports.read_text())
     worker = Process([options.bin / "router_bench", "burst-worker", "--router", addresses["grpc"]],
                      folder / "worker.log")
@@ -251,6 +255,8 @@ def main():
                 try:
                     take_turn(options, router, folder, port)
                 except NotReady as reason:
+                    if router in present[:2]:  # without the upstream or Baton there is nothing to compare
+                        sys.exit(str(reason))
                     print(f"{router.name}: left out. {reason}", file=sys.stderr)
         present = [router for router in present if router.figures]
     finally:

@@ -16,7 +16,7 @@ name=$(basename "${1:-bench/serving/shapes/smollm2-135m}")
 serve_model "${1:-bench/serving/shapes/smollm2-135m}"
 out=${2:-bench/baselines/disaggregation.json}
 chats=${CHATS:-4}
-settings=$(env | grep -E '^(CHAT|LONG|CHATS|RATES|DURATION|ROUNDS|SLO_TTFT|SLO_ITL|SLO_LONG)=' | sort | tr '\n' ' ' || true)
+settings=$(env | sed -nE 's/^(CHAT|LONG|CHATS|RATES|DURATION|ROUNDS|SLO_TTFT|SLO_ITL|SLO_LONG)=(.*)/\1="\2"/p' | sort | tr '\n' ' ')
 
 # name | how `baton up` is told
 setups=(
