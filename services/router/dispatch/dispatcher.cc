@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "common/rpc/convert.h"
 #include "services/router/dispatch/continuation.h"
 #include "services/router/intake/field_error.h"
@@ -299,15 +300,17 @@ void Dispatcher::FirstToken(const Candidate& placed, absl::Duration after) {
   roster_.NoteTtft(computed_by, absl::Milliseconds(placed.estimate.ttft_ms), after);
 }
 
+// Kept before it leaves those in flight: whoever has its answer finds it in one of the two.
 void Dispatcher::Landed(FlightReport report) {
-  {
-    absl::MutexLock lock(&mutex_);
-    flights_.erase(report.request.value());
-    metrics_.Inflight(--inflight_);
-  }
-  waiting_.Leave(report.request);
+  const RequestId id = report.request;
   if (landed_) landed_(report);
   requests_.Add(std::move(report));
+  {
+    absl::MutexLock lock(&mutex_);
+    flights_.erase(id.value());
+    metrics_.Inflight(--inflight_);
+  }
+  waiting_.Leave(id);
 }
 
 std::optional<FlightReport> Dispatcher::ReportOn(std::string_view request) const {
@@ -319,11 +322,14 @@ std::optional<FlightReport> Dispatcher::ReportOn(std::string_view request) const
 
 std::vector<FlightReport> Dispatcher::Reports(size_t limit) const {
   std::vector<FlightReport> reports;
+  absl::flat_hash_set<std::string> listed;
   for (const std::shared_ptr<Flight>& flight : Flights()) {
     if (reports.size() == limit) return reports;
     reports.push_back(flight->Report());
+    listed.insert(reports.back().request.value());
   }
   for (FlightReport& report : requests_.Recent(limit - reports.size())) {
+    if (listed.contains(report.request.value())) continue;  // has ended since
     reports.push_back(std::move(report));
   }
   return reports;
