@@ -6,6 +6,7 @@
 #   engine           one engine on one model, no cluster: tokens per second of a prompt, and of 1 to 16 sequences side by side
 #   disaggregation   long prompts among running chats, on one worker and on two (bench/serving/disaggregation.sh)
 #   router           what a router adds to a request: time to the first token, CPU per request and per chunk
+#   index            the router's KV index beside Dynamo's: look-ups and blocks stored per second of one thread
 #   plots            draws docs/plots from what the others have left in bench/baselines
 #
 # ROUNDS (3), THREADS (2), SHAPE (a folder of bench/serving/shapes: qwen2-0.5b), PREFILL (512,2048), DECODE (1,4,8,16).
@@ -30,6 +31,13 @@ suite_router() {
   cmake --preset release --log-level=WARNING -DBATON_BUILD_BENCH=ON >/dev/null
   cmake --build build/release -j "$(nproc)" --target router_bench baton-router -- --quiet
   "$python" bench/router/compare.py --peers "$peers" --bin build/release/bin --rounds "${ROUNDS:-3}" --out bench/baselines
+}
+
+suite_index() {
+  cmake --preset release --log-level=WARNING -DBATON_BUILD_BENCH=ON >/dev/null
+  cmake --build build/release -j "$(nproc)" --target kv_index_bench -- --quiet
+  "$python" bench/micro/compare_index.py --peers "$peers" --bench build/release/bin/kv_index_bench \
+    --rounds "${ROUNDS:-5}" --out bench/baselines
 }
 
 suite_disaggregation() {

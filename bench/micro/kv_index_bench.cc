@@ -5,7 +5,7 @@
 //   threads  the same look-ups from several threads, with events streaming in beside them
 //   large    1,000 workers, 10 M blocks in documents of 8,192 (128 k tokens in blocks of 16)
 //
-// kv_index_bench [--quick] [--threads N] prints JSON, a line per figure.
+// kv_index_bench [--quick] [--threads N] [--only shared] prints JSON, a line per figure.
 
 #include <malloc.h>
 #include <sys/wait.h>
@@ -436,14 +436,24 @@ void Apart(const std::function<void()>& run) {
 
 int main(int argc, char** argv) {
   int threads = static_cast<int>(std::thread::hardware_concurrency());
+  bool all = true;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--quick") == 0) baton::router::quick = true;
     if (std::strcmp(argv[i], "--threads") == 0 && i + 1 < argc) threads = std::atoi(argv[++i]);
+    if (std::strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
+      if (std::strcmp(argv[++i], "shared") != 0) {
+        std::fprintf(stderr, "kv_index_bench: --only %s: expected shared\n", argv[i]);
+        return 2;
+      }
+      all = false;
+    }
   }
   std::printf("[\n");
   Apart([] { baton::router::RunShared(); });
-  Apart([&] { baton::router::RunThreads(threads); });
-  Apart([] { baton::router::RunLarge(0); });
-  Apart([] { baton::router::RunLarge(7); });
+  if (all) {
+    Apart([&] { baton::router::RunThreads(threads); });
+    Apart([] { baton::router::RunLarge(0); });
+    Apart([] { baton::router::RunLarge(7); });
+  }
   std::printf("  {\"threads\": %d}\n]\n", threads);
 }
