@@ -118,9 +118,10 @@ void Scheduler::PlanDecodes(StepPlan& plan) {
 
 void Scheduler::PlanChunks(StepPlan& plan) {
   for (size_t i = 0; i < running_.size(); ++i) {
-    if (i >= static_cast<size_t>(options_.batch_sequences_max) || TokensLeft(plan) == 0) break;
+    if (i >= static_cast<size_t>(options_.batch_sequences_max)) break;
     Sequence& sequence = *running_[i];
     if (sequence.pending_tokens() <= 1) continue;
+    if (TokensLeft(plan) == 0) break;
     AddPart(plan, sequence, std::min(sequence.pending_tokens(), TokensLeft(plan)));
   }
 }

@@ -75,6 +75,22 @@ inline nlohmann::json ByteLevelJson() {
   return json;
 }
 
+// The same with Llama 3's pattern.
+inline nlohmann::json LlamaLikeJson() {
+  nlohmann::json json = ByteLevelJson();
+  nlohmann::json bytes = json["pre_tokenizer"];
+  bytes["use_regex"] = false;
+  const char* const pattern =
+      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
+      R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
+  const nlohmann::json split = {{"type", "Split"},
+                                {"pattern", {{"Regex", pattern}}},
+                                {"behavior", "Isolated"},
+                                {"invert", false}};
+  json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {split, bytes}}};
+  return json;
+}
+
 // Byte tokens, a few letters, "▁" for blanks, <s>.
 inline nlohmann::json ByteFallbackJson() {
   nlohmann::json json = BpeTokenizerJson();

@@ -33,7 +33,8 @@ TextStart StartOf(const baton_text_vocabulary& vocabulary) {
 
 uint32_t FlagsOf(const Tokenizer::EncodeOptions& options) {
   return (options.add_special_tokens ? uint32_t{BATON_TEXT_ADD_SPECIAL} : 0) |
-         (options.parse_special ? 0 : uint32_t{BATON_TEXT_LITERAL_SPECIAL});
+         (options.parse_special ? 0 : uint32_t{BATON_TEXT_LITERAL_SPECIAL}) |
+         (options.reference ? uint32_t{BATON_TEXT_REFERENCE} : 0);
 }
 
 }  // namespace
@@ -77,7 +78,7 @@ Tokenizer::Tokenizer(Handle handle)
 absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8,
                                                        const EncodeOptions& options) const {
   const bool nothing_added = !options.add_special_tokens && options.parse_special;
-  if (cache_ == nullptr || !nothing_added || utf8.size() < kPartBytesMin) {
+  if (cache_ == nullptr || !nothing_added || options.reference || utf8.size() < kPartBytesMin) {
     return EncodeWhole(utf8, options);
   }
   absl::StatusOr<std::vector<int32_t>> ids = EncodeInParts(utf8, options);

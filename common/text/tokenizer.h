@@ -51,6 +51,8 @@ class Tokenizer {
     // false: it stays text, so that a user cannot forge control tokens. INVALID_ARGUMENT if this
     // tokenizer has no other spelling for it.
     bool parse_special = true;
+    // By Hugging Face's library even where a faster one gives the same ids: to compare the two.
+    bool reference = false;
   };
   // INVALID_ARGUMENT names the offset of the first byte that is not UTF-8. Of long texts to which
   // nothing is added, as rendered chat templates are, parts that were encoded lately are not
@@ -84,6 +86,8 @@ class Tokenizer {
   std::optional<int32_t> eos_id() const { return eos_id_; }
 
   const TextStart& text_start() const { return text_start_; }
+  // A faster library than Hugging Face's encodes texts, with the same ids.
+  bool is_fast() const { return baton_text_tokenizer_is_fast(handle_.get()); }
 
  private:
   struct FreeHandle {

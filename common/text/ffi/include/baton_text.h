@@ -49,6 +49,7 @@ void baton_text_tokenizer_free(baton_text_tokenizer* tokenizer);
 enum {
   BATON_TEXT_ADD_SPECIAL = 1,      // what the post-processor adds: usually BOS
   BATON_TEXT_LITERAL_SPECIAL = 2,  // the text of a control token is text, not the control token
+  BATON_TEXT_REFERENCE = 4,        // by the reference library, whether or not a faster one would do
 };
 baton_text_code baton_text_tokenizer_encode(const baton_text_tokenizer* tokenizer,
                                             const uint8_t* text, size_t size, uint32_t flags,
@@ -62,6 +63,10 @@ int64_t baton_text_tokenizer_id(const baton_text_tokenizer* tokenizer, const uin
 // them and an ASCII letter behind them has the tokens of its parts, one after the other. For texts
 // to which nothing is added. `false`: not known.
 bool baton_text_tokenizer_may_cut(const baton_text_tokenizer* tokenizer);
+
+// Whether a faster library than the reference encodes what may be parsed for control tokens. The
+// tokens are the same.
+bool baton_text_tokenizer_is_fast(const baton_text_tokenizer* tokenizer);
 
 enum {
   BATON_TEXT_TOKEN_EXISTS = 1,

@@ -1,6 +1,7 @@
 //! tokenizer.json: loading and encoding.
 
 use crate::abi::{borrowed, guarded, run, utf8, Buffer, Code, Failure, Outcome};
+use crate::fast::Fast;
 use crate::vocabulary::{Start, Vocabulary};
 use serde::Deserialize;
 use tokenizers::{AddedVocabulary, Model, OffsetType, PreTokenizer};
@@ -11,6 +12,7 @@ pub struct Tokenizer {
     literal: AddedVocabulary,
     vocabulary: Vocabulary,
     may_cut: bool,
+    fast: Option<Fast>,
 }
 
 impl Tokenizer {
@@ -26,11 +28,19 @@ impl Tokenizer {
         literal.set_encode_special_tokens(true);
         let vocabulary = Vocabulary::of(&inner)?;
         let may_cut = crate::cuts::may_cut(&inner);
-        Ok(Self { inner, literal, vocabulary, may_cut })
+        let fast = Fast::of(&inner, json);
+        Ok(Self { inner, literal, vocabulary, may_cut, fast })
     }
 
-    fn encode(&self, text: &str, add_special: bool, literal: bool) -> Outcome<Vec<u32>> {
-        let result = if literal {
+    fn encode(&self, text: &str, flags: u32) -> Outcome<Vec<u32>> {
+        let add_special = flags & ADD_SPECIAL != 0;
+        if flags & (LITERAL_SPECIAL | REFERENCE) == 0 {
+            let fast = self.fast.as_ref().and_then(|fast| fast.encode(text, add_special));
+            if let Some(ids) = fast {
+                return Ok(ids);
+            }
+        }
+        let result = if flags & LITERAL_SPECIAL != 0 {
             self.encode_literal(text, add_special)
         } else {
             self.inner.encode_fast(text, add_special).map(|encoding| encoding.get_ids().to_vec())
@@ -102,6 +112,7 @@ pub unsafe extern "C" fn baton_text_tokenizer_free(tokenizer: *mut Tokenizer) {
 
 const ADD_SPECIAL: u32 = 1;
 const LITERAL_SPECIAL: u32 = 2;
+const REFERENCE: u32 = 4;
 
 #[no_mangle]
 pub unsafe extern "C" fn baton_text_tokenizer_encode(
@@ -114,7 +125,7 @@ pub unsafe extern "C" fn baton_text_tokenizer_encode(
 ) -> Code {
     let encode = || {
         let text = utf8(borrowed(text, size))?;
-        tokenizer.encode(text, flags & ADD_SPECIAL != 0, flags & LITERAL_SPECIAL != 0)
+        tokenizer.encode(text, flags)
     };
     run(error, encode, |ids| *out = Buffer::new(ids))
 }
@@ -132,6 +143,11 @@ pub unsafe extern "C" fn baton_text_tokenizer_id(
 #[no_mangle]
 pub extern "C" fn baton_text_tokenizer_may_cut(tokenizer: &Tokenizer) -> bool {
     tokenizer.may_cut
+}
+
+#[no_mangle]
+pub extern "C" fn baton_text_tokenizer_is_fast(tokenizer: &Tokenizer) -> bool {
+    tokenizer.fast.is_some()
 }
 
 /// `baton_text_vocabulary`
