@@ -14,7 +14,6 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/error.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -23,12 +22,16 @@
 #include <chrono>
 #include <deque>
 #include <optional>
+#include <vector>
 
+#include "absl/functional/any_invocable.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
 #include "common/telemetry/logging.h"
 #include "fmt/format.h"
 #include "services/router/http/http_head.h"
+#include "services/router/http/lazy_timer.h"
 
 namespace baton::router {
 namespace {
@@ -76,10 +79,14 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
   }
 
   // ---- for the writer, any thread ----
-  template <typename F>
-  void Post(F f) {
-    asio::post(stream_.get_executor(),
-               [self = shared_from_this(), f = std::move(f)]() mutable { f(*self); });
+  // In order, on the loop. What comes before the loop gets to it is done together, with one write.
+  void Post(absl::AnyInvocable<void(Connection&)> task) {
+    {
+      absl::MutexLock lock(&posted_mutex_);
+      posted_.push_back(std::move(task));
+      if (posted_.size() > 1) return;  // the loop knows
+    }
+    asio::post(stream_.get_executor(), [self = shared_from_this()] { self->RunPosted(); });
   }
   bool gone() const { return gone_flag_.load(std::memory_order_acquire); }
   // False: over the bound. `expected`: what it is higher by.
@@ -102,7 +109,7 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
       ForgetIdle();
     }
     last_enqueued_ = Now();
-    WriteNext();
+    if (!corked_) WriteNext();
   }
   void SetOnGone(std::function<void()> callback) {
     if (gone()) return callback();
@@ -113,7 +120,7 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
     idle_after_ = silence;
     on_idle_ = std::move(callback);
     last_enqueued_ = Now();
-    Arm(idle_timer_, idle_after_, &Connection::MaybeIdle);
+    idle_timer_.Set(shared_from_this(), idle_after_, &Connection::MaybeIdle);
   }
   void Gone();
   bool keep_alive_ = true;  // after this answer
@@ -130,15 +137,17 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
   void OnHeader();
   void Dispatch();
   void Refuse(int status, std::string_view message, std::string_view code);
+  void RunPosted() ABSL_LOCKS_EXCLUDED(posted_mutex_);
   void WriteNext();
+  bool WriteAtOnce(std::vector<asio::const_buffer>& buffers);
   void OnWritten(error_code error, size_t bytes);
   void EndAnswer();
   void Linger();
-  void Arm(asio::steady_timer& timer, absl::Duration patience, void (Connection::*late)());
   void ReadIsLate();
   static absl::Duration Now() { return Clock::Real().Monotonic(); }
   void MaybeIdle();
   void ForgetIdle();
+  void CloseTimers();
   HttpRequest TakeRequest();
 
   HttpServerState& state_;
@@ -160,13 +169,16 @@ class Connection : public HttpPeer, public std::enable_shared_from_this<Connecti
   absl::Duration idle_after_;
   absl::Duration last_enqueued_;
 
+  absl::Mutex posted_mutex_;
+  std::vector<absl::AnyInvocable<void(Connection&)>> posted_ ABSL_GUARDED_BY(posted_mutex_);
+  bool corked_ = false;              // more may come before anything is written
   std::deque<std::string> out_;      // not handed to the socket yet
   std::deque<std::string> writing_;  // the socket's
   std::atomic<size_t> unsent_bytes_ = 0;
   std::atomic<bool> gone_flag_ = false;
-  asio::steady_timer read_timer_;
-  asio::steady_timer write_timer_;
-  asio::steady_timer idle_timer_;
+  LazyTimer<Connection> read_timer_;
+  LazyTimer<Connection> write_timer_;
+  LazyTimer<Connection> idle_timer_;
 };
 
 // ---- the writer
@@ -259,7 +271,7 @@ class ConnectionWriter : public ResponseWriter {
 
 void Connection::Begin() {
   // Part of the time for a header.
-  Arm(read_timer_, state_.options.header_timeout, &Connection::Gone);
+  read_timer_.Set(shared_from_this(), state_.options.header_timeout, &Connection::Gone);
   stream_.Begin([self = shared_from_this()](error_code error) {
     if (!self->gone()) self->OnBegun(error);
   });
@@ -286,7 +298,7 @@ void Connection::NextRequest() {
   answering_ = false;
   answer_ended_ = false;
   head_only_ = false;
-  Arm(read_timer_, state_.options.header_timeout, &Connection::ReadIsLate);
+  read_timer_.Set(shared_from_this(), state_.options.header_timeout, &Connection::ReadIsLate);
   if (in_.size() > 0) {
     Feed();
   } else {
@@ -339,7 +351,7 @@ void Connection::Feed() {
 }
 
 void Connection::OnHeader() {
-  Arm(read_timer_, state_.options.body_timeout, &Connection::ReadIsLate);
+  read_timer_.Set(shared_from_this(), state_.options.body_timeout, &Connection::ReadIsLate);
   const auto& head = parser_->get();
   http_10_ = head.version() < 11;
   const auto expect = head[http::field::expect];
@@ -374,7 +386,7 @@ HttpRequest Connection::TakeRequest() {
 }
 
 void Connection::Dispatch() {
-  read_timer_.cancel();
+  read_timer_.Forget();
   answering_ = true;
   keep_alive_ = parser_->keep_alive() && !state_.draining;
   HttpRequest request = TakeRequest();
@@ -387,6 +399,7 @@ void Connection::Dispatch() {
                     "bad_request");
     }
     gone_flag_ = true;  // this object's work is done; the socket lives on
+    CloseTimers();
     state_.Register(ServeWebSocket(std::move(stream_), state_, request));
     return;
   }
@@ -398,7 +411,7 @@ void Connection::Dispatch() {
 // A mistake below the API. The rest of what the client sends cannot be told apart from a next
 // request.
 void Connection::Refuse(int status, std::string_view message, std::string_view code) {
-  read_timer_.cancel();
+  read_timer_.Forget();
   answering_ = true;
   keep_alive_ = false;
   in_.consume(in_.size());
@@ -412,6 +425,18 @@ void Connection::Refuse(int status, std::string_view message, std::string_view c
 // ---- writing
 // -------------------------------------------------------------------------------------
 
+void Connection::RunPosted() {
+  std::vector<absl::AnyInvocable<void(Connection&)>> tasks;
+  {
+    absl::MutexLock lock(&posted_mutex_);
+    tasks.swap(posted_);
+  }
+  corked_ = true;
+  for (auto& task : tasks) task(*this);
+  corked_ = false;
+  WriteNext();
+}
+
 void Connection::WriteNext() {
   if (!writing_.empty() || gone()) return;
   if (out_.empty()) {
@@ -422,14 +447,37 @@ void Connection::WriteNext() {
   std::vector<asio::const_buffer> buffers;
   buffers.reserve(writing_.size());
   for (const std::string& bytes : writing_) buffers.push_back(asio::buffer(bytes));
-  Arm(write_timer_, state_.options.send_timeout, &Connection::Gone);
+  if (WriteAtOnce(buffers)) return WriteNext();
+  if (gone()) return;
+  write_timer_.Set(shared_from_this(), state_.options.send_timeout, &Connection::Gone);
   asio::async_write(stream_, buffers, [self = shared_from_this()](error_code error, size_t bytes) {
     self->OnWritten(error, bytes);
   });
 }
 
+// Mostly the socket takes everything, and nobody has to wait for that. False: what is left in
+// `buffers` has to, or the client is gone.
+bool Connection::WriteAtOnce(std::vector<asio::const_buffer>& buffers) {
+  error_code error;
+  size_t sent = stream_.TryWrite(buffers, error);
+  unsent_bytes_ -= sent;
+  if (error) {
+    Gone();
+    return false;
+  }
+  size_t whole = 0;
+  while (whole < buffers.size() && sent >= buffers[whole].size()) sent -= buffers[whole++].size();
+  if (whole == buffers.size()) {
+    writing_.clear();
+    return true;
+  }
+  buffers.erase(buffers.begin(), buffers.begin() + static_cast<ptrdiff_t>(whole));
+  buffers.front() += sent;
+  return false;
+}
+
 void Connection::OnWritten(error_code error, size_t bytes) {
-  write_timer_.cancel();
+  write_timer_.Forget();
   writing_.clear();
   unsent_bytes_ -= bytes;
   if (gone()) return;
@@ -442,15 +490,15 @@ void Connection::MaybeIdle() {
   if (on_idle_ == nullptr) return;
   const absl::Duration silence = Now() - last_enqueued_;
   if (silence < idle_after_) {
-    return Arm(idle_timer_, idle_after_ - silence, &Connection::MaybeIdle);
+    return idle_timer_.Set(shared_from_this(), idle_after_ - silence, &Connection::MaybeIdle);
   }
   on_idle_();
-  Arm(idle_timer_, idle_after_, &Connection::MaybeIdle);
+  idle_timer_.Set(shared_from_this(), idle_after_, &Connection::MaybeIdle);
 }
 
 void Connection::ForgetIdle() {
   on_idle_ = nullptr;
-  idle_timer_.cancel();
+  idle_timer_.Forget();
 }
 
 void Connection::EndAnswer() {
@@ -461,29 +509,24 @@ void Connection::EndAnswer() {
 // Closing with unread bytes would reset the connection and take the answer along.
 void Connection::Linger() {
   lingering_ = true;
-  Arm(read_timer_, kLinger, &Connection::Gone);
+  read_timer_.Set(shared_from_this(), kLinger, &Connection::Gone);
   in_.consume(in_.size());
   stream_.End([self = shared_from_this()] { self->Read(); });
 }
 
+void Connection::CloseTimers() {
+  read_timer_.Close();
+  write_timer_.Close();
+  idle_timer_.Close();
+}
+
 void Connection::Gone() {
   if (gone_flag_.exchange(true)) return;
-  read_timer_.cancel();
-  write_timer_.cancel();
-  ForgetIdle();
+  on_idle_ = nullptr;
+  CloseTimers();
   stream_.Close();
   out_.clear();
   if (auto callback = std::exchange(on_gone_, nullptr)) callback();
-}
-
-void Connection::Arm(asio::steady_timer& timer, absl::Duration patience,
-                     void (Connection::*late)()) {
-  timer.expires_after(absl::ToChronoNanoseconds(patience));
-  timer.async_wait([self = shared_from_this(), &timer, late](error_code error) {
-    // Fired, but armed anew before this ran: not late after all.
-    const bool stale = timer.expiry() > asio::steady_timer::clock_type::now();
-    if (!error && !stale && !self->gone()) (self.get()->*late)();
-  });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <boost/asio/async_result.hpp>
+#include <boost/asio/error.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/stream.hpp>
@@ -59,6 +60,17 @@ class HttpStream {
     ShutDown(Socket::shutdown_both);
     error_code ignored;
     socket().close(ignored);
+  }
+
+  // What the socket takes at once; the rest is for async_write_some. Nothing of TLS.
+  template <typename Buffers>
+  size_t TryWrite(const Buffers& buffers, error_code& error) {
+    if (tls_ != nullptr && !bare_) return 0;
+    if (!socket().non_blocking()) socket().non_blocking(true, error);
+    if (error) return 0;
+    const size_t sent = socket().write_some(buffers, error);
+    if (error == boost::asio::error::would_block) error = {};
+    return sent;
   }
 
   template <typename Buffers, typename Token>

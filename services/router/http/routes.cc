@@ -77,6 +77,8 @@ const std::vector<Routes::Route>& Routes::Table() {
 namespace {
 
 constexpr std::string_view kId = "{id}";
+// With so few requests in flight the time of one counts; with more, that all cores have work.
+constexpr int kFewInFlight = 8;
 
 bool Matches(std::string_view pattern, std::string_view path) {
   if (!pattern.ends_with(kId)) return pattern == path;
@@ -111,7 +113,7 @@ bool Routes::TryRoute(HttpRequest& request, std::shared_ptr<ResponseWriter>& wri
       return true;
     }
     request.tenant = *std::move(tenant);
-    if (!route.on_text) {
+    if (!route.on_text || IsQuick(request)) {
       (this->*route.action)(request, std::move(writer));
       return true;
     }
@@ -125,6 +127,11 @@ bool Routes::TryRoute(HttpRequest& request, std::shared_ptr<ResponseWriter>& wri
     return true;
   }
   return false;
+}
+
+bool Routes::IsQuick(const HttpRequest& request) const {
+  return request.body.size() <= api_.intake().quick_bytes() &&
+         dispatcher_.inflight() < kFewInFlight;
 }
 
 void Routes::NoSuchRoute(const HttpRequest& request, ResponseWriter& writer) {

@@ -17,8 +17,8 @@
 
 namespace baton::router {
 
-// Which path does what. Thread-safe. Requests that mean work on text are run by `spawn`, everything
-// else on the I/O thread.
+// Which path does what. Thread-safe. Requests that mean more than a little work on text are run by
+// `spawn`, everything else on the I/O thread.
 class Routes : public HttpHandler {
  public:
   struct Options {
@@ -47,11 +47,12 @@ class Routes : public HttpHandler {
     std::string_view path;
     Action action;
     Door door;
-    bool on_text;  // tokenizes or parses a body: not on the I/O thread
+    bool on_text;  // tokenizes or parses a body: not on the I/O thread, unless IsQuick()
   };
   static const std::vector<Route>& Table();
   absl::StatusOr<std::string> TenantOf(const HttpRequest& request, Door door) const;
   bool TryRoute(HttpRequest& request, std::shared_ptr<ResponseWriter>& writer);
+  bool IsQuick(const HttpRequest& request) const;
   void NoSuchRoute(const HttpRequest& request, ResponseWriter& writer);
 
   void Chat(const HttpRequest& request, std::shared_ptr<ResponseWriter> writer);

@@ -54,6 +54,9 @@ class Intake {
   absl::StatusOr<std::string> Detokenize(std::string_view model, const std::vector<int32_t>& ids,
                                          bool skip_special) const;
   absl::Status NoWorker(std::string_view model) const;
+  // A body of at most so many bytes is parsed and tokenized in the time in which another thread
+  // wakes up for it.
+  size_t quick_bytes() const { return model_.tokenizer().is_fast() ? 4096 : 512; }
   // INVALID_ARGUMENT beyond the limit. Accept() asks for one request; a call of several prompts
   // asks for all together.
   absl::Status CheckPromptLogprobs(int64_t values) const;
