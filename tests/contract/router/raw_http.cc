@@ -18,13 +18,15 @@ constexpr int kPatienceMs = 20'000;
 
 }  // namespace
 
-RawHttp::RawHttp(const std::string& address) {
+RawHttp::RawHttp(const std::string& address, bool narrow) {
   const size_t colon = address.rfind(':');
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_port = htons(static_cast<uint16_t>(std::atoi(address.substr(colon + 1).c_str())));
   inet_pton(AF_INET, address.substr(0, colon).c_str(), &to.sin_addr);
   fd_ = socket(AF_INET, SOCK_STREAM, 0);
+  const int bytes = 4096;
+  if (narrow) setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
   CHECK(connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof(to)) == 0, "connect to {}", address);
 }
 

@@ -27,7 +27,8 @@ struct RawResponse {
 // A socket on which a test says exactly the bytes it wants, and reads what comes with a time limit.
 class RawHttp {
  public:
-  explicit RawHttp(const std::string& address);
+  // With `narrow` the kernel keeps a few KiB for it, so that what it does not read backs up soon.
+  explicit RawHttp(const std::string& address, bool narrow = false);
   ~RawHttp();
   RawHttp(const RawHttp&) = delete;
 

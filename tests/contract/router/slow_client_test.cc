@@ -82,10 +82,10 @@ TEST(SlowClientTest, AClientThatDoesNotReadIsCutOffAtTheBoundAndOthersGoOn) {
   options.stream_buffer_bytes_max = config::KiB(64);
   RouterCluster cluster(options);
   auto decode = cluster.AddDecode();
-  RawHttp stalled(cluster.http());
+  RawHttp stalled(cluster.http(), /*narrow=*/true);
   stalled.Write(RawRequest("POST", "/v1/completions", kStream));
   const std::string id = decode.worker->WaitForSubmit().sequences(0).request_id();
-  const std::vector<int32_t> many(200, cluster.Tokens("x")[0]);
+  const std::vector<int32_t> many(200, cluster.Tokens(" prompt")[0]);
   // More than the kernel's buffers and the bound together; nobody reads.
   for (int i = 0; i < 60'000 && cluster.router().inflight() > 0; ++i) {
     decode.worker->Tokens(id, 0, many);
