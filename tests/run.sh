@@ -8,6 +8,8 @@
 #   python   end-to-end tests, the Python client's and a minute of chaos, over the binaries of `unit`
 #   chart    helm/baton: what Helm makes of it, and what it refuses; Helm comes from a cache outside of the tree,
 #            and what needs it is skipped where it cannot be built within BATON_TOOLS_SECONDS (120)
+#   kubernetes  the chart in a real API server with fake nodes (tests/e2e/run.sh --quick); skipped where its programs
+#            are not in their cache: tests/e2e/kube/tools.sh brings them in ten minutes, and no test waits for that
 #   cuda     all of CUDA, compiled and linked for every GPU that Baton knows, and what the compiler made of
 #            it; skipped where there is no CUDA toolkit (deploy/deps/install.sh --cuda)
 #   guard    instructions of the hot paths against those that are committed; skipped without valgrind
@@ -119,6 +121,11 @@ stage_chart() {
     "$python" -m pytest -q -p no:cacheprovider --junitxml="$results/chart/pytest.xml" \
     -c "$root/tests/e2e/pytest.ini" --rootdir="$root" tests/chart
   [[ -s $results/chart/pytest.xml ]] || must chart pytest false
+}
+
+stage_kubernetes() {
+  tests/e2e/run.sh --quick 2>&1 | tee "$results/kubernetes/log"
+  record_words kubernetes
 }
 
 # Has something left to build only when `unit` did not run before.
