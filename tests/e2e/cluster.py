@@ -65,7 +65,13 @@ class Up:
 
     def wait_for(self, pattern, patience=60.0):
         """The first line that matches, from the beginning."""
-        return wait_until(lambda: self.match(pattern) or self._must_run(pattern), patience, pattern + "\n" + self.output)
+        return wait_until(lambda: self.match(pattern) or self._must_run(pattern), patience,
+                          lambda: f"{pattern}\n{self.output}\n{self.logs()}")
+
+    def logs(self):
+        """The last lines of each process."""
+        tails = (f"{log.name}:\n" + "\n".join(log.read_text().splitlines()[-5:]) for log in sorted(self.runtime.glob("*.log")))
+        return "\n".join(tails)
 
     def match(self, pattern):
         return next((found for line in list(self.lines) if (found := re.search(pattern, line))), None)
