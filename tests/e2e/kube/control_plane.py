@@ -28,14 +28,18 @@ class ControlPlane:
             range(16443, 16448) if inside else free_ports(5))
         self.server = f"https://{address}:{self.port}"
         self.kubeconfig = self.credentials.kubeconfig("admin", self.server)
-        self._etcd()
-        self._api_server(api_flags)
-        self._answers()
-        self._component("kube-controller-manager", "controllers", controllers, (
-            "--use-service-account-credentials=true", "--allocate-node-cidrs=true", f"--cluster-cidr={PODS}",
-            f"--service-cluster-ip-range={SERVICES}", f"--root-ca-file={self.credentials / 'ca.crt'}",
-            f"--service-account-private-key-file={self.credentials / 'accounts.key'}", *controller_flags))
-        self._component("kube-scheduler", "scheduler", scheduler)
+        try:
+            self._etcd()
+            self._api_server(api_flags)
+            self._answers()
+            self._component("kube-controller-manager", "controllers", controllers, (
+                "--use-service-account-credentials=true", "--allocate-node-cidrs=true", f"--cluster-cidr={PODS}",
+                f"--service-cluster-ip-range={SERVICES}", f"--root-ca-file={self.credentials / 'ca.crt'}",
+                f"--service-account-private-key-file={self.credentials / 'accounts.key'}", *controller_flags))
+            self._component("kube-scheduler", "scheduler", scheduler)
+        except BaseException:  # nobody else has it to stop it
+            self.stop()
+            raise
 
     def start(self, name, *command, env=None):
         return self.processes.start(name, *self.inside, *command, env=env)
