@@ -3,6 +3,8 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 
+#include "common/rpc/callback_threads.h"
+
 namespace baton::rpc {
 namespace {
 
@@ -18,6 +20,9 @@ absl::StatusOr<Server> StartServer(const ServerOptions& options,
     return true;
   }();
   (void)reflection;
+
+  // A callback of this server's may be the first to want a channel: too late to wait for others.
+  KeepCallbackThreads();
 
   grpc::ServerBuilder builder;
   int port = 0;
