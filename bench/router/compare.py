@@ -100,6 +100,7 @@ class Router:
 
 def start_baton(options, folder, _upstream):
     ports = folder / "ports.json"
+    ports.unlink(missing_ok=True)  # of an earlier turn
     router = Process([options.bin / "baton-router", "--model", "models/baton-demo", "--http", "127.0.0.1:0", "--grpc",
                       "127.0.0.1:0", "--max-inflight", 4096, "--ports-file", ports, "--log-level", "warning"],
                      folder / "baton.log")
