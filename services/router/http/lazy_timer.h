@@ -4,7 +4,6 @@
 #include <memory>
 #include <optional>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
 namespace baton::router {
