@@ -95,9 +95,15 @@ void QueueOptions::AddTo(OptionSet& set) {
            .max = 86400,
            .zero = "none",
            .help = "longest wait in the router; 503 at once to what is expected to wait longer"});
+  set.Add("queue_worker_wait", &worker_wait,
+          {.min = 0,
+           .max = 86400,
+           .zero = "none",
+           .help = "how long new requests wait while no decode worker can take them, counted from "
+                   "when the last one could; then 503"});
   set.Add("queue_without_workers", &without_workers,
           {.help = "on: with no decode worker at all, requests wait for one, for queue_wait_max at "
-                   "most, instead of being refused; the router stays ready"});
+                   "most, instead of for queue_worker_wait; the router stays ready"});
   set.Add(
       "retry_after_max", &retry_after_max,
       {.min = 1, .max = 86400, .help = "longest Retry-After told to those who are turned away"});

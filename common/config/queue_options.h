@@ -22,9 +22,10 @@ struct QueueOptions {
   // By deadline or length, a request goes first once it has waited so long.
   absl::Duration aging = absl::Seconds(10);
   int32_t requests_max = 1024;
-  int64_t tokens_max = 1 << 22;                // of prompts
-  absl::Duration wait_max = absl::Minutes(1);  // 0: as long as the request's time
-  bool without_workers = false;                // wait for the first one instead of being refused
+  int64_t tokens_max = 1 << 22;                   // of prompts
+  absl::Duration wait_max = absl::Minutes(1);     // 0: as long as the request's time
+  absl::Duration worker_wait = absl::Seconds(5);  // while no decode worker can take it
+  bool without_workers = false;                   // as long as it takes, instead
   absl::Duration retry_after_max = absl::Minutes(1);
 
   // Tenants by name. Who names none of them is "default".

@@ -22,7 +22,9 @@ Dispatcher::Dispatcher(const Options& options, PolicyTable& policies, Roster& ro
       roster_(roster),
       metrics_(metrics),
       clock_(clock),
-      placer_(options.batch_ahead_percent, policies, roster, metrics, clock),
+      placer_(
+          {.batch_ahead_percent = options.batch_ahead_percent, .worker_wait = options.worker_wait},
+          policies, roster, metrics, clock),
       decisions_(static_cast<size_t>(options.decisions_kept)),
       requests_(static_cast<size_t>(options.decisions_kept)),
       waiting_(options.queue, metrics.registry(), clock),
@@ -68,10 +70,7 @@ std::shared_ptr<Flight> Dispatcher::Start(AcceptedRequest request,
 
 void Dispatcher::Admit(const std::shared_ptr<Flight>& flight) {
   const AcceptedRequest& request = flight->request();
-  const bool patient = options_.queue_without_workers;
-  const bool hopeless =
-      (patient || !waiting_.empty()) && placer_.PlacesFor(request) == Roster::Places::kNoWorker;
-  const bool at_once = hopeless ? !patient : waiting_.empty() && !Holding();
+  const bool at_once = waiting_.empty() ? !Holding() : IsHopeless(request);
   if (at_once && Place(flight, absl::OkStatus(), Placer::Where::kRoom)) return;
   flight->NoteWaiting();
   std::optional<TurnedAway> displaced;
@@ -80,6 +79,11 @@ void Dispatcher::Admit(const std::shared_ptr<Flight>& flight) {
   if (displaced) FailTurnedAway(*displaced);
   if (flight->over()) waiting_.Leave(request.id);  // ended before it was there
   BeginWaiting();                                  // room that came since was no news to anybody
+}
+
+bool Dispatcher::IsHopeless(const AcceptedRequest& request) const {
+  return placer_.PlacesFor(request) == Roster::Places::kNoWorker &&
+         !placer_.ExpectsWorker(request.model->name());
 }
 
 void Dispatcher::FailTurnedAway(const TurnedAway& one) {
@@ -106,7 +110,7 @@ bool Dispatcher::BeginNext() {
     return true;
   }
   const AcceptedRequest& request = flight->request();
-  return placer_.PlacesFor(request) == Roster::Places::kSome &&
+  return (placer_.PlacesFor(request) == Roster::Places::kSome || IsHopeless(request)) &&
          Place(flight, absl::OkStatus(), Placer::Where::kRoom);
 }
 
@@ -157,11 +161,16 @@ bool Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why,
 }
 
 void Dispatcher::FailOrStrand(const std::shared_ptr<Flight>& flight, absl::Status why) {
-  if (!flight->admitted() || options_.resume_timeout <= absl::ZeroDuration()) {
-    return flight->Fail(why);
-  }
   const absl::Duration now = clock_.Monotonic();
-  const absl::Duration until = flight->StrandedUntil(now + options_.resume_timeout);
+  absl::Duration patience = options_.resume_timeout;
+  if (!flight->admitted()) {
+    const AcceptedRequest& request = flight->request();
+    const bool gone = placer_.PlacesFor(request) == Roster::Places::kNoWorker;
+    patience = gone && placer_.ExpectsWorker(request.model->name()) ? options_.worker_wait
+                                                                    : absl::ZeroDuration();
+  }
+  if (patience <= absl::ZeroDuration()) return flight->Fail(why);
+  const absl::Duration until = flight->StrandedUntil(now + patience);
   stranded_.Add({.flight = flight,
                  .why = std::move(why),
                  .until = until,
@@ -290,7 +299,7 @@ void Dispatcher::EndOverdue() {
 }
 
 bool Dispatcher::ready() const {
-  if (options_.queue_without_workers && roster_.has_served()) return true;
+  if (options_.worker_wait == absl::InfiniteDuration() && roster_.has_served()) return true;
   const auto models = roster_.Models();
   return std::any_of(models.begin(), models.end(), [](const auto& model) { return model.ready; });
 }

@@ -45,8 +45,9 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
     RequestQueue::Options queue;
     // Sequences a decode worker is given beyond its batch, in percent of it.
     int batch_ahead_percent = 25;
-    // With no decode worker at all, new requests wait for one in the queue.
-    bool queue_without_workers = false;
+    // With no decode worker that can take them, new requests wait for one in the queue, until there
+    // has been none for so long. Infinite: the router counts as ready without one.
+    absl::Duration worker_wait = absl::Seconds(5);
   };
   // Registers itself as the roster's listener. Everything borrowed outlives this.
   Dispatcher(const Options& options, PolicyTable& policies, Roster& roster, RouterMetrics& metrics,
@@ -103,6 +104,8 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   // A new request: begins, waits or is turned away.
   void Admit(const std::shared_ptr<Flight>& flight);
   void FailTurnedAway(const TurnedAway& one);
+  // Nobody can take it, and nobody is expected: to be placed, it is to fail.
+  bool IsHopeless(const AcceptedRequest& request) const;
   // Those that wait begin, in their order, as far as there is room. Called by whoever brings news
   // of room; holds no lock.
   void BeginWaiting();
@@ -114,7 +117,8 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   bool Place(const std::shared_ptr<Flight>& flight, absl::Status why,
              Placer::Where where = Placer::Where::kAnywhere);
   absl::Status Submit(const std::vector<SequenceSpec>& sequences, const Decision& decision);
-  // Nobody can take it now: turned away, or, when it was running already, kept for a while.
+  // Nobody can take it now: turned away, or kept for a while when it was running already, or when
+  // somebody is expected who can.
   void FailOrStrand(const std::shared_ptr<Flight>& flight, absl::Status why);
   void RetryStranded();
   // All that runs on this worker goes on elsewhere.

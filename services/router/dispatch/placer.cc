@@ -48,13 +48,9 @@ std::string_view WhyLocal(const SamplingParams& sampling) {
 
 }  // namespace
 
-Placer::Placer(int batch_ahead_percent, PolicyTable& policies, Roster& roster,
+Placer::Placer(const Options& options, PolicyTable& policies, Roster& roster,
                RouterMetrics& metrics, const Clock& clock)
-    : batch_ahead_percent_(batch_ahead_percent),
-      policies_(policies),
-      roster_(roster),
-      metrics_(metrics),
-      clock_(clock) {
+    : options_(options), policies_(policies), roster_(roster), metrics_(metrics), clock_(clock) {
   for (const std::string_view why : reason::kAll) metrics_.MayBePlaced(why);
   for (const std::string_view why : {kPromptLogprobs, kNothingToGenerate}) {
     metrics_.MayBePlaced(why);
@@ -81,13 +77,18 @@ absl::StatusOr<std::optional<Placer::Found>> Placer::Find(
       KeepEquals(flight.token_fingerprint(), snapshot.decode);
     }
     if (snapshot.decode.empty()) {
+      if (where == Where::kRoom && ExpectsWorker(model)) return std::nullopt;
       const absl::Status status =
           !why.ok()
               ? why
-              : Unavailable("no decode worker can take a request for \"{}\" now; try again", model);
+              : WithErrorCode(Unavailable("no decode worker can take a request for \"{}\" now; "
+                                          "try again",
+                                          model),
+                              "no_worker");
       return WithRetryAfter(status, kRetryAfter);
     }
-    if (!MarkCrowded(sequences, batch_ahead_percent_, snapshot.decode) && where == Where::kRoom) {
+    if (!MarkCrowded(sequences, options_.batch_ahead_percent, snapshot.decode) &&
+        where == Where::kRoom) {
       return std::nullopt;
     }
     found.decision = Decide(flight, sequences, found.prompt, snapshot);
@@ -95,6 +96,13 @@ absl::StatusOr<std::optional<Placer::Found>> Placer::Find(
     if (Reserve(sequences, where, found)) return found;
   }
   return std::nullopt;
+}
+
+// A heartbeat missed on a busy machine, a link that opens, a worker whose successor starts: a new
+// request is better off with a short wait than with an error.
+bool Placer::ExpectsWorker(std::string_view model) const {
+  const absl::Duration unserved = roster_.UnservedFor(model);
+  return unserved > absl::ZeroDuration() && unserved <= options_.worker_wait;
 }
 
 Decision Placer::Decide(const Flight& flight, const std::vector<SequenceSpec>& sequences,
@@ -151,7 +159,7 @@ bool Placer::Reserve(const std::vector<SequenceSpec>& sequences, Where where, Fo
                       .tokens = local ? prompt - cached_decode : 0,
                       .tokens_missing = prompt - cached_decode};
   std::optional<int32_t> ahead;
-  if (where == Where::kRoom) ahead = batch_ahead_percent_;
+  if (where == Where::kRoom) ahead = options_.batch_ahead_percent;
   if (!roster_.TryPlace(decision.decode, demand, ahead)) return false;
   if (!local) roster_.AddPlaced(decision.prefill.front(), {.tokens = prompt - cached_prefill});
   found.tokens_to_compute = prompt - (local ? cached_decode : cached_prefill);

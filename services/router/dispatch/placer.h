@@ -20,9 +20,14 @@ class Placer {
   // is not kept waiting.
   enum class Where : uint8_t { kRoom, kAnywhere };
 
-  // Everything borrowed outlives this. `batch_ahead_percent`: sequences a decode worker is given
-  // beyond its batch, in percent of it.
-  Placer(int batch_ahead_percent, PolicyTable& policies, Roster& roster, RouterMetrics& metrics,
+  struct Options {
+    // Sequences a decode worker is given beyond its batch, in percent of it.
+    int batch_ahead_percent = 25;
+    // For so long after the last decode worker that could take work, one is expected to come.
+    absl::Duration worker_wait;
+  };
+  // Everything borrowed outlives this.
+  Placer(const Options& options, PolicyTable& policies, Roster& roster, RouterMetrics& metrics,
          const Clock& clock);
 
   struct Found {
@@ -31,16 +36,18 @@ class Placer {
     int64_t tokens_to_compute = 0;      // of the prompt, where it is computed
   };
   // UNAVAILABLE, or `why` when something went wrong before, when nobody can take it at all; nothing
-  // when there is no Where::kRoom. What is found is reserved: its places, and its work in the eyes
-  // of the next decisions.
+  // when there is no Where::kRoom, but may be soon. What is found is reserved: its places, and its
+  // work in the eyes of the next decisions.
   absl::StatusOr<std::optional<Found>> Find(const Flight& flight,
                                             const std::vector<SequenceSpec>& sequences,
                                             const absl::Status& why, Where where);
 
   // Could a new request of this model and so many sequences begin soon?
   Roster::Places PlacesFor(const AcceptedRequest& request) const {
-    return roster_.PlacesFor(request.model->name(), request.n, batch_ahead_percent_);
+    return roster_.PlacesFor(request.model->name(), request.n, options_.batch_ahead_percent);
   }
+  // No decode worker can take work of this model now, but one is expected to.
+  bool ExpectsWorker(std::string_view model) const;
   // By the last reports: can a worker that is not leaving take what is left of it now, and begin at
   // once? kLater: its equals are busy.
   enum class Room : uint8_t { kNowhere, kLater, kNow };
@@ -53,7 +60,7 @@ class Placer {
   bool HandsOver(const WorkerId& source, const std::string& fingerprint) const;
   bool Reserve(const std::vector<SequenceSpec>& sequences, Where where, Found& found);
 
-  const int batch_ahead_percent_;
+  const Options options_;
   PolicyTable& policies_;
   Roster& roster_;
   RouterMetrics& metrics_;

@@ -96,8 +96,8 @@ absl::StatusOr<AcceptedRequest> Intake::Accept(ClientRequest request) const {
     RETURN_IF_ERROR(CheckChat(*chat, options_.messages_max));
   }
   const std::string& model = accepted.model->name();
-  const auto facts =
-      options_.queue_without_workers ? roster_.LatestFacts(model) : roster_.Facts(model);
+  const auto facts = roster_.UnservedFor(model) <= options_.worker_wait ? roster_.LatestFacts(model)
+                                                                        : roster_.Facts(model);
   const int32_t vocab = facts ? facts->vocab_size : accepted.model->tokenizer().vocab_size();
   RETURN_IF_ERROR(WithFirstWordAsField(request.sampling.Validate(vocab)));
   if (const auto* tokens = std::get_if<TokenPrompt>(&request.prompt)) {

@@ -30,8 +30,9 @@ class Intake {
     int64_t prompt_logprob_values_max = 1 << 18;
     absl::Duration timeout_max = absl::Hours(1);
     absl::Duration no_worker_retry_after = absl::Seconds(1);
-    // A request for which no worker is there is accepted, to wait for one, once there has been one.
-    bool queue_without_workers = false;
+    // A request for which no worker is there is accepted, to wait for one, until there has been
+    // none for so long.
+    absl::Duration worker_wait = absl::Seconds(5);
     RouterMetrics* metrics = nullptr;        // outlives the intake; null: nobody counts
     const TraceSampling* tracing = nullptr;  // outlives the intake; null: off
   };

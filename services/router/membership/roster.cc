@@ -71,6 +71,7 @@ absl::StatusOr<Roster::Stay> Roster::Join(WorkerProfile profile) {
     models_since_.try_emplace(profile.model, clock_.Wall());
     if (profile.role == WorkerRole::kDecode) {
       MergeFacts(worker, clock_.Monotonic(), latest_facts_[profile.model] = {});
+      served_at_[profile.model] = clock_.Monotonic();
     }
   }
   if (listener_ != nullptr && replaced) listener_->OnLeft(*replaced);
@@ -114,6 +115,9 @@ void Roster::Report(const WorkerId& id, Stay stay, const WorkerLoad& load) {
     }
     worker->load = load;
     worker->last_report = now;
+    if (worker->profile.role == WorkerRole::kDecode && MayTakeWork(*worker, now)) {
+      served_at_[worker->profile.model] = now;
+    }
     while (!worker->placed.empty() && worker->placed.front().at + options_.report_lag <= now) {
       worker->placed.pop_front();
     }

@@ -92,6 +92,9 @@ class Roster {
   // There has been a decode worker, of whatever model.
   bool has_served() const;
   std::vector<ModelFacts> Models() const;
+  // For how long no decode worker of `model` has been able to take work: zero while one is,
+  // infinite when there has been none. A moment, up to a heartbeat, may be missing.
+  absl::Duration UnservedFor(std::string_view model) const;
   // Workers of `model` that may take work, without `excluded`. `prompt`: its block hashes.
   // In order of their ids.
   PlacementSnapshot SnapshotFor(std::string_view model, std::span<const kv::BlockHash> prompt,
@@ -200,6 +203,8 @@ class Roster {
   std::map<WorkerId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, absl::Time> models_since_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, ModelFacts, std::less<>> latest_facts_ ABSL_GUARDED_BY(mutex_);
+  // By model: when a decode worker was last seen that could take work, or came. Monotonic.
+  std::map<std::string, absl::Duration, std::less<>> served_at_ ABSL_GUARDED_BY(mutex_);
   // Held on workers that are not here: their streams may still stand, and they may come back.
   absl::flat_hash_map<WorkerId, int32_t> held_elsewhere_ ABSL_GUARDED_BY(mutex_);
   KvIndex index_;

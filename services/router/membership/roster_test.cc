@@ -185,6 +185,22 @@ TEST_F(RosterTest, PlacesAreHeldUntilTheyAreFreed) {
   EXPECT_EQ(roster_.PlacesFor("other", 1, 0), Roster::Places::kNoWorker);
 }
 
+TEST_F(RosterTest, KnowsForHowLongNobodyHasServedAModel) {
+  EXPECT_EQ(roster_.UnservedFor("m"), absl::InfiniteDuration());
+  const auto stay = Join(Profile("d"));
+  EXPECT_EQ(roster_.UnservedFor("m"), absl::ZeroDuration());
+  EXPECT_EQ(roster_.UnservedFor("other"), absl::InfiniteDuration());
+  clock_.Advance(absl::Seconds(1));  // silent: it has not said anything since it came
+  EXPECT_EQ(roster_.UnservedFor("m"), absl::Seconds(1));
+  roster_.Report(WorkerId("d"), stay, {});
+  EXPECT_EQ(roster_.UnservedFor("m"), absl::ZeroDuration());
+  clock_.Advance(absl::Milliseconds(100));
+  roster_.Drain(WorkerId("d"), stay);
+  EXPECT_EQ(roster_.UnservedFor("m"), absl::Milliseconds(100));
+  roster_.Report(WorkerId("d"), stay, {});
+  EXPECT_EQ(roster_.UnservedFor("m"), absl::Milliseconds(100)) << "it takes nothing new";
+}
+
 // Its stream to us broke; what runs there still does.
 TEST_F(RosterTest, HeldPlacesOutliveAStay) {
   const WorkerId d("d");

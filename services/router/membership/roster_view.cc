@@ -27,6 +27,19 @@ std::optional<ModelFacts> Roster::LatestFacts(std::string_view model) const {
   return found->second;
 }
 
+absl::Duration Roster::UnservedFor(std::string_view model) const {
+  const absl::Duration now = clock_.Monotonic();
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [id, worker] : workers_) {
+    if (worker.profile.role == WorkerRole::kDecode && worker.profile.model == model &&
+        MayTakeWork(worker, now)) {
+      return absl::ZeroDuration();
+    }
+  }
+  const auto found = served_at_.find(model);
+  return found == served_at_.end() ? absl::InfiniteDuration() : now - found->second;
+}
+
 bool Roster::has_served() const {
   absl::MutexLock lock(&mutex_);
   return !latest_facts_.empty();

@@ -22,6 +22,10 @@ int64_t BoundOf(const std::map<std::string, int64_t>& bounds, const std::string&
 
 }  // namespace
 
+absl::Duration WorkerWaitOf(const config::QueueOptions& options) {
+  return options.without_workers ? absl::InfiniteDuration() : options.worker_wait;
+}
+
 RequestQueue::Options RequestQueueOptionsOf(const config::QueueOptions& options) {
   RequestQueue::Options queue{.order = OrderOf(options.order),
                               .aging = options.aging,

@@ -47,6 +47,57 @@ TEST(WorkerLossTest, WhereThatIsWantedARequestWaitsForTheNextWorkerThatComes) {
   EXPECT_EQ(SseData(response->body).back(), "[DONE]");
 }
 
+TEST(WorkerLossTest, ANewRequestWaitsForTheOnlyWorkerWhenThatMissesItsReports) {
+  RouterCluster cluster;
+  auto only = cluster.AddDecode(
+      "decode-0", [](v1::Registration& registration) { registration.set_heartbeat_ms(200); });
+  ASSERT_TRUE(cluster.WaitFor([](const Json& page) {
+    return page["workers"].size() == 1 && page["workers"][0]["report_age_ms"] > 3 * 200;
+  }));
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  ASSERT_TRUE(cluster.WaitFor([](const Json& page) { return page["queue"]["waiting"] == 1; }));
+  EXPECT_TRUE(only.worker->seen().submits.empty());
+  only.worker->AnswerAll(cluster.Tokens("heard"), v1::FINISH_REASON_LENGTH);
+  only.attachment->ReportLoad({});
+  EXPECT_THAT(http.ReadUntil("[DONE]"), HasSubstr("\"finish_reason\":\"length\""));
+}
+
+TEST(WorkerLossTest, ANewRequestWaitsForTheSuccessorOfTheOnlyWorker) {
+  RouterCluster cluster;
+  {
+    auto first = cluster.AddDecode("decode-0");
+    EXPECT_TRUE(cluster.WaitReady());
+  }
+  ASSERT_TRUE(cluster.WaitFor([](const Json& page) { return page["workers"].empty(); }));
+  EXPECT_EQ(Call(cluster.http(), "GET", "/health/ready").status, 503) << "others may have one";
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  ASSERT_TRUE(cluster.WaitFor([](const Json& page) { return page["queue"]["waiting"] == 1; }));
+  auto second = cluster.AddDecode("decode-1");
+  const std::string id = second.worker->WaitForSubmit().sequences(0).request_id();
+  second.worker->Tokens(id, 0, cluster.Tokens("a"), v1::FINISH_REASON_LENGTH);
+  EXPECT_THAT(http.ReadUntil("[DONE]"), HasSubstr("\"finish_reason\":\"length\""));
+}
+
+TEST(WorkerLossTest, NobodyWaitsLongerForAWorkerThanItMay) {
+  config::RouterOptions options;
+  options.queue.worker_wait = absl::Milliseconds(300);
+  RouterCluster cluster(options);
+  {
+    auto only = cluster.AddDecode("decode-0");
+    EXPECT_TRUE(cluster.WaitReady());
+  }
+  ASSERT_TRUE(cluster.WaitFor([](const Json& page) { return page["workers"].empty(); }));
+  for (const std::string_view when : {"while one is expected", "when none is any more"}) {
+    const RawResponse response = cluster.Post(kText, R"({"prompt":"x"})");
+    EXPECT_EQ(response.status, 503) << when;
+    EXPECT_EQ(response.headers.at("retry-after"), "1") << when;
+    EXPECT_EQ(response.json()["error"]["code"], "no_worker") << when;
+  }
+  EXPECT_TRUE(cluster.WaitInflight(0));
+}
+
 TEST(WorkerLossTest, BeforeTheFirstTokenTheRequestBeginsAnewElsewhere) {
   RouterCluster cluster;
   auto first = cluster.AddDecode("decode-0");
