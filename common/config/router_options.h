@@ -21,7 +21,10 @@ enum class AdminAccess : uint8_t { kLoopback, kAny, kOff };
 struct RouterOptions {
   Address http{"127.0.0.1", 8000};
   Address grpc{"127.0.0.1", 9000};  // clients' gRPC and the workers' registration
-  std::string placement = "cost";   // a policy's name
+  // Models beside that of section `model`, by name: Hugging Face folders, of which a router needs
+  // the tokenizer. Each is served by the workers of that name.
+  std::map<std::string, std::string> models;
+  std::string placement = "cost";                      // a policy's name
   std::map<std::string, std::string> model_placement;  // model: its own policy
   absl::Duration itl_target;  // placement: a pause between tokens that harms nobody; 0: any does
   AdminAccess admin = AdminAccess::kLoopback;

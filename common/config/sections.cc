@@ -100,6 +100,10 @@ absl::Status RouterOptions::Validate() const {
 void RouterOptions::AddTo(OptionSet& set) {
   set.Add("http", &http, {.help = "listen here for HTTP (OpenAI API, health, metrics)"});
   set.Add("grpc", &grpc, {.help = "listen here for gRPC: clients, and workers that register"});
+  set.Add("models", &models,
+          {.zero = "none",
+           .help = "models to serve beside --model, each by workers of that name, such as "
+                   "code=/models/coder: folders with tokenizer and chat template"});
   set.Add("placement", &placement,
           {.help = "policy that picks workers: cost, lowest-latency, kv-aware, "
                    "fewest-computed-tokens, least-queued, least-kv, power-of-two, round-robin, "

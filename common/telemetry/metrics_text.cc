@@ -42,6 +42,21 @@ double MetricsText::Sum(std::string_view name) const {
   return sum;
 }
 
+double MetricsText::Sum(std::string_view name, std::string_view label,
+                        std::string_view value) const {
+  const std::string wanted = std::string(label) + "=\"" + std::string(value) + "\"";
+  double sum = 0;
+  for (const Sample& sample : samples_) {
+    if (sample.name != name) continue;
+    // After "{" or ",": not the end of another label's name.
+    const size_t at = sample.labels.find(wanted);
+    if (at != std::string::npos && at > 0 &&
+        (sample.labels[at - 1] == '{' || sample.labels[at - 1] == ','))
+      sum += sample.value;
+  }
+  return sum;
+}
+
 std::optional<double> MetricsText::Quantile(std::string_view histogram, double q) const {
   std::map<double, double> cumulative;  // upper bound -> observations up to it
   const std::string name = std::string(histogram) + "_bucket";

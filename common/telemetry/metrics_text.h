@@ -14,6 +14,8 @@ class MetricsText {
 
   // Sum over every series of that name.
   double Sum(std::string_view name) const;
+  // Of those that have this label with this value.
+  double Sum(std::string_view name, std::string_view label, std::string_view value) const;
   // Of a histogram, all series together, interpolated within a bucket; nothing when it is empty.
   std::optional<double> Quantile(std::string_view histogram, double q) const;
 

@@ -1,18 +1,23 @@
 // baton-router: the front door of a cluster. Clients come by HTTP and gRPC, workers dial in by
 // gRPC.
 #include <cstdlib>
+#include <map>
+#include <vector>
 
+#include "absl/strings/str_join.h"
 #include "common/config/command_line.h"
 #include "common/process/ports_file.h"
 #include "common/process/start.h"
 #include "common/process/stop_signal.h"
 #include "common/telemetry/logging.h"
+#include "fmt/format.h"
 #include "services/router/wiring/router.h"
 
 namespace baton::router {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(20);
+constexpr absl::Duration kIdleTick = absl::Milliseconds(100);
 
 const config::Program kProgram = {
     .name = "baton-router",
@@ -22,7 +27,8 @@ const config::Program kProgram = {
     .examples =
         "baton-router --model models/demo\n"
         "baton-router --model models/demo --http 0.0.0.0:8000 --grpc 0.0.0.0:9000 --placement "
-        "cost",
+        "cost\n"
+        "baton-router --model models/chat --models code=models/coder",
     .sections = {"model", "router"},
 };
 
@@ -32,7 +38,7 @@ void InitLogging(const config::LogOptions& log) {
 }
 
 bool TickUntilSignal(Router& router, StopSignal& stop) {
-  const bool signalled = stop.WaitFor(kTick);
+  const bool signalled = stop.WaitFor(router.inflight() > 0 ? kTick : kIdleTick);
   router.Tick();
   return signalled;
 }
@@ -47,11 +53,26 @@ void DrainAndStop(Router& router, StopSignal& stop, absl::Duration patience) {
   telemetry::LogInfo("router", "stopping", {{"cut", router.inflight()}});
 }
 
+absl::StatusOr<ServedModels> LoadModels(const config::ClusterOptions& options) {
+  std::map<std::string, std::string> folders = options.router.models;
+  const std::string first = options.model.served_name();
+  if (!folders.emplace(first, options.model.path).second) {
+    return InvalidArgument("router.models names \"{}\", which is --model's", first);
+  }
+  std::vector<std::unique_ptr<ServedModel>> models;
+  for (const auto& [name, folder] : folders) {
+    auto model = ServedModel::Load(name, folder);
+    if (!model.ok()) return Annotate(model.status(), fmt::format("model \"{}\"", name));
+    models.push_back(*std::move(model));
+  }
+  return ServedModels::Make(std::move(models));
+}
+
 absl::Status Serve(const config::ClusterOptions& options, StopSignal& stop) {
   RETURN_IF_ERROR(options.model.Validate());
-  ASSIGN_OR_RETURN(auto model, ServedModel::Load(options.model.served_name(), options.model.path));
-  const std::string name = model->name();
-  ASSIGN_OR_RETURN(auto router, Router::Start(options.router, std::move(model), Clock::Real()));
+  ASSIGN_OR_RETURN(ServedModels models, LoadModels(options));
+  const std::string names = absl::StrJoin(models.names(), ", ");
+  ASSIGN_OR_RETURN(auto router, Router::Start(options.router, std::move(models), Clock::Real()));
   RETURN_IF_ERROR(WritePortsFile(options.router.ports_file, {{"http", router->http_address()},
                                                              {"grpc", router->grpc_address()}}));
   telemetry::LogInfo("router", "listening",
@@ -60,7 +81,7 @@ absl::Status Serve(const config::ClusterOptions& options, StopSignal& stop) {
                       {"tls", options.router.tls.on()},
                       {"https", !options.router.http_tls_certificate.empty()},
                       {"api_keys", !options.router.api_keys_file.empty()},
-                      {"model", name},
+                      {"models", names},
                       {"placement", options.router.placement}});
   while (!TickUntilSignal(*router, stop)) {
   }

@@ -73,10 +73,10 @@ std::optional<WorkerSample> ReadWorker(const json& worker) {
                       .cached_tokens = NumberAt(load, "cached_tokens")};
 }
 
-void ReadMetrics(std::string_view text, RouterSample& sample) {
+void ReadMetrics(std::string_view text, std::string_view model, RouterSample& sample) {
   const telemetry::MetricsText metrics(text);
   const auto sum = [&](const char* name) {
-    const double value = metrics.Sum(name);
+    const double value = model.empty() ? metrics.Sum(name) : metrics.Sum(name, "model", model);
     return std::isfinite(value) ? std::max(value, 0.0) : 0;
   };
   sample.accepted = sum("baton_requests_accepted_total");
@@ -90,21 +90,31 @@ void ReadMetrics(std::string_view text, RouterSample& sample) {
   sample.itl_tokens = sum("baton_request_itl_seconds_count");
 }
 
+void ReadQueue(const json& queue, std::string_view model, RouterSample& sample) {
+  const auto add = [&sample](const json& from) {
+    sample.queued_requests += static_cast<int64_t>(NumberAt(from, "waiting"));
+    sample.queued_tokens += static_cast<int64_t>(NumberAt(from, "waiting_tokens"));
+  };
+  if (model.empty()) return add(queue);
+  for (const json& line : At(queue, "lines")) {
+    if (TextAt(line, "model") == model) add(line);
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<RouterSample> ReadRouter(std::string_view cluster_page,
-                                        std::string_view metrics_page) {
+                                        std::string_view metrics_page, std::string_view model) {
   const json page = json::parse(cluster_page, nullptr, /*allow_exceptions=*/false);
   const json& workers = At(page, "workers");
   if (!workers.is_array()) return InvalidArgument("/debug/cluster has no list of workers");
   RouterSample sample;
   for (const json& worker : workers) {
+    if (!model.empty() && TextAt(worker, "model") != model) continue;
     if (auto read = ReadWorker(worker)) sample.workers.push_back(*std::move(read));
   }
-  const json& queue = At(page, "queue");
-  sample.queued_requests = static_cast<int64_t>(NumberAt(queue, "waiting"));
-  sample.queued_tokens = static_cast<int64_t>(NumberAt(queue, "waiting_tokens"));
-  ReadMetrics(metrics_page, sample);
+  ReadQueue(At(page, "queue"), model, sample);
+  ReadMetrics(metrics_page, model, sample);
   return sample;
 }
 

@@ -36,10 +36,11 @@ struct RouterSample {
   std::vector<WorkerSample> workers;
 };
 
-// From a router's /debug/cluster and /metrics. What is missing or of the wrong kind is 0; workers
+// From a router's /debug/cluster and /metrics: of the workers and requests of one model, or, when
+// `model` is empty, of all. What is missing or of the wrong kind is 0; workers
 // without an id or with an unknown role are left out. INVALID_ARGUMENT when the first is no JSON
 // object with workers.
 absl::StatusOr<RouterSample> ReadRouter(std::string_view cluster_page,
-                                        std::string_view metrics_page);
+                                        std::string_view metrics_page, std::string_view model = "");
 
 }  // namespace baton::planner

@@ -71,6 +71,32 @@ TEST(RouterPageTest, CountersComeFromTheMetrics) {
   EXPECT_EQ(sample->itl_tokens, 100);
 }
 
+TEST(RouterPageTest, OfSeveralModelsOneIsRead) {
+  constexpr char kPage[] = R"({
+   "queue": {"waiting": 7, "waiting_tokens": 900, "lines": [
+    {"model": "chat", "waiting": 4, "waiting_tokens": 600}, {"model": "code", "waiting": 2},
+    {"model": "chat", "waiting": 1, "waiting_tokens": 100}]},
+   "workers": [{"id": "a@1", "role": "decode", "model": "chat"},
+               {"id": "b@1", "role": "decode", "model": "code"}]})";
+  constexpr char kFigures[] =
+      "baton_requests_accepted_total{model=\"chat\"} 40\n"
+      "baton_requests_accepted_total{model=\"code\"} 2\n"
+      "baton_requests_accepted_total{other_model=\"chat\"} 1000\n"
+      "baton_request_itl_seconds_sum{model=\"chat\"} 2.5\n";
+  const auto chat = ReadRouter(kPage, kFigures, "chat");
+  ASSERT_TRUE(chat.ok()) << chat.status();
+  ASSERT_EQ(chat->workers.size(), 1u);
+  EXPECT_EQ(chat->workers[0].id, "a@1");
+  EXPECT_EQ(chat->queued_requests, 5);
+  EXPECT_EQ(chat->queued_tokens, 700);
+  EXPECT_EQ(chat->accepted, 40);
+  EXPECT_DOUBLE_EQ(chat->itl_seconds, 2.5);
+  const auto all = ReadRouter(kPage, kFigures);
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_EQ(all->workers.size(), 2u);
+  EXPECT_EQ(all->queued_requests, 7);
+}
+
 TEST(RouterPageTest, WhatIsNoPageIsRefused) {
   for (const char* text : {"", "[]", "{}", "{\"workers\": 3}", "{\"workers\": [", "\xff"}) {
     EXPECT_TRUE(absl::IsInvalidArgument(ReadRouter(text, "").status())) << text;

@@ -32,12 +32,13 @@ Dispatcher::Dispatcher(const Options& options, PolicyTable& policies, Roster& ro
   roster_.set_listener(this);
 }
 
-absl::Status Dispatcher::CheckRoom(std::string_view tenant, int32_t priority) const {
+absl::Status Dispatcher::CheckRoom(std::string_view model, std::string_view tenant,
+                                   int32_t priority) const {
   if (draining_) {
     return WithRetryAfter(Unavailable("the router is shutting down; try again"),
                           options_.retry_after);
   }
-  if (inflight() < options_.inflight_requests_max) return waiting_.Check(tenant, priority);
+  if (inflight() < options_.inflight_requests_max) return waiting_.Check(model, tenant, priority);
   return WithRetryAfter(
       WithErrorCode(
           ResourceExhausted("{} requests are in flight, the limit; try again", inflight()),
@@ -56,7 +57,7 @@ std::shared_ptr<Flight> Dispatcher::Start(AcceptedRequest request,
     closing = closing_;
     flights_[flight->request().id.value()] = flight;
     metrics_.Inflight(++inflight_);
-    metrics_.Accepted(flight->request().prompt.size());
+    metrics_.Of(flight->request().model->name()).Accepted(flight->request().prompt.size());
   }
   if (closing) {
     flight->Fail(Unavailable("the router is shutting down; try again"));
@@ -70,15 +71,16 @@ std::shared_ptr<Flight> Dispatcher::Start(AcceptedRequest request,
 
 void Dispatcher::Admit(const std::shared_ptr<Flight>& flight) {
   const AcceptedRequest& request = flight->request();
-  const bool at_once = waiting_.empty() ? !Holding() : IsHopeless(request);
+  const bool at_once = waiting_.empty(request.model->name()) ? !Holding() : IsHopeless(request);
   if (at_once && Place(flight, absl::OkStatus(), Placer::Where::kRoom)) return;
   flight->NoteWaiting();
   std::optional<TurnedAway> displaced;
   const absl::Status status = waiting_.Enter(request, displaced);
   if (!status.ok()) return flight->Fail(status);
   if (displaced) FailTurnedAway(*displaced);
-  if (flight->over()) waiting_.Leave(request.id);  // ended before it was there
-  BeginWaiting();                                  // room that came since was no news to anybody
+  if (flight->over())
+    waiting_.Leave(request.model->name(), request.id);  // ended before it was there
+  BeginWaiting();  // room that came since was no news to anybody
 }
 
 bool Dispatcher::IsHopeless(const AcceptedRequest& request) const {
@@ -102,16 +104,20 @@ void Dispatcher::BeginWaiting() {
 }
 
 bool Dispatcher::BeginNext() {
-  const std::optional<RequestId> next = waiting_.Front();
-  if (!next || Holding()) return false;
-  const std::shared_ptr<Flight> flight = FlightOf(next->value());
-  if (flight == nullptr || flight->over()) {
-    waiting_.Leave(*next);  // as it is about to do itself
-    return true;
+  bool any = false;
+  for (const WaitingRoom::Next& next : waiting_.Fronts()) {
+    if (Holding()) return false;
+    const std::shared_ptr<Flight> flight = FlightOf(next.id.value());
+    if (flight == nullptr || flight->over()) {
+      waiting_.Leave(next.model, next.id);  // as it is about to do itself
+      any = true;
+      continue;
+    }
+    const AcceptedRequest& request = flight->request();
+    any |= (placer_.PlacesFor(request) == Roster::Places::kSome || IsHopeless(request)) &&
+           Place(flight, absl::OkStatus(), Placer::Where::kRoom);
   }
-  const AcceptedRequest& request = flight->request();
-  return (placer_.PlacesFor(request) == Roster::Places::kSome || IsHopeless(request)) &&
-         Place(flight, absl::OkStatus(), Placer::Where::kRoom);
+  return any;
 }
 
 void Dispatcher::Freed(const WorkerId& worker, int32_t sequences) {
@@ -119,7 +125,7 @@ void Dispatcher::Freed(const WorkerId& worker, int32_t sequences) {
   freed_ = true;
 }
 
-void Dispatcher::Served(const RequestId& request, int64_t tokens) {
+void Dispatcher::Served(const AcceptedRequest& request, int64_t tokens) {
   waiting_.Serve(request, tokens);
 }
 
@@ -156,7 +162,8 @@ bool Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why,
     where = Placer::Where::kAnywhere;  // it had its turn
     metrics_.Resubmitted();
   }
-  waiting_.Leave(flight->request().id);  // it may have begun after it had landed
+  waiting_.Leave(flight->request().model->name(),
+                 flight->request().id);  // it may have begun after it had landed
   return true;
 }
 
@@ -312,6 +319,7 @@ void Dispatcher::FirstToken(const Candidate& placed, absl::Duration after) {
 // Kept before it leaves those in flight: whoever has its answer finds it in one of the two.
 void Dispatcher::Landed(FlightReport report) {
   const RequestId id = report.request;
+  const std::string model = report.model;
   if (landed_) landed_(report);
   requests_.Add(std::move(report));
   {
@@ -319,7 +327,7 @@ void Dispatcher::Landed(FlightReport report) {
     flights_.erase(id.value());
     metrics_.Inflight(--inflight_);
   }
-  waiting_.Leave(id);
+  waiting_.Leave(model, id);
 }
 
 std::optional<FlightReport> Dispatcher::ReportOn(std::string_view request) const {

@@ -55,7 +55,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
 
   // RESOURCE_EXHAUSTED, with RetryAfterOf, beyond the limit of requests in flight; UNAVAILABLE
   // after Drain(); as WaitingRoom::Check() when somebody waits.
-  absl::Status CheckRoom(std::string_view tenant, int32_t priority) const;
+  absl::Status CheckRoom(std::string_view model, std::string_view tenant, int32_t priority) const;
   // Everything else that happens, errors included, is told to the sink, from now on and on any
   // thread.
   std::shared_ptr<Flight> Start(AcceptedRequest request, std::shared_ptr<EventSink> sink);
@@ -97,7 +97,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   void FirstToken(const Candidate& placed, absl::Duration after) override;
   void Landed(FlightReport report) override;
   void Freed(const WorkerId& worker, int32_t sequences) override;
-  void Served(const RequestId& request, int64_t tokens) override;
+  void Served(const AcceptedRequest& request, int64_t tokens) override;
   void Settled() override { BeginWaiting(); }
 
  private:
@@ -109,7 +109,7 @@ class Dispatcher : public RosterListener, public DecodeLinkListener, public Flig
   // Those that wait begin, in their order, as far as there is room. Called by whoever brings news
   // of room; holds no lock.
   void BeginWaiting();
-  // False: nobody waits, or there is no room for the next one.
+  // Of each model, the next one. False: nobody waits, or there is no room for them.
   bool BeginNext();
 
   // Until it runs somewhere or has failed. `why`: what went wrong before, if anything. False: there

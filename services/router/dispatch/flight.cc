@@ -35,6 +35,7 @@ Flight::Flight(AcceptedRequest request, std::shared_ptr<EventSink> sink, FlightC
     : request_(std::move(request)),
       crew_(crew),
       metrics_(metrics),
+      of_model_(metrics.Of(request_.model->name())),
       clock_(clock),
       sink_(std::move(sink)),
       attempt_id_(request_.id),
@@ -205,8 +206,8 @@ void Flight::Complete(std::vector<Event> events) {
                  .ttft = ttft_.value_or(absl::ZeroDuration()),
                  .total = clock_.Monotonic() - request_.accepted_at};
   for (const Choice& choice : choices_) done.completion_tokens += choice.text->num_tokens();
-  metrics_.Tokens(done.prompt_tokens, done.cached_tokens, done.completion_tokens);
-  metrics_.RequestEnded("completed", done.total);
+  of_model_.Tokens(done.prompt_tokens, done.cached_tokens, done.completion_tokens);
+  of_model_.Completed(done.total);
   events.push_back(done);
   (void)sink_->OnEvents(std::move(events));  // over, whatever the door thinks of it
   Land("completed");
@@ -249,7 +250,7 @@ void Flight::EndWaiting() {
 }
 
 void Flight::FailLocked(const absl::Status& status) {
-  metrics_.RequestEnded("failed", clock_.Monotonic() - request_.accepted_at);
+  of_model_.Failed();
   crew_.CancelOnWorker(worker_, attempt_id_, std::nullopt);
   std::vector<Event> events;
   events.push_back(Failed{status});
@@ -259,7 +260,7 @@ void Flight::FailLocked(const absl::Status& status) {
 }
 
 void Flight::CancelLocked() {
-  metrics_.RequestEnded("cancelled", clock_.Monotonic() - request_.accepted_at);
+  of_model_.Cancelled();
   crew_.CancelOnWorker(worker_, attempt_id_, std::nullopt);
   Land("cancelled");
 }

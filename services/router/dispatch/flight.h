@@ -34,7 +34,7 @@ class FlightCrew {
   // So many of its sequences on this worker are over, or are another worker's business now.
   virtual void Freed(const WorkerId& worker, int32_t sequences) = 0;
   // It got tokens.
-  virtual void Served(const RequestId& request, int64_t tokens) = 0;
+  virtual void Served(const AcceptedRequest& request, int64_t tokens) = 0;
   // The client has ended it. Called without the flight's lock.
   virtual void Settled() = 0;
 };
@@ -140,6 +140,7 @@ class Flight {
   const AcceptedRequest request_;
   FlightCrew& crew_;
   RouterMetrics& metrics_;
+  ModelMetrics& of_model_;
   const Clock& clock_;
 
   mutable absl::Mutex mutex_;

@@ -158,7 +158,7 @@ void Flight::NoteArrival() {
 
 void Flight::NoteTokenTime(Choice& choice, int tokens) {
   if (tokens == 0) return;
-  crew_.Served(request_.id, tokens);
+  crew_.Served(request_, tokens);
   admitted_ = true;
   if (token_fingerprint_.empty()) token_fingerprint_ = worker_token_fingerprint_;
   losses_ = 0;
@@ -169,10 +169,10 @@ void Flight::NoteTokenTime(Choice& choice, int tokens) {
   if (!placement.first_token) placement.first_token = now - request_.accepted_at;
   if (!ttft_) {
     ttft_ = now - request_.accepted_at;
-    metrics_.FirstToken(*ttft_);
+    of_model_.FirstToken(*ttft_);
     NoteFirstPlacement();
   }
-  if (choice.last_token) metrics_.TokenGap((now - *choice.last_token) / tokens);
+  if (choice.last_token) of_model_.TokenGap((now - *choice.last_token) / tokens);
   choice.last_token = now;
 }
 

@@ -48,7 +48,7 @@ absl::StatusOr<AcceptedRequest> GenerateCall::Accept(const v1::GenerateRequest& 
                                                      const std::string& tenant,
                                                      const Intake& intake,
                                                      const Dispatcher& dispatcher) const {
-  RETURN_IF_ERROR(dispatcher.CheckRoom(tenant, request.priority()));
+  RETURN_IF_ERROR(dispatcher.CheckRoom(intake.NameOf(request.model()), tenant, request.priority()));
   if (request.prompt_case() == v1::GenerateRequest::PROMPT_NOT_SET) {
     return FieldError("prompt", "prompt is missing: one of text, token_ids, chat");
   }

@@ -76,8 +76,9 @@ Json WorkerJson(const Roster::Entry& entry) {
 Json QueueJson(const WaitingRoom& room) {
   const WaitingRoom::State state = room.state();
   Json lines = Json::array();
-  for (const RequestQueue::LineState& line : state.lines) {
-    lines.push_back({{"priority", line.priority},
+  for (const WaitingRoom::State::Line& line : state.lines) {
+    lines.push_back({{"model", line.model},
+                     {"priority", line.priority},
                      {"tenant", room.tenants()[line.tenant].name},
                      {"waiting", line.waiting},
                      {"waiting_tokens", line.tokens_waiting},

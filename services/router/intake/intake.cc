@@ -83,9 +83,9 @@ absl::Status FitIntoContext(const Prompt& prompt, size_t prompt_tokens, int32_t 
 
 }  // namespace
 
-Intake::Intake(const Options& options, const ServedModel& model, const Roster& roster,
+Intake::Intake(const Options& options, const ServedModels& models, const Roster& roster,
                const Clock& clock)
-    : options_(options), model_(model), roster_(roster), clock_(clock), process_(RandomBits()) {}
+    : options_(options), models_(models), roster_(roster), clock_(clock), process_(RandomBits()) {}
 
 absl::StatusOr<AcceptedRequest> Intake::Accept(ClientRequest request) const {
   AcceptedRequest accepted;
@@ -104,7 +104,7 @@ absl::StatusOr<AcceptedRequest> Intake::Accept(ClientRequest request) const {
     RETURN_IF_ERROR(CheckTokenPrompt(*tokens, vocab));
   }
   if (!facts) {
-    if (options_.metrics != nullptr) options_.metrics->WithoutWorker();
+    if (options_.metrics != nullptr) options_.metrics->Of(model).WithoutWorker();
     return NoWorker(model);
   }
 
@@ -141,12 +141,9 @@ void Intake::BeginTrace(ClientRequest& request, AcceptedRequest& accepted) const
   accepted.traceparent = telemetry::Traceparent(accepted.trace->root);
 }
 
-absl::StatusOr<const ServedModel*> Intake::Model(std::string_view name) const {
-  if (name.empty() || name == model_.name()) return &model_;
-  return WithErrorCode(
-      WithField(NotFound("model \"{}\" is not served here; \"{}\" is", name, model_.name()),
-                "model"),
-      "model_not_found");
+std::string_view Intake::NameOf(std::string_view name) const {
+  const auto model = models_.Find(name);
+  return model.ok() ? std::string_view((*model)->name()) : std::string_view();
 }
 
 absl::StatusOr<Intake::Tokens> Intake::Tokenize(std::string_view model, Prompt prompt,

@@ -10,7 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "services/router/intake/client_request.h"
-#include "services/router/intake/served_model.h"
+#include "services/router/intake/served_models.h"
 #include "services/router/membership/roster.h"
 #include "services/router/telemetry/router_metrics.h"
 
@@ -36,16 +36,20 @@ class Intake {
     RouterMetrics* metrics = nullptr;        // outlives the intake; null: nobody counts
     const TraceSampling* tracing = nullptr;  // outlives the intake; null: off
   };
-  // The model and the roster outlive this.
-  Intake(const Options& options, const ServedModel& model, const Roster& roster,
+  // The models and the roster outlive this.
+  Intake(const Options& options, const ServedModels& models, const Roster& roster,
          const Clock& clock);
 
   // INVALID_ARGUMENT names the field (FieldOf), NOT_FOUND for the model, UNAVAILABLE with
   // RetryAfterOf when no decode worker serves it now.
   absl::StatusOr<AcceptedRequest> Accept(ClientRequest request) const;
 
-  // By its name; empty: the one there is.
-  absl::StatusOr<const ServedModel*> Model(std::string_view name) const;
+  // By its name; empty: the only one there is.
+  absl::StatusOr<const ServedModel*> Model(std::string_view name) const {
+    return models_.Find(name);
+  }
+  // What the model of this name is called; empty: there is none.
+  std::string_view NameOf(std::string_view name) const;
   struct Tokens {
     std::vector<int32_t> ids;
     int32_t context_tokens_max = 0;  // 0: no worker serves the model now
@@ -57,7 +61,7 @@ class Intake {
   absl::Status NoWorker(std::string_view model) const;
   // A body of at most so many bytes is parsed and tokenized in the time in which another thread
   // wakes up for it.
-  size_t quick_bytes() const { return model_.tokenizer().is_fast() ? 4096 : 512; }
+  size_t quick_bytes() const { return models_.all_fast() ? 4096 : 512; }
   // INVALID_ARGUMENT beyond the limit. Accept() asks for one request; a call of several prompts
   // asks for all together.
   absl::Status CheckPromptLogprobs(int64_t values) const;
@@ -73,7 +77,7 @@ class Intake {
   RequestId NewId(std::string_view chosen) const;
 
   const Options options_;
-  const ServedModel& model_;
+  const ServedModels& models_;
   const Roster& roster_;
   const Clock& clock_;
   const uint64_t process_;  // random, so that ids of two routers differ

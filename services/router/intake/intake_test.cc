@@ -26,7 +26,7 @@ class IntakeTest : public ::testing::Test {
                           .model = "m",
                           .grpc_address = "127.0.0.1:1",
                           .context_tokens_max = context,
-                          .vocab_size = model_.tokenizer().vocab_size(),
+                          .vocab_size = (*models_.Find("m"))->tokenizer().vocab_size(),
                           .heartbeat_ms = 100};
     CHECK_OK(roster_.Join(std::move(profile)).status());
     roster_.SetReachable(WorkerId(id), true);
@@ -57,16 +57,22 @@ class IntakeTest : public ::testing::Test {
 
   ManualClock clock_;
   Roster roster_{{}, clock_};
-  const ServedModel model_{"m", text::TestTokenizer("byte_level"), nullptr,
-                           absl::FailedPreconditionError("no chat template")};
-  const Intake intake_{{}, model_, roster_, clock_};
+  static ServedModels Models() {
+    std::vector<std::unique_ptr<ServedModel>> models;
+    models.push_back(
+        std::make_unique<ServedModel>("m", text::TestTokenizer("byte_level"), nullptr,
+                                      absl::FailedPreconditionError("no chat template")));
+    return *ServedModels::Make(std::move(models));
+  }
+  const ServedModels models_ = Models();
+  const Intake intake_{{}, models_, roster_, clock_};
 };
 
 TEST_F(IntakeTest, DefaultsAreResolvedForTheWorkers) {
   Join();
   const auto accepted = intake_.Accept(Tokens(10));
   ASSERT_TRUE(accepted.ok()) << accepted.status();
-  EXPECT_EQ(accepted->model, &model_);
+  EXPECT_EQ(accepted->model, *models_.Find("m"));
   EXPECT_EQ(accepted->prompt.size(), 10u);
   EXPECT_EQ(accepted->sampling.max_tokens, kContext - 10) << "all the room there is";
   EXPECT_TRUE(accepted->sampling.seed.has_value());

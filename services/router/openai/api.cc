@@ -49,9 +49,12 @@ absl::StatusOr<ApiCall> Api::Parse(Endpoint endpoint, const Json& body) const {
 
 absl::StatusOr<std::vector<AcceptedRequest>> Api::AcceptAll(ApiCall& call,
                                                             const Context& context) const {
-  // All prompts of a call have one priority.
-  const int32_t priority = call.requests.empty() ? 0 : call.requests.front().priority;
-  RETURN_IF_ERROR(dispatcher_.CheckRoom(context.tenant, priority));
+  // All prompts of a call have one model and one priority.
+  if (!call.requests.empty()) {
+    const ClientRequest& first = call.requests.front();
+    RETURN_IF_ERROR(
+        dispatcher_.CheckRoom(intake_.NameOf(first.model), context.tenant, first.priority));
+  }
   std::vector<AcceptedRequest> accepted;
   for (ClientRequest& request : call.requests) {
     request.request_id = context.request_id;

@@ -1,8 +1,10 @@
 #include "services/router/queue/waiting_room.h"
 
 #include <array>
+#include <utility>
 
 #include "services/router/intake/field_error.h"
+#include "services/router/intake/served_model.h"
 
 namespace baton::router {
 namespace {
@@ -13,28 +15,41 @@ std::vector<std::string> NamesOf(const std::vector<Tenant>& tenants) {
   return names;
 }
 
+std::string_view ModelOf(const AcceptedRequest& request) {
+  return request.model == nullptr ? std::string_view() : request.model->name();
+}
+
 }  // namespace
 
-WaitingRoom::WaitingRoom(const RequestQueue::Options& options, telemetry::Metrics& metrics,
+WaitingRoom::WaitingRoom(RequestQueue::Options options, telemetry::Metrics& metrics,
                          const Clock& clock)
     : clock_(clock),
-      tenants_(options.tenants),
-      metrics_(metrics, NamesOf(options.tenants)),
-      queue_(options) {
+      options_(std::move(options)),
+      tenants_(options_.tenants),
+      metrics_(metrics, NamesOf(options_.tenants)) {
   for (size_t i = 0; i < tenants_.size(); ++i) tenant_of_.emplace(tenants_[i].name, i);
   for (const char* reason : turned_away::kAll) metrics_.MayTurnAway(reason);
 }
 
-absl::Status WaitingRoom::Check(std::string_view tenant, int32_t priority) const {
+absl::Status WaitingRoom::Check(std::string_view model, std::string_view tenant,
+                                int32_t priority) const {
   if (empty()) return absl::OkStatus();
   absl::Status status;
   {
     absl::MutexLock lock(&mutex_);
-    if (queue_.num_waiting() == 0) return absl::OkStatus();
-    status = queue_.Check(TenantOf(tenant), priority, clock_.Monotonic());
+    const RequestQueue* const queue = Find(model);
+    if (queue == nullptr || queue->num_waiting() == 0) return absl::OkStatus();
+    status = queue->Check(TenantOf(tenant), priority, clock_.Monotonic());
   }
   if (!status.ok()) metrics_.TurnedAway(ErrorCodeOf(status));
   return status;
+}
+
+bool WaitingRoom::empty(std::string_view model) const {
+  if (empty()) return true;
+  absl::MutexLock lock(&mutex_);
+  const RequestQueue* const queue = Find(model);
+  return queue == nullptr || queue->num_waiting() == 0;
 }
 
 absl::Status WaitingRoom::Enter(const AcceptedRequest& request,
@@ -42,7 +57,7 @@ absl::Status WaitingRoom::Enter(const AcceptedRequest& request,
   absl::Status status;
   {
     absl::MutexLock lock(&mutex_);
-    status = queue_.Enter(Describe(request), clock_.Monotonic(), displaced);
+    status = QueueOf(ModelOf(request)).Enter(Describe(request), clock_.Monotonic(), displaced);
     NoteSize();
   }
   if (!status.ok()) metrics_.TurnedAway(ErrorCodeOf(status));
@@ -50,11 +65,15 @@ absl::Status WaitingRoom::Enter(const AcceptedRequest& request,
   return status;
 }
 
-std::optional<RequestId> WaitingRoom::Front() const {
+std::vector<WaitingRoom::Next> WaitingRoom::Fronts() const {
+  const absl::Duration now = clock_.Monotonic();
+  std::vector<Next> fronts;
   absl::MutexLock lock(&mutex_);
-  const WaitingRequest* front = queue_.Front(clock_.Monotonic());
-  if (front == nullptr) return std::nullopt;
-  return front->id;
+  for (const auto& [model, queue] : queues_) {
+    const WaitingRequest* front = queue.Front(now);
+    if (front != nullptr) fronts.push_back({model, front->id});
+  }
+  return fronts;
 }
 
 absl::Duration WaitingRoom::Begin(const AcceptedRequest& request, int64_t computed_tokens) {
@@ -62,22 +81,23 @@ absl::Duration WaitingRoom::Begin(const AcceptedRequest& request, int64_t comput
   absl::Duration waited;
   {
     absl::MutexLock lock(&mutex_);
-    waits = queue_.Waits(request.id);
-    waited = queue_.Begin(Describe(request), computed_tokens, clock_.Monotonic());
+    RequestQueue& queue = QueueOf(ModelOf(request));
+    waits = queue.Waits(request.id);
+    waited = queue.Begin(Describe(request), computed_tokens, clock_.Monotonic());
     NoteSize();
   }
   if (waits) metrics_.Waited(UrgencyOf(request.priority), waited);
   return waited;
 }
 
-void WaitingRoom::Serve(const RequestId& id, int64_t tokens) {
+void WaitingRoom::Serve(const AcceptedRequest& request, int64_t tokens) {
   absl::MutexLock lock(&mutex_);
-  queue_.Serve(id, tokens);
+  QueueOf(ModelOf(request)).Serve(request.id, tokens);
 }
 
-void WaitingRoom::Leave(const RequestId& id) {
+void WaitingRoom::Leave(std::string_view model, const RequestId& id) {
   absl::MutexLock lock(&mutex_);
-  queue_.Leave(id, clock_.Monotonic());
+  QueueOf(model).Leave(id, clock_.Monotonic());
   NoteSize();
 }
 
@@ -86,7 +106,11 @@ std::vector<TurnedAway> WaitingRoom::TakeOverdue() {
   std::vector<TurnedAway> overdue;
   {
     absl::MutexLock lock(&mutex_);
-    overdue = queue_.TakeOverdue(clock_.Monotonic());
+    for (auto& [model, queue] : queues_) {
+      for (TurnedAway& one : queue.TakeOverdue(clock_.Monotonic())) {
+        overdue.push_back(std::move(one));
+      }
+    }
     NoteSize();
   }
   for (const TurnedAway& one : overdue) metrics_.TurnedAway(ErrorCodeOf(one.why));
@@ -96,7 +120,7 @@ std::vector<TurnedAway> WaitingRoom::TakeOverdue() {
 void WaitingRoom::Publish() {
   const State now = state();
   std::vector<std::array<size_t, 3>> waiting(tenants_.size());
-  for (const RequestQueue::LineState& line : now.lines) {
+  for (const State::Line& line : now.lines) {
     waiting[line.tenant][static_cast<size_t>(UrgencyOf(line.priority))] += line.waiting;
   }
   for (size_t tenant = 0; tenant < tenants_.size(); ++tenant) {
@@ -109,13 +133,19 @@ void WaitingRoom::Publish() {
 
 WaitingRoom::State WaitingRoom::state() const {
   const absl::Duration now = clock_.Monotonic();
+  State state{.served = std::vector<RequestQueue::Served>(tenants_.size())};
   absl::MutexLock lock(&mutex_);
-  State state{.waiting = queue_.num_waiting(),
-              .tokens_waiting = queue_.tokens_waiting(),
-              .requests_per_second = queue_.requests_per_second(now),
-              .lines = queue_.Lines(now)};
-  for (size_t tenant = 0; tenant < tenants_.size(); ++tenant) {
-    state.served.push_back(queue_.served(tenant));
+  for (const auto& [model, queue] : queues_) {
+    state.waiting += queue.num_waiting();
+    state.tokens_waiting += queue.tokens_waiting();
+    state.requests_per_second += queue.requests_per_second(now);
+    for (RequestQueue::LineState& line : queue.Lines(now)) {
+      state.lines.push_back({std::move(line), model});
+    }
+    for (size_t tenant = 0; tenant < tenants_.size(); ++tenant) {
+      state.served[tenant].prompt_tokens += queue.served(tenant).prompt_tokens;
+      state.served[tenant].output_tokens += queue.served(tenant).output_tokens;
+    }
   }
   return state;
 }
@@ -138,6 +168,21 @@ WaitingRequest WaitingRoom::Describe(const AcceptedRequest& request) const {
           .deadline = request.deadline};
 }
 
-void WaitingRoom::NoteSize() { waiting_.store(queue_.num_waiting(), std::memory_order_release); }
+RequestQueue& WaitingRoom::QueueOf(std::string_view model) {
+  const auto found = queues_.find(model);
+  return found != queues_.end() ? found->second
+                                : queues_.try_emplace(std::string(model), options_).first->second;
+}
+
+const RequestQueue* WaitingRoom::Find(std::string_view model) const {
+  const auto found = queues_.find(model);
+  return found == queues_.end() ? nullptr : &found->second;
+}
+
+void WaitingRoom::NoteSize() {
+  size_t waiting = 0;
+  for (const auto& [model, queue] : queues_) waiting += queue.num_waiting();
+  waiting_.store(waiting, std::memory_order_release);
+}
 
 }  // namespace baton::router

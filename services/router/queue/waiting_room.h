@@ -16,25 +16,32 @@
 
 namespace baton::router {
 
-// The RequestQueue of a router that is at work: under a lock, on the clock, with its figures.
-// Knows requests by id; whose they are and where they go is the dispatcher's business. Thread-safe;
-// its lock is a leaf.
+// The RequestQueues of a router that is at work: under a lock, on the clock, with their figures.
+// One for each model: who waits for workers of one holds up nobody who waits for those of another,
+// and the bounds are of each. Knows requests by id; whose they are and where they go is the
+// dispatcher's business. Thread-safe; its lock is a leaf.
 class WaitingRoom {
  public:
-  WaitingRoom(const RequestQueue::Options& options, telemetry::Metrics& metrics,
-              const Clock& clock);
+  WaitingRoom(RequestQueue::Options options, telemetry::Metrics& metrics, const Clock& clock);
 
   // Is it worthwhile to look closer at a request? As RequestQueue::Check; OK while nobody waits:
   // then it may not have to.
-  absl::Status Check(std::string_view tenant, int32_t priority) const;
+  // `model` may be empty, or unknown: then nobody waits for it.
+  absl::Status Check(std::string_view model, std::string_view tenant, int32_t priority) const;
   bool empty() const { return waiting_.load(std::memory_order_acquire) == 0; }
+  bool empty(std::string_view model) const;
 
   // As RequestQueue's, with the time and the tenant's name put in.
   absl::Status Enter(const AcceptedRequest& request, std::optional<TurnedAway>& displaced);
-  std::optional<RequestId> Front() const;
   absl::Duration Begin(const AcceptedRequest& request, int64_t computed_tokens);
-  void Serve(const RequestId& id, int64_t tokens);
-  void Leave(const RequestId& id);
+  void Serve(const AcceptedRequest& request, int64_t tokens);
+  void Leave(std::string_view model, const RequestId& id);
+  // Who goes next, of each model that somebody waits for.
+  struct Next {
+    std::string model;
+    RequestId id;
+  };
+  std::vector<Next> Fronts() const;
   std::vector<TurnedAway> TakeOverdue();
 
   // Brings the gauges up to date. Called every few tens of milliseconds.
@@ -42,10 +49,13 @@ class WaitingRoom {
 
   // For people.
   struct State {
+    struct Line : RequestQueue::LineState {
+      std::string model;
+    };
     size_t waiting = 0;
     int64_t tokens_waiting = 0;
-    double requests_per_second = 0;  // beginning, while others wait; 0: not known
-    std::vector<RequestQueue::LineState> lines;
+    double requests_per_second = 0;            // beginning, while others wait; 0: not known
+    std::vector<Line> lines;                   // by model, priority, tenant
     std::vector<RequestQueue::Served> served;  // by tenant
   };
   State state() const;
@@ -56,15 +66,19 @@ class WaitingRoom {
  private:
   size_t TenantOf(std::string_view name) const;
   WaitingRequest Describe(const AcceptedRequest& request) const;
+  RequestQueue& QueueOf(std::string_view model) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Null: nobody has asked for it yet.
+  const RequestQueue* Find(std::string_view model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void NoteSize() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Clock& clock_;
+  const RequestQueue::Options options_;
   const std::vector<Tenant> tenants_;
   std::map<std::string, size_t, std::less<>> tenant_of_;
   mutable QueueMetrics metrics_;
   std::atomic<size_t> waiting_ = 0;
   mutable absl::Mutex mutex_;
-  RequestQueue queue_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, RequestQueue, std::less<>> queues_ ABSL_GUARDED_BY(mutex_);  // by model
 };
 
 }  // namespace baton::router

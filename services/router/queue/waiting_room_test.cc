@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "services/router/intake/field_error.h"
+#include "services/router/intake/served_model.h"
 
 namespace baton::router {
 namespace {
@@ -48,7 +49,7 @@ TEST_F(WaitingRoomTest, WhileNobodyWaitsNobodyIsDiscouraged) {
   none.requests_max = 0;
   telemetry::Metrics metrics;
   WaitingRoom room(none, metrics, clock_);
-  EXPECT_EQ(room.Check("", 0), absl::OkStatus());
+  EXPECT_EQ(room.Check("", "", 0), absl::OkStatus());
   std::optional<TurnedAway> displaced;
   EXPECT_TRUE(absl::IsUnavailable(room.Enter(Request("a", ""), displaced)));
 }
@@ -68,9 +69,10 @@ TEST_F(WaitingRoomTest, TellsItsFigures) {
               HasSubstr(R"(baton_router_turned_away_total{reason="queue_full"} 1)"));
 
   clock_.Advance(absl::Milliseconds(700));
-  ASSERT_EQ(room_.Front(), RequestId("a"));
+  ASSERT_EQ(room_.Fronts().size(), 1u);
+  EXPECT_EQ(room_.Fronts()[0].id, RequestId("a"));
   EXPECT_EQ(room_.Begin(Request("a", "gold", -7), 2), absl::Milliseconds(700));
-  room_.Serve(RequestId("a"), 4);
+  room_.Serve(Request("a", "gold", -7), 4);
   room_.Publish();
   EXPECT_THAT(metrics_.Text(),
               HasSubstr(R"(baton_router_queue_wait_seconds_sum{urgency="urgent"} 0.7)"));
@@ -85,8 +87,33 @@ TEST_F(WaitingRoomTest, TellsItsFigures) {
   EXPECT_EQ(overdue[0].id, RequestId("b"));
   EXPECT_TRUE(room_.empty());
   EXPECT_EQ(room_.state().lines.size(), 1u) << "a runs";
-  room_.Leave(RequestId("a"));
+  room_.Leave("", RequestId("a"));
   EXPECT_TRUE(room_.state().lines.empty());
+}
+
+TEST_F(WaitingRoomTest, EachModelHasAQueueOfItsOwn) {
+  const ServedModel a("a", nullptr, nullptr, absl::OkStatus());
+  const ServedModel b("b", nullptr, nullptr, absl::OkStatus());
+  const auto request = [&](const std::string& id, const ServedModel& model) {
+    AcceptedRequest request = Request(id, "gold");
+    request.model = &model;
+    return request;
+  };
+  ASSERT_EQ(Enter(request("a1", a)), absl::OkStatus());
+  ASSERT_EQ(Enter(request("a2", a)), absl::OkStatus());
+  EXPECT_TRUE(absl::IsUnavailable(Enter(request("a3", a)))) << "two may wait";
+  EXPECT_TRUE(room_.empty("b"));
+  EXPECT_EQ(room_.Check("b", "gold", 0), absl::OkStatus());
+  EXPECT_FALSE(room_.Check("a", "gold", 0).ok());
+  ASSERT_EQ(Enter(request("b1", b)), absl::OkStatus());
+  ASSERT_EQ(room_.Fronts().size(), 2u);
+  EXPECT_EQ(room_.Fronts()[1].model, "b");
+  EXPECT_EQ(room_.Fronts()[1].id, RequestId("b1"));
+  EXPECT_EQ(room_.state().waiting, 3u);
+  room_.Begin(request("b1", b), 3);
+  room_.Begin(request("a1", a), 3);
+  EXPECT_EQ(room_.state().served[1].prompt_tokens, 6) << "of a tenant, whatever the model";
+  EXPECT_EQ(room_.state().waiting, 1u);
 }
 
 TEST_F(WaitingRoomTest, WhatCannotBeginInItsTimeIsTurnedAway) {

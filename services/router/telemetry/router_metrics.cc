@@ -2,40 +2,15 @@
 
 namespace baton::router {
 
-using telemetry::ItlBuckets;
-using telemetry::RequestBuckets;
 using telemetry::TtftBuckets;
 
 RouterMetrics::RouterMetrics()
-    : ttft_(metrics_.AddHistogram("baton_request_ttft_seconds",
-                                  "From acceptance to the first token, at the router",
-                                  TtftBuckets())),
-      itl_(metrics_.AddHistogram("baton_request_itl_seconds",
-                                 "Between consecutive tokens of a choice, at the router",
-                                 ItlBuckets())),
-      duration_(metrics_.AddHistogram("baton_request_duration_seconds",
-                                      "From acceptance to the end of completed requests",
-                                      RequestBuckets())),
-      inflight_(metrics_.AddGauge("baton_requests_inflight", "Requests accepted and not ended")),
+    : inflight_(metrics_.AddGauge("baton_requests_inflight", "Requests accepted and not ended")),
       connections_(metrics_.AddGauge("baton_http_connections", "Open HTTP connections")),
       index_blocks_(
           metrics_.AddGauge("baton_kv_index_blocks", "Blocks in the KV index, over all workers")),
       waiting_(metrics_.AddGauge("baton_queue_sequences",
                                  "Sequences waiting on the workers, as last reported")),
-      accepted_(metrics_.AddCounter("baton_requests_accepted_total",
-                                    "Requests accepted, whatever became of them")),
-      accepted_prompt_tokens_(metrics_.AddCounter("baton_accepted_prompt_tokens_total",
-                                                  "Prompt tokens of accepted requests")),
-      without_worker_(
-          metrics_.AddCounter("baton_requests_without_worker_total",
-                              "Requests refused because no decode worker served their model")),
-      prompt_tokens_(
-          metrics_.AddCounter("baton_prompt_tokens_total", "Prompt tokens of completed requests")),
-      cached_tokens_(metrics_.AddCounter(
-          "baton_prompt_cached_tokens_total",
-          "Prompt tokens of completed requests that were in a decode worker's prefix cache")),
-      completion_tokens_(metrics_.AddCounter("baton_completion_tokens_total",
-                                             "Tokens generated for completed requests")),
       resubmitted_(metrics_.AddCounter("baton_requests_resubmitted_total",
                                        "Times a request lost its decode worker and was given "
                                        "to another")),
@@ -44,24 +19,13 @@ RouterMetrics::RouterMetrics()
       ejected_(metrics_.AddCounter("baton_worker_ejections_total",
                                    "Times a worker that failed was given no work for a while")) {
   // A counter that appears with its first event has no rise that rate() could see.
-  for (const char* outcome : {"completed", "cancelled", "failed"}) Outcome(outcome);
   for (const char* came : {"later", "earlier"}) TtftError(came);
   for (const char* to : {"local", "remote"}) TurnedTo(to);
 }
 
-void RouterMetrics::Accepted(size_t prompt_tokens) {
-  accepted_.Increment();
-  accepted_prompt_tokens_.Increment(static_cast<double>(prompt_tokens));
-}
-
-void RouterMetrics::RequestEnded(std::string_view outcome, absl::Duration total) {
-  Outcome(outcome).Increment();
-  if (outcome == "completed") duration_.Observe(absl::ToDoubleSeconds(total));
-}
-
-telemetry::Counter& RouterMetrics::Outcome(std::string_view outcome) {
-  return metrics_.AddCounter("baton_requests_total", "Requests by outcome",
-                             {{"outcome", std::string(outcome)}});
+ModelMetrics& RouterMetrics::Of(const std::string& model) {
+  absl::MutexLock lock(&mutex_);
+  return models_.try_emplace(model, metrics_, model).first->second;
 }
 
 void RouterMetrics::TtftPredicted(absl::Duration expected, absl::Duration actual) {
@@ -75,12 +39,6 @@ telemetry::Histogram& RouterMetrics::TtftError(std::string_view came) {
       "baton_placement_ttft_error_seconds",
       "By how much the first token came later or earlier than the placement expected",
       TtftBuckets(), {{"came", std::string(came)}});
-}
-
-void RouterMetrics::Tokens(int prompt, int cached, int completion) {
-  prompt_tokens_.Increment(prompt);
-  cached_tokens_.Increment(cached);
-  completion_tokens_.Increment(completion);
 }
 
 void RouterMetrics::Placed(std::string_view reason) { Decisions(reason).Increment(); }

@@ -1,10 +1,14 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/telemetry/metrics.h"
+#include "services/router/telemetry/model_metrics.h"
 
 namespace baton::router {
 
@@ -13,18 +17,11 @@ class RouterMetrics {
  public:
   RouterMetrics();
 
-  // How a request ended: completed, cancelled or failed.
-  void RequestEnded(std::string_view outcome, absl::Duration total);
-  // One was accepted, whatever becomes of it.
-  void Accepted(size_t prompt_tokens);
-  // One was refused because no decode worker served its model.
-  void WithoutWorker() { without_worker_.Increment(); }
+  // What becomes of the requests for this model: one that is served here, so that there are few.
+  ModelMetrics& Of(const std::string& model);
   void Inflight(int requests) { inflight_.Set(requests); }
-  void FirstToken(absl::Duration ttft) { ttft_.Observe(absl::ToDoubleSeconds(ttft)); }
   // What was expected when it was placed, and what it took from then on.
   void TtftPredicted(absl::Duration expected, absl::Duration actual);
-  void TokenGap(absl::Duration gap) { itl_.Observe(absl::ToDoubleSeconds(gap)); }
-  void Tokens(int prompt, int cached, int completion);
   void Placed(std::string_view reason);
   // A reason that a placement may have: shown as 0 until one has it, so that its first is a rise.
   void MayBePlaced(std::string_view reason);
@@ -45,28 +42,20 @@ class RouterMetrics {
   std::string Render() const { return metrics_.Text(); }
 
  private:
-  telemetry::Counter& Outcome(std::string_view outcome);
   telemetry::Histogram& TtftError(std::string_view came);
   telemetry::Counter& Decisions(std::string_view reason);
   telemetry::Counter& TurnedTo(std::string_view to);
 
   telemetry::Metrics metrics_;
-  telemetry::Histogram& ttft_;
-  telemetry::Histogram& itl_;
-  telemetry::Histogram& duration_;
   telemetry::Gauge& inflight_;
   telemetry::Gauge& connections_;
   telemetry::Gauge& index_blocks_;
   telemetry::Gauge& waiting_;
-  telemetry::Counter& accepted_;
-  telemetry::Counter& accepted_prompt_tokens_;
-  telemetry::Counter& without_worker_;
-  telemetry::Counter& prompt_tokens_;
-  telemetry::Counter& cached_tokens_;
-  telemetry::Counter& completion_tokens_;
   telemetry::Counter& resubmitted_;
   telemetry::Counter& migrated_;
   telemetry::Counter& ejected_;
+  absl::Mutex mutex_;
+  std::map<std::string, ModelMetrics> models_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace baton::router

@@ -79,14 +79,14 @@ std::string LowerCase(std::string text) {
 class WiredRouter : public Router {
  public:
   // `traces`: null: none are made.
-  WiredRouter(const config::RouterOptions& options, Security security,
-              std::unique_ptr<ServedModel> model, std::unique_ptr<PolicyTable> policies,
-              std::unique_ptr<telemetry::SpanSink> traces, const Clock& clock)
+  WiredRouter(const config::RouterOptions& options, Security security, ServedModels models,
+              std::unique_ptr<PolicyTable> policies, std::unique_ptr<telemetry::SpanSink> traces,
+              const Clock& clock)
       : clock_(clock),
         security_(std::move(security)),
         name_(fmt::format("router-{:08x}", std::random_device()())),
         tracer_(TracerOf(options, name_, std::move(traces), metrics_.registry())),
-        model_(std::move(model)),
+        models_(std::move(models)),
         policies_(std::move(policies)),
         roster_({.seed = std::random_device()()}, clock),
         dispatcher_({.inflight_requests_max = options.inflight_requests_max,
@@ -100,7 +100,7 @@ class WiredRouter : public Router {
         intake_({.worker_wait = WorkerWaitOf(options.queue),
                  .metrics = &metrics_,
                  .tracing = tracer_ ? &tracer_->sampling() : nullptr},
-                *model_, roster_, clock),
+                models_, roster_, clock),
         api_({.json_depth_max = static_cast<size_t>(options.json_depth_max),
               .request_timeout = TimeoutOf(options)},
              intake_, dispatcher_, clock),
@@ -117,6 +117,7 @@ class WiredRouter : public Router {
              .tenant_header = LowerCase(options.queue.tenant_header)},
             *security_.keys, api_, roster_, dispatcher_, admin_, metrics_,
             [this](std::function<void()> task) { return text_threads_.Spawn(std::move(task)); }) {
+    for (const std::string& model : models_.names()) metrics_.Of(model);
     if (tracer_ == nullptr) return;
     dispatcher_.set_landed([this](const FlightReport& report) { tracer_->OnLanded(report); });
   }
@@ -136,7 +137,7 @@ class WiredRouter : public Router {
   const std::string name_;
   RouterMetrics metrics_;
   const std::unique_ptr<FlightTracer> tracer_;  // null: off
-  const std::unique_ptr<ServedModel> model_;
+  const ServedModels models_;
   const std::unique_ptr<PolicyTable> policies_;
   Roster roster_;
   Dispatcher dispatcher_;
@@ -201,8 +202,7 @@ WiredRouter::~WiredRouter() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Router>> Router::Start(const config::RouterOptions& options,
-                                                      std::unique_ptr<ServedModel> model,
-                                                      const Clock& clock) {
+                                                      ServedModels models, const Clock& clock) {
   RETURN_IF_ERROR(options.Validate());
   ASSIGN_OR_RETURN(Security security, Security::Make(options));
   PolicyOptions policy{.seed = std::random_device()()};
@@ -210,7 +210,7 @@ absl::StatusOr<std::unique_ptr<Router>> Router::Start(const config::RouterOption
   auto policies = PolicyTable::Make(options.placement, options.model_placement, policy);
   if (!policies.ok()) return Annotate(policies.status(), "placement");
   for (const auto& [name, policy] : options.model_placement) {
-    if (name == model->name()) continue;
+    if (models.Has(name)) continue;
     telemetry::LogWarning("router", "model_placement names a model that is not served here",
                           {{"model", name}});
   }
@@ -220,7 +220,7 @@ absl::StatusOr<std::unique_ptr<Router>> Router::Start(const config::RouterOption
     if (!sink.ok()) return Annotate(sink.status(), "trace_endpoint");
     traces = *std::move(sink);
   }
-  auto router = std::make_unique<WiredRouter>(options, std::move(security), std::move(model),
+  auto router = std::make_unique<WiredRouter>(options, std::move(security), std::move(models),
                                               *std::move(policies), std::move(traces), clock);
   RETURN_IF_ERROR(router->Listen(options));
   WarnOfOpenDoors(options);

@@ -6,7 +6,7 @@
 #include "absl/status/statusor.h"
 #include "common/base/clock.h"
 #include "common/config/router_options.h"
-#include "services/router/intake/served_model.h"
+#include "services/router/intake/served_models.h"
 
 namespace baton::router {
 
@@ -16,15 +16,15 @@ class Router {
  public:
   // Listens on both doors. Errors name the option or the address.
   static absl::StatusOr<std::unique_ptr<Router>> Start(const config::RouterOptions& options,
-                                                       std::unique_ptr<ServedModel> model,
-                                                       const Clock& clock);
+                                                       ServedModels models, const Clock& clock);
   // Cuts what is left. gRPC callers that come while its server ends may be told CANCELLED, which
   // they must take for their own doing: a process calls Close() and ends without this instead.
   virtual ~Router() = default;
 
   virtual std::string http_address() const = 0;
   virtual std::string grpc_address() const = 0;
-  // Upkeep: every few tens of milliseconds, from start to end, also while draining.
+  // Upkeep: every few tens of milliseconds, from start to end, also while draining; less often while
+  // nothing is in flight.
   virtual void Tick() = 0;
   // Takes nothing new; what runs goes on.
   virtual void Drain() = 0;

@@ -145,7 +145,7 @@ TEST_F(AccessTest, AKeyThatIsTakenAwayIsRefusedWithoutARestart) {
 TEST(AccessStartTest, ARouterWhoseKeysAreMissingDoesNotStart) {
   config::RouterOptions options;
   options.api_keys_file = "/no/such/file";
-  const auto router = Router::Start(options, nullptr, Clock::Real());
+  const auto router = Router::Start(options, {}, Clock::Real());
   EXPECT_EQ(router.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(MessageOf(router.status()), HasSubstr("/no/such/file"));
 }

@@ -192,7 +192,7 @@ TEST_F(HttpApiTest, ModelsHealthMetricsAndDebugAnswer) {
   const std::string metrics = Call(cluster_.http(), "GET", "/metrics").body;
   EXPECT_THAT(metrics,
               HasSubstr("baton_placement_decisions_total{reason=\"no_prefill_worker\"} 1"));
-  EXPECT_THAT(metrics, HasSubstr("baton_request_ttft_seconds_count 1"));
+  EXPECT_THAT(metrics, HasSubstr("baton_request_ttft_seconds_count{model=\"test-model\"} 1"));
   const Json debug = cluster_.DebugCluster();
   EXPECT_EQ(debug["workers"][0]["id"], "decode-0");
   EXPECT_EQ(debug["decisions"][0]["decode"], "decode-0");

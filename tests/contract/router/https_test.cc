@@ -144,7 +144,7 @@ TEST(HttpsStartTest, AKeyThatIsNotTheCertificatesIsNamed) {
   config::RouterOptions options;
   options.http_tls_certificate = ca.Issue("a", {}).certificate;
   options.http_tls_key = ca.Issue("b", {}).key;
-  const auto router = Router::Start(options, nullptr, Clock::Real());
+  const auto router = Router::Start(options, {}, Clock::Real());
   EXPECT_EQ(router.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(MessageOf(router.status()), HasSubstr("is not the key of the certificate"));
 }

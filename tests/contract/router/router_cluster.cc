@@ -12,12 +12,22 @@ constexpr char kTemplate[] =
 constexpr auto kPause = std::chrono::milliseconds(5);
 constexpr int kPolls = 4000;
 
-std::unique_ptr<ServedModel> TestModel() {
+std::unique_ptr<ServedModel> TestModel(std::string name) {
   auto chat_template = text::ChatTemplate::FromConfig(
       {.chat_template = kTemplate, .chat_template_source = "the test's template"});
   CHECK_OK(chat_template.status());
-  return std::make_unique<ServedModel>("test-model", text::TestTokenizer("byte_level"),
+  return std::make_unique<ServedModel>(std::move(name), text::TestTokenizer("byte_level"),
                                        *std::move(chat_template), absl::OkStatus());
+}
+
+// "test-model", and those of router.models, whose folders are not looked at.
+ServedModels TestModels(const config::RouterOptions& options) {
+  std::vector<std::unique_ptr<ServedModel>> models;
+  models.push_back(TestModel("test-model"));
+  for (const auto& [name, folder] : options.models) models.push_back(TestModel(name));
+  auto served = ServedModels::Make(std::move(models));
+  CHECK_OK(served.status());
+  return *std::move(served);
 }
 
 }  // namespace
@@ -27,7 +37,7 @@ RouterCluster::RouterCluster(const config::RouterOptions& options)
   config::RouterOptions mine = options;
   mine.http.port = 0;
   mine.grpc.port = 0;
-  auto router = Router::Start(mine, TestModel(), Clock::Real());
+  auto router = Router::Start(mine, TestModels(mine), Clock::Real());
   CHECK_OK(router.status());
   router_ = *std::move(router);
   ticker_ = std::thread([this] {

@@ -36,8 +36,8 @@ TEST(WorkerLossTest, WhereThatIsWantedARequestWaitsForTheNextWorkerThatComes) {
   http.Write(RawRequest("POST", kText, kStream));
   ASSERT_TRUE(cluster.WaitFor([](const Json& page) { return page["queue"]["waiting"] == 1; }));
   const std::string metrics = cluster.Get("/metrics").body;
-  EXPECT_THAT(metrics, HasSubstr("baton_requests_without_worker_total 1\n"));
-  EXPECT_THAT(metrics, HasSubstr("baton_requests_accepted_total 1\n"));
+  EXPECT_THAT(metrics, HasSubstr("baton_requests_without_worker_total{model=\"test-model\"} 1\n"));
+  EXPECT_THAT(metrics, HasSubstr("baton_requests_accepted_total{model=\"test-model\"} 1\n"));
   auto second = cluster.AddDecode("decode-1");
   const std::string id = second.worker->WaitForSubmit().sequences(0).request_id();
   second.worker->Tokens(id, 0, cluster.Tokens("a"), v1::FINISH_REASON_LENGTH);
