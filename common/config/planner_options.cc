@@ -18,6 +18,16 @@ void PlannerOptions::AddTo(OptionSet& set) {
                    "all of them"});
   set.Add("grpc", &grpc, {.help = "KEDA's external scaler is served here; port 0: any free one"});
   set.Add("http", &http, {.help = "listen here for /metrics and /plan"});
+  tls.AddTo(set);
+  set.Add("api_key_file", &api_key_file,
+          {.zero = "none",
+           .help = "file with one API key, for routers that have api_keys_file; read again for "
+                   "every look"});
+  set.Add("http_tls_ca", &http_tls_ca,
+          {.zero = "off",
+           .help = "PEM file with the CA of the routers' HTTP door, which speaks HTTPS"});
+  set.Add("http_tls_name", &http_tls_name,
+          {.zero = "as dialled", .help = "the name that the routers' HTTPS certificate is for"});
   set.Add("ttft_target", &ttft_target,
           {.min = 0.01,
            .max = 3600,
@@ -76,6 +86,10 @@ void PlannerOptions::AddTo(OptionSet& set) {
 absl::Status PlannerOptions::Validate() const {
   if (routers.empty()) {
     return InvalidArgument("planner.routers is empty: name the routers' HTTP address");
+  }
+  RETURN_IF_ERROR(tls.Validate("planner"));
+  if (http_tls_ca.empty() && !http_tls_name.empty()) {
+    return InvalidArgument("planner.http_tls_name is of no use without planner.http_tls_ca");
   }
   RETURN_IF_ERROR(CheckMinimum("prefill", prefill_min, prefill_max));
   RETURN_IF_ERROR(CheckMinimum("decode", decode_min, decode_max));

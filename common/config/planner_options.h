@@ -8,6 +8,7 @@
 #include "common/config/address.h"
 #include "common/config/log_options.h"
 #include "common/config/option_set.h"
+#include "common/config/tls_options.h"
 
 namespace baton::config {
 
@@ -16,6 +17,12 @@ struct PlannerOptions {
   std::vector<Address> routers = {{"127.0.0.1", 8000}};  // HTTP; a name may stand for several
   Address grpc{"127.0.0.1", 9600};                       // KEDA asks here
   Address http{"127.0.0.1", 9601};                       // /metrics, /plan
+  TlsOptions tls;                                        // of gRPC
+
+  // How it passes the routers' HTTP door.
+  std::string api_key_file;   // one key; read again for every look; empty: none
+  std::string http_tls_ca;    // PEM file; empty: the door is plain
+  std::string http_tls_name;  // what the routers' certificate is for; empty: the name in `routers`
 
   absl::Duration ttft_target = absl::Seconds(1);
   absl::Duration itl_target = absl::Milliseconds(50);

@@ -51,8 +51,9 @@ class Exchange {
     if (!door_.tls_ca.empty()) {
       RETURN_IF_ERROR(Believe(door_.tls_ca, context_));
       tls_.set_verify_mode(asio::ssl::verify_peer);
-      if (!door_.any_name) tls_.set_verify_callback(asio::ssl::host_name_verification(host));
-      SSL_set_tlsext_host_name(tls_.native_handle(), host.c_str());
+      const std::string& name = door_.tls_name.empty() ? host : door_.tls_name;
+      if (!door_.any_name) tls_.set_verify_callback(asio::ssl::host_name_verification(name));
+      SSL_set_tlsext_host_name(tls_.native_handle(), name.c_str());
     }
     resolver_.async_resolve(
         host, std::to_string(port), [this](error_code error, const auto& found) {

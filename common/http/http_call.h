@@ -19,6 +19,7 @@ struct Door {
   config::Address address;
   std::string api_key;    // empty: none
   std::string tls_ca;     // PEM file: the door speaks TLS, by a certificate of this; empty: plain
+  std::string tls_name;   // what the certificate must be for; empty: the address's host
   bool any_name = false;  // the certificate may be for any name: `tls_ca` has no other
 };
 

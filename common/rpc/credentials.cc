@@ -45,7 +45,7 @@ absl::StatusOr<Credentials> Credentials::Make(const config::TlsOptions& options,
   return Watch(options);
 }
 
-absl::StatusOr<Credentials> Credentials::MakeForTool(const config::TlsOptions& options) {
+absl::StatusOr<Credentials> Credentials::MakeWithoutRole(const config::TlsOptions& options) {
   if (!options.on()) return Credentials();
   RETURN_IF_ERROR(CheckTlsFiles(options, std::nullopt));
   return Watch(options);

@@ -23,8 +23,9 @@ class Credentials {
   // connections made from then on use what is in them. FAILED_PRECONDITION names the file that
   // cannot be used, why, and what to do. `role`: what the certificate must say.
   static absl::StatusOr<Credentials> Make(const config::TlsOptions& options, Role role);
-  // For a tool, which has any of the cluster's certificates.
-  static absl::StatusOr<Credentials> MakeForTool(const config::TlsOptions& options);
+  // For who is neither router nor worker: a tool with any of the cluster's certificates, a planner
+  // with one of its own.
+  static absl::StatusOr<Credentials> MakeWithoutRole(const config::TlsOptions& options);
 
   bool tls() const { return provider_ != nullptr; }
 

@@ -29,6 +29,7 @@ absl::Status Serve(const config::PlannerOptions& options, StopSignal& stop) {
   telemetry::LogInfo("planner", "listening",
                      {{"grpc", planning->grpc_address()},
                       {"http", planning->http_address()},
+                      {"tls", options.tls.on()},
                       {"dry_run", options.dry_run}});
   do {
     planning->Look();

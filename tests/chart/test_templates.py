@@ -8,7 +8,7 @@ from conftest import NO_TOOLS
 from render import BIN, CHART, KUBERNETES, SOURCE, TOOLS, containers, helm, selected, template
 
 COMPONENTS = ("router", "prefill", "decode")
-FOREIGN = {"ScaledObject", "PodMonitor", "PrometheusRule", "HTTPRoute", "Issuer", "Certificate"}  # other projects' kinds
+FOREIGN = {"ScaledObject", "TriggerAuthentication", "PodMonitor", "PrometheusRule", "HTTPRoute", "Issuer", "Certificate"}  # other projects' kinds
 
 
 def config_of(objects, component):
@@ -243,6 +243,7 @@ def test_only_the_api_is_shown_outside(needs_helm):
 
 
 ROLES = {"router": "router.baton.internal", "worker": "worker.baton.internal"}
+NAMES = ROLES | {"planner": "demo-baton-planner.serving.svc"}
 
 
 def secrets_of(pod):
@@ -275,6 +276,7 @@ def test_tls_by_the_chart_is_a_ca_and_a_certificate_for_each_role(render, tmp_pa
     ('tls={"enabled": true, "source": "certManager"}', {"Issuer": 2, "Certificate": 3}),
     ('tls={"enabled": true, "source": "certManager", "certManager": {"issuer": "ours"}}', {"Certificate": 2}),
     ('tls={"enabled": true, "source": "secret", "secret": {"router": "r", "worker": "w"}}', {}),
+    ('tls={"enabled": true, "source": "certManager"},planner={"enabled": true}', {"Issuer": 2, "Certificate": 4}),
 ])
 def test_tls_by_others_makes_no_secret(render, setting, kinds):
     objects = render(setting)
@@ -283,7 +285,7 @@ def test_tls_by_others_makes_no_secret(render, setting, kinds):
     for each in objects.of("Certificate"):
         if not each["spec"].get("isCA"):
             role = each["metadata"]["name"].removeprefix("demo-baton-").removesuffix("-tls")
-            assert ROLES[role] in each["spec"]["dnsNames"]
+            assert NAMES[role] in each["spec"]["dnsNames"]
 
 
 def test_with_tls_every_program_is_given_its_files_and_probes_need_no_certificate(render):
@@ -313,7 +315,51 @@ def test_keys_and_https_reach_the_router_alone(render):
     assert not objects.of("Pod"), "helm test has no key to ask with"
 
 
-@pytest.mark.parametrize("setting", ['apiKeys.secret="who"', 'router.httpTlsSecret="door"'])
-def test_the_planner_is_refused_where_it_could_not_ask_the_routers(setting, needs_helm):
-    done = template("--set-json", "planner.enabled=true", "--set-json", setting)
-    assert done.returncode != 0 and "neither a key nor a CA" in done.stderr, done.stderr
+BEHIND_DOORS = (*PLANNED, 'apiKeys={"secret": "who", "plannerKey": "planner"}', 'router.httpTlsSecret="door"',
+                'planner.httpsName="chat.example.org"')
+
+
+def test_the_planner_has_one_key_and_the_routers_certificate_but_not_its_key(render):
+    objects = render(*BEHIND_DOORS)
+    config = config_of(objects, "planner")["planner"]
+    assert config["api_key_file"] == "/etc/baton-keys/planner"
+    assert (config["http_tls_ca"], config["http_tls_name"]) == ("/etc/baton-https/tls.crt", "chat.example.org")
+    pod = objects.one("Deployment", "demo-baton-planner")["spec"]["template"]
+    shown = {volume["name"]: [item["key"] for item in volume["secret"]["items"]] for volume in pod["spec"]["volumes"]
+             if "secret" in volume}
+    assert shown == {"keys": ["planner"], "https": ["tls.crt"]}
+    assert {"/etc/baton-keys", "/etc/baton-https"} <= {
+        mount["mountPath"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
+
+
+def test_keda_asks_the_planner_by_tls_with_a_certificate_for_the_name_that_it_dials(render, tmp_path):
+    objects = render(*PLANNED, "tls.enabled=true")
+    authentication, = objects.of("TriggerAuthentication")
+    assert {each["parameter"]: each["key"] for each in authentication["spec"]["secretTargetRef"]} == {
+        "caCert": "ca.crt", "tlsClientCert": "tls.crt", "tlsClientKey": "tls.key"}
+    secret, = {each["name"] for each in authentication["spec"]["secretTargetRef"]}
+    assert secrets_of(objects.one("Deployment", "demo-baton-planner")["spec"]["template"]) == {"tls": secret}
+    for role in ("prefill", "decode"):
+        trigger, = objects.one("ScaledObject", f"demo-baton-{role}")["spec"]["triggers"]
+        assert trigger["metadata"]["enableTLS"] == "true"
+        assert trigger["authenticationRef"]["name"] == authentication["metadata"]["name"]
+    data = {name: base64.b64decode(value) for name, value in objects.one("Secret", secret)["data"].items()}
+    for name, value in data.items():
+        (tmp_path / name).write_bytes(value)
+    host = trigger["metadata"]["scalerAddress"].rpartition(":")[0]
+    subprocess.run(["openssl", "verify", "-CAfile", tmp_path / "ca.crt", "-verify_hostname", host, tmp_path / "tls.crt"],
+                   capture_output=True, check=True)
+    assert config_of(objects, "planner")["planner"]["tls_certificate"] == "/etc/baton-tls/tls.crt"
+
+
+@pytest.mark.parametrize("more", [(), ("tls.enabled=true",), BEHIND_DOORS])
+def test_the_planner_s_pages_are_asked_without_tls_by_probes_and_prometheus(render, more):
+    objects = render(*PLANNED, *more, "monitoring.podMonitor.enabled=true")
+    container = objects.one("Deployment", "demo-baton-planner")["spec"]["template"]["spec"]["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"grpc": 9600, "metrics": 9601}
+    for kind in ("readinessProbe", "livenessProbe"):
+        assert container[kind]["httpGet"]["port"] == "metrics" and "scheme" not in container[kind]["httpGet"]
+    monitor, = objects.of("PodMonitor")
+    asked, = [each for each in monitor["spec"]["podMetricsEndpoints"] if each["port"] == "metrics"]
+    assert "scheme" not in asked

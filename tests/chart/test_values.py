@@ -47,6 +47,10 @@ REFUSED_TOGETHER = [
     ("decode.config.block_tokens=32", "never paired"),
     ('decode.resources.limits={"nvidia.com/gpu": 1}', "say decode.gpus instead"),
     ('tls={"enabled": true, "source": "secret"}', "name a Secret each with tls.crt, tls.key and ca.crt"),
+    ('planner={"enabled": true},tls={"enabled": true, "source": "secret", "secret": {"router": "r", "worker": "w"}}',
+     "tls.secret.planner is empty: name a Secret"),
+    ('planner={"enabled": true},apiKeys={"secret": "who"}', "has no key to ask the routers with"),
+    ('planner={"enabled": true},router={"httpTlsSecret": "door"}', "does not know what name the routers' certificate has"),
     ("ingress.enabled=true", "ingress.host is empty"),
     ("httpRoute.enabled=true", "name a Gateway"),
 ]
@@ -97,7 +101,7 @@ OWNED = {"model": {"path", "name"},
 OWNED["prefill"] = OWNED["decode"] = EVERYBODY | {
     "device", "tensor_parallel_size", "advertise", "routers", "metrics", "health", "worker_id"}
 OWNED["planner"] = {f"{pool}_{what}" for pool in ("prefill", "decode") for what in ("min", "max", "gpus")} | {
-    "routers", "grpc", "http", "ports_file", "log_level", "log_format"}
+    "routers", "http", "api_key_file", "http_tls_ca", "http_tls_name"} | EVERYBODY - {"drain_timeout"}
 DEFINITIONS = {"model": "modelConfig", "router": "routerConfig", "prefill": "workerConfig", "decode": "workerConfig",
                "planner": "plannerConfig"}
 

@@ -22,6 +22,7 @@ Helm's numbers are floating point: 4194304 would be written as 4.194304e+06, whi
 {{- $_ := set $set (printf "%s_max" $role) ($none | ternary 0 (int $own.autoscaling.maxReplicas)) -}}
 {{- $_ := set $set (printf "%s_gpus" $role) (max (int $own.gpus) 1) -}}
 {{- end -}}
+{{- $set = merge $set (include "baton.securityConfig" (list . "planner") | fromYaml) -}}
 planner:
 {{- include "baton.options" (merge $set .Values.planner.config) | trim | nindent 2 }}
 {{- end -}}

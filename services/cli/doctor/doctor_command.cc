@@ -33,7 +33,7 @@ absl::StatusOr<ClusterPicture> AskRouter(const DoctorOptions& options) {
 
 absl::Status SetUpTls(DoctorOptions& options) {
   RETURN_IF_ERROR(options.tls.Validate("doctor"));
-  ASSIGN_OR_RETURN(options.examine.credentials, rpc::Credentials::MakeForTool(options.tls));
+  ASSIGN_OR_RETURN(options.examine.credentials, rpc::Credentials::MakeWithoutRole(options.tls));
   return absl::OkStatus();
 }
 

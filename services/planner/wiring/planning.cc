@@ -37,16 +37,22 @@ PlanOptions PlanOptionsOf(const config::PlannerOptions& options) {
 
 absl::StatusOr<std::unique_ptr<Planning>> Planning::Start(const config::PlannerOptions& options,
                                                           const Clock& clock) {
+  RETURN_IF_ERROR(ReadApiKey(options.api_key_file).status());
+  ASSIGN_OR_RETURN(const auto credentials, rpc::Credentials::MakeWithoutRole(options.tls));
   std::unique_ptr<Planning> planning(new Planning(options, clock));
   ASSIGN_OR_RETURN(planning->pages_, http::PageServer::Listen(options.http, planning->Pages()));
   ASSIGN_OR_RETURN(planning->grpc_,
-                   rpc::StartServer({.listen = options.grpc.text()}, {&planning->scaler_}));
+                   rpc::StartServer({.listen = options.grpc.text(), .credentials = credentials},
+                                    {&planning->scaler_}));
   return planning;
 }
 
 Planning::Planning(const config::PlannerOptions& options, const Clock& clock)
     : clock_(clock),
-      scraper_(options.routers),
+      scraper_({.routers = options.routers,
+                .api_key_file = options.api_key_file,
+                .http_tls_ca = options.http_tls_ca,
+                .http_tls_name = options.http_tls_name}),
       meter_({.recent = options.recent, .steady = options.steady}),
       planner_(PlanOptionsOf(options)),
       board_({.stale_after = options.stale_after, .dry_run = options.dry_run}, clock),

@@ -21,7 +21,8 @@ PlanOptions PlanOptionsOf(const config::PlannerOptions& options);
 // again; the doors answer on their own threads.
 class Planning {
  public:
-  // UNAVAILABLE names the address when a door cannot be opened.
+  // UNAVAILABLE names the address when a door cannot be opened, FAILED_PRECONDITION the file of a
+  // key or certificate that cannot be used.
   static absl::StatusOr<std::unique_ptr<Planning>> Start(const config::PlannerOptions& options,
                                                          const Clock& clock);
   ~Planning();
