@@ -313,11 +313,15 @@ void WorkerOptions::AddTo(OptionSet& set) {
   set.Add("ports_file", &ports_file,
           {.help = "write the bound addresses here as JSON once listening"});
   tls.AddTo(set);
-  set.Add(
-      "health", &health,
-      {.zero = "off",
-       .help = "listen here, too, for health checks (gRPC), without TLS whatever tls_certificate "
-               "says: for probes that have no certificate"});
+  set.Add("health", &health,
+          {.zero = "off",
+           .help = "listen here, too, for health checks (gRPC), from before the model is loaded, "
+                   "without TLS whatever tls_certificate says: for probes"});
+  set.Add("startup_stall", &startup_stall,
+          {.min = 0.01,
+           .max = 86400,
+           .help = "a start that has loaded nothing for so long says at `health` that it is not "
+                   "alive"});
   set.Add("transport", &transport,
           {.help = "library that hands KV over: ucx, or nccl between GPUs"});
   set.Add("transfer_path", &transfer_path,

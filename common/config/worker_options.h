@@ -58,7 +58,10 @@ struct WorkerOptions {
   std::string worker_id;         // empty: role, host name and process id
   std::string ports_file;        // empty: none
   TlsOptions tls;
-  Address health;  // grpc.health.v1 alone and plain, for probes without a certificate; empty: none
+  // grpc.health.v1 alone and plain, from before the model is loaded, for probes without a
+  // certificate; empty: none.
+  Address health;
+  absl::Duration startup_stall = absl::Minutes(3);  // nothing loaded for so long: not alive
 
   // KV hand-over.
   std::string transport = "ucx";

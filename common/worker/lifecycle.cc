@@ -3,7 +3,6 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include <chrono>
-#include <optional>
 
 #include "absl/time/clock.h"
 #include "common/base/check.h"
@@ -13,28 +12,25 @@
 #include "common/rpc/server.h"
 #include "common/telemetry/logging.h"
 #include "common/worker/doctor/doctor_service.h"
+#include "common/worker/health_door.h"
 #include "common/worker/stall_watch.h"
 
 namespace baton::worker {
 namespace {
 
 constexpr std::chrono::milliseconds kReasonsArriveWithin(500);
-// As grpc.health.v1 is asked for it: does the engine make progress? Also true while draining.
-constexpr char kLiveness[] = "liveness";
 constexpr absl::Duration kReadinessEvery = absl::Milliseconds(200);
 
 // Where the worker is reached, and where it is asked how it is.
 struct Doors {
   rpc::Server grpc;
-  std::optional<rpc::Server> health;  // beside `grpc`, and plain
+  HealthDoor* health = nullptr;  // beside `grpc`; may be none
 
   void Set(const char* service, bool serving) {
-    for (rpc::Server* door : {&grpc, health ? &*health : nullptr}) {
-      if (door == nullptr) continue;
-      grpc::HealthCheckServiceInterface* said = door->server->GetHealthCheckService();
-      CHECK(said != nullptr, "rpc::StartServer promises a health service");
-      said->SetServingStatus(service, serving);
-    }
+    grpc::HealthCheckServiceInterface* said = grpc.server->GetHealthCheckService();
+    CHECK(said != nullptr, "rpc::StartServer promises a health service");
+    said->SetServingStatus(service, serving);
+    if (health != nullptr) health->Set(service, serving);
   }
 };
 
@@ -53,25 +49,24 @@ void WarnWhenOpen(const config::WorkerOptions& options) {
       {{"grpc", options.grpc.text()}});
 }
 
-absl::StatusOr<Doors> Listen(const rpc::Credentials& credentials,
-                             const config::WorkerOptions& options, const Surface& surface,
-                             DoctorService& doctor) {
+absl::StatusOr<Doors> Listen(Runtime& runtime, const config::WorkerOptions& options,
+                             const Surface& surface, DoctorService& doctor) {
   std::vector<grpc::Service*> services = {&doctor};
   for (const Surface::Service& service : surface.services) services.push_back(service.service);
-  Doors doors;
+  const rpc::Credentials& credentials = runtime.credentials();
+  Doors doors{.health = runtime.health_door()};
   ASSIGN_OR_RETURN(
       doors.grpc,
       rpc::StartServer({.listen = options.grpc.text(), .credentials = credentials}, services));
   const rpc::Server& server = doors.grpc;
-  if (!options.health.empty()) {
-    ASSIGN_OR_RETURN(doors.health, rpc::StartServer({.listen = options.health.text()}, {}));
-  }
+  if (doors.health != nullptr) doors.health->EndStart();
   SetServing(doors, surface, options.routers.empty());
   doors.Set(kLiveness, true);
-  telemetry::LogInfo("worker", "listening",
-                     {{"grpc", server.address},
-                      {"tls", credentials.tls()},
-                      {"health", doors.health ? doors.health->address : server.address}});
+  telemetry::LogInfo(
+      "worker", "listening",
+      {{"grpc", server.address},
+       {"tls", credentials.tls()},
+       {"health", doors.health != nullptr ? doors.health->address() : server.address}});
   WarnWhenOpen(options);
   RETURN_IF_ERROR(WritePortsFile(options.ports_file, {{"grpc", server.address}}));
   return doors;
@@ -164,7 +159,7 @@ absl::Status ServeEngine(Runtime& runtime, const config::WorkerOptions& options,
                                                        NameOf(runtime.role()), runtime.model().name,
                                                        runtime.engine(), surface.handovers));
   ASSIGN_OR_RETURN(auto doctor, MakeDoctor(runtime, options));
-  ASSIGN_OR_RETURN(Doors doors, Listen(runtime.credentials(), options, surface, *doctor));
+  ASSIGN_OR_RETURN(Doors doors, Listen(runtime, options, surface, *doctor));
   RouterLinks links(
       RouterAddresses(options),
       runtime.Describe(AdvertisedAddress(options, doors.grpc), metrics->address()),

@@ -144,6 +144,7 @@ absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Create(Role role,
   std::unique_ptr<Runtime> runtime(new Runtime(role, model, worker));
   // First: loading a model takes minutes.
   ASSIGN_OR_RETURN(runtime->credentials_, rpc::Credentials::Make(worker.tls, rpc::Role::kWorker));
+  RETURN_IF_ERROR(runtime->OpenHealthDoor());
   RETURN_IF_ERROR(runtime->Load());
   RETURN_IF_ERROR(runtime->MakeKvPool());
   return runtime;
@@ -154,6 +155,20 @@ Runtime::Runtime(Role role, const config::ModelOptions& model, const config::Wor
       model_options_(model),
       options_(worker),
       worker_id_(MakeWorkerId(role, worker.worker_id)) {}
+
+absl::Status Runtime::OpenHealthDoor() {
+  if (options_.health.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(health_door_,
+                   HealthDoor::Open(options_.health, options_.startup_stall, Clock::Real()));
+  return absl::OkStatus();
+}
+
+model::LoadProgress Runtime::NoteProgress() {
+  return [this, log = LogProgress()](int64_t done, int64_t total) {
+    if (health_door_ != nullptr) health_door_->NoteProgress();
+    log(done, total);
+  };
+}
 
 absl::Status Runtime::Load() {
   model::DeviceOptions device = DeviceOf(options_);
@@ -176,7 +191,7 @@ absl::Status Runtime::Load() {
   // Prompts whose log-probabilities are wanted go through the head this many rows at a time: not
   // row by row where batches are small.
   load.logits_rows_max = std::max(options_.batch_sequences_max, 32);
-  load.progress = LogProgress();
+  load.progress = NoteProgress();
   load.on_failure = device.on_failure;
   ASSIGN_OR_RETURN(runner_, model::LoadModel(load, devices_.ranks()));
   fingerprint_ = fmt::format("{}/v{}/P{}", runner_->info().fingerprint, kProtocolVersion,

@@ -17,6 +17,7 @@
 #include "common/worker/compute_device.h"
 #include "common/worker/device_failure.h"
 #include "common/worker/footing.h"
+#include "common/worker/health_door.h"
 #include "kernels/backend.h"
 #include "kernels/kv_shares.h"
 
@@ -54,6 +55,8 @@ class Runtime {
   // the pool that the model reads (engine::KvMirror).
   const kernels::KvShares& pool() const { return pool_; }
   DeviceFailure& device_failure() { return device_failure_; }
+  // Open since before the model was loaded; null: there is none.
+  HealthDoor* health_door() { return health_door_.get(); }
   const model::ModelInfo& model() const { return runner_->info(); }
   const std::string& worker_id() const { return worker_id_; }
   // How it proves itself to routers and workers.
@@ -79,7 +82,10 @@ class Runtime {
 
  private:
   Runtime(Role role, const config::ModelOptions& model, const config::WorkerOptions& worker);
+  absl::Status OpenHealthDoor();
   absl::Status Load();
+  // Of the start, with a line in the log now and then.
+  model::LoadProgress NoteProgress();
   absl::Status OpenTransport();
   absl::Status MakeKvPool();
   absl::StatusOr<int32_t> KvBlocks() const;
@@ -96,6 +102,7 @@ class Runtime {
   const config::WorkerOptions options_;
   const std::string worker_id_;
   rpc::Credentials credentials_;
+  std::unique_ptr<HealthDoor> health_door_;
   std::string fingerprint_;
   DeviceFailure device_failure_;
   model::DeviceGroup devices_;

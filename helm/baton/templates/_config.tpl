@@ -41,7 +41,7 @@ planner:
 {{- end -}}
 {{- else -}}
 {{- $router := printf "%s-router-peers.%s.svc:9000" (include "baton.fullname" $root) $root.Release.Namespace -}}
-{{- $set = merge $set (dict "grpc" "0.0.0.0:9100" "metrics" "0.0.0.0:9400" "routers" $router
+{{- $set = merge $set (dict "grpc" "0.0.0.0:9100" "health" "0.0.0.0:9101" "metrics" "0.0.0.0:9400" "routers" $router
                             "device" (gt (int $own.gpus) 0 | ternary "cuda:0" "cpu")
                             "tensor_parallel_size" (max (int $own.gpus) 1)) -}}
 {{- end -}}

@@ -17,9 +17,6 @@
 tls_certificate: /etc/baton-tls/tls.crt
 tls_key: /etc/baton-tls/tls.key
 tls_ca: /etc/baton-tls/ca.crt
-{{- if has $component (list "prefill" "decode") }}
-health: 0.0.0.0:9101
-{{- end }}
 {{- end }}
 {{- if $values.router.httpTlsSecret }}
 {{- if eq $component "router" }}
