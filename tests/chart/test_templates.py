@@ -192,6 +192,14 @@ def test_requests_wait_for_a_pool_that_sleeps_and_only_then(render):
     assert "queue_without_workers" not in config_of(render(), "router")["router"]
 
 
+def test_a_router_is_reached_while_its_pool_sleeps_whoever_it_knows(render):
+    def asked(objects):
+        container, = objects.one("Deployment", "demo-baton-router")["spec"]["template"]["spec"]["containers"]
+        return container["readinessProbe"]["httpGet"]["path"]
+    assert asked(render(*PLANNED)) == "/health/live"
+    assert asked(render()) == "/health/ready"
+
+
 def test_the_planner_accepts_the_file_written_for_it(render, tmp_path):
     if not (BIN / "baton").exists():
         pytest.skip(f"no {BIN / 'baton'}: tests/run.sh unit builds it")

@@ -4,11 +4,12 @@
 #   tests/e2e/run.sh --quick     API server, scheduler and controllers on free ports of the loopback, and nodes that
 #                                are nothing but what they say: five minutes beside other work on 2 cores. Skipped, and
 #                                says so, where its programs are not in their cache.
-#   tests/e2e/run.sh [--report FILE] [--image FILE]
+#   tests/e2e/run.sh [--report FILE] [--image FILE] [--only PART]
 #                                two real nodes, each kubelet and containerd in a network namespace of its own, and the
 #                                project's image: minutes, as root. What was done and how long it took goes to --report.
 #
 #   --image   an archive of deploy/image.sh [makes one of build/release]
+#   --only    of what is done with an installed release, this part: life, observe, keda [all of them]
 #
 # Programs come from tests/e2e/kube/tools.sh (once), Helm from tests/chart/tools.sh. A line "ok NAME: …",
 # "FAILED NAME: …" or "skipped NAME: …" for each step. Whatever happens, nothing stays behind but a failed run's logs.
@@ -25,8 +26,8 @@ main() {
   while (($#)); do
     case $1 in
       --quick) program=quick sets=(quick) ;;
-      --report | --image) arguments+=("$1" "${2:?$1 needs a file}"); shift ;;
-      -h | --help) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit ;;
+      --report | --image | --only) arguments+=("$1" "${2:?$1 needs a value}"); shift ;;
+      -h | --help) sed -n '2,16s/^# \{0,1\}//p' "$0"; exit ;;
       *) echo "run.sh: unknown argument '$1' (see --help)" >&2; exit 2 ;;
     esac
     shift

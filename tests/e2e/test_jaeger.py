@@ -11,6 +11,7 @@ import urllib.request
 import pytest
 
 from cluster import SOURCE, Up, wait_until
+from trace_tree import REMOTE_PREFILL, Tree, tags
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = "tools/observe/build_jaeger.sh"
@@ -72,10 +73,6 @@ def ask(up, trace):
         return json.load(reply)
 
 
-def tags(span):
-    return {tag["key"]: tag["value"] for tag in span["tags"]}
-
-
 @pytest.mark.parametrize("door", ["grpc", "http"])
 def test_the_tree_of_a_remote_prefill(tmp_path, jaeger, door):
     endpoint = f"{door}://127.0.0.1:{jaeger.ports[f'JAEGER_OTLP_{door.upper()}']}"
@@ -85,33 +82,13 @@ def test_the_tree_of_a_remote_prefill(tmp_path, jaeger, door):
         for _ in range(5):
             trace = secrets.token_hex(16)
             answer = ask(up, trace)
-            found = jaeger.trace(trace)
-            spans = {span["spanID"]: span for span in found["spans"]}
-            service = {span: found["processes"][spans[span]["processID"]]["serviceName"] for span in spans}
-            root, = (span for span in spans.values() if span["operationName"] == "request")
-            children = [span for span in spans.values()
-                        if any(r["refType"] == "CHILD_OF" and r["spanID"] == root["spanID"] for r in span["references"])]
-            shares.append(covered(root, children))
+            tree = Tree(jaeger.trace(trace))
+            shares.append(tree.covered())
         assert sorted(shares)[2] >= 0.95, shares
-        assert sorted((service[span], spans[span]["operationName"]) for span in spans) == [
-            ("baton-decode-worker", "decode"), ("baton-decode-worker", "kv_transfer"), ("baton-decode-worker", "prefill"),
-            ("baton-decode-worker", "queue"), ("baton-prefill-worker", "kv_transfer"),
-            ("baton-prefill-worker", "prefill"), ("baton-prefill-worker", "queue"), ("baton-router", "detokenize"),
-            ("baton-router", "request"), ("baton-router", "route"), ("baton-router", "tokenize")]
-        said = tags(root)
+        assert tree.names() == REMOTE_PREFILL
+        said = tags(tree.root)
         assert said["gen_ai.usage.input_tokens"] == answer["usage"]["prompt_tokens"]
         assert said["baton.request.id"] in answer["id"]
-        for span in spans.values():
-            if span["operationName"] == "kv_transfer":
-                assert tags(span)["baton.kv.bytes"] > 0 and tags(span)["baton.kv.gb_per_s"] > 0
+        for span in tree.named("kv_transfer"):
+            assert tags(span)["baton.kv.bytes"] > 0 and tags(span)["baton.kv.gb_per_s"] > 0
         assert up.stop() == 0, up.output
-
-
-def covered(root, children):
-    """Jaeger tells microseconds."""
-    total, until = 0, root["startTime"]
-    for child in sorted(children, key=lambda span: span["startTime"]):
-        end = child["startTime"] + child["duration"]
-        total += max(0, min(end, root["startTime"] + root["duration"]) - max(child["startTime"], until))
-        until = max(until, end)
-    return total / root["duration"]

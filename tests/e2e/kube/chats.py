@@ -1,7 +1,7 @@
 """
-Clients of the front door, from inside of the cluster's network: each asks again as soon as it has its answer.
+Clients of the front door, from inside of the cluster's network: each asks again PAUSE seconds after it has its answer.
 
-    chats.py URL CLIENTS TOKENS         until standard input ends
+    chats.py URL CLIENTS TOKENS PAUSE   until standard input ends; see front.py for the environment
 
 Every answer is compared with what the same question was answered first. A line of JSON for each: who asked, when it was
 sent and ended, and "ok", "other" (another text) or what went wrong.
@@ -11,15 +11,16 @@ import sys
 import threading
 import time
 import urllib.error
-import urllib.request
+
+from front import post
 
 QUESTIONS = [f"{number}. Say what you know of {what}, and then what you do not know of it." for number, what in enumerate(
     ("prefill", "decoding", "a KV cache", "a router", "tokens", "a batch", "attention", "a hand-over"))]
 
 
 class Clients:
-    def __init__(self, url, clients, tokens):
-        self.url, self.tokens = url, tokens
+    def __init__(self, url, clients, tokens, pause):
+        self.url, self.tokens, self.pause = url, tokens, pause
         self.known, self.lock, self.over = {}, threading.Lock(), threading.Event()
         self.threads = [threading.Thread(target=self.chats, args=(first,)) for first in range(clients)]
 
@@ -39,6 +40,7 @@ class Clients:
         while not self.over.is_set():
             self.one(client, QUESTIONS[number % len(QUESTIONS)])
             number += 3
+            self.over.wait(self.pause)
 
     def one(self, client, question):
         sent = time.time()
@@ -59,9 +61,8 @@ class Clients:
         """The text of one streamed answer; a stream that ends early, or with an error, is none."""
         body = {"model": "baton-demo", "stream": True, "max_tokens": self.tokens, "temperature": 0, "ignore_eos": True,
                 "messages": [{"role": "user", "content": question}]}
-        request = urllib.request.Request(self.url, json.dumps(body).encode(), {"Content-Type": "application/json"})
         pieces, finish = [], None
-        with urllib.request.urlopen(request, timeout=30) as stream:
+        with post(self.url, body, timeout=30) as stream:
             for line in stream:
                 if not line.startswith(b"data: "):
                     continue
@@ -81,4 +82,4 @@ class Clients:
 
 
 if __name__ == "__main__":
-    Clients(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])).run()
+    Clients(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])).run()

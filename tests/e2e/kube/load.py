@@ -14,10 +14,11 @@ CHATS = pathlib.Path(__file__).with_name("chats.py")
 
 
 class Load:
-    def __init__(self, node, url, clients=6, tokens=160):
-        self.url = url
-        self.process = subprocess.Popen([*node.inside, sys.executable, CHATS, url, str(clients), str(tokens)], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=ends_with_us)
+    def __init__(self, node, front, clients=6, tokens=160, pause=0.0):
+        url = f"{front.url}/v1/chat/completions"
+        self.process = subprocess.Popen([*node.inside, sys.executable, CHATS, url, str(clients), str(tokens), str(pause)],
+                                        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=ends_with_us,
+                                        env=front.client())
         self.clients, self.answers, self.known = clients, [], queue.Queue()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()

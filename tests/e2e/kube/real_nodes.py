@@ -6,7 +6,6 @@ import pathlib
 import shutil
 import subprocess
 
-from processes import Processes
 from steps import Failed, wait_for
 
 HUB_ADDRESS = "10.200.0.1"

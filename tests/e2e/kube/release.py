@@ -37,6 +37,13 @@ class Release:
     def upgrade(self, *more):
         return self.helm("upgrade", self.name, CHART, *self.settings, *more)
 
+    def upgrade_with(self, folder, name, values):
+        """And every later upgrade, too."""
+        file = folder / f"{name}.json"
+        file.write_text(json.dumps(values))
+        self.settings += ("-f", file)
+        self.upgrade("--wait", "--timeout", "5m")
+
     def uninstall(self):
         return self.helm("uninstall", self.name, "--wait", "--timeout", "3m")
 
@@ -66,6 +73,17 @@ class Release:
             self.cluster.kubectl("-n", self.namespace, "rollout", "status", f"deployment/{self.full(component)}",
                                  f"--timeout={seconds}s")
 
+    def why(self, identity):
+        """`baton why` in the routers' pods: one of them has had the request."""
+        said = []
+        for pod in self.pods("router"):
+            done = self.cluster.try_kubectl("-n", self.namespace, "exec", pod["metadata"]["name"], "--", "baton", "why",
+                                            identity, "--json", "--http-tls-ca", "/etc/baton-https/tls.crt")
+            if done.returncode == 0:
+                return json.loads(done.stdout)
+            said.append(done.stderr.strip())
+        raise Failed(f"no router knows {identity}: {said}")
+
     def left(self):
         """Every object in the namespace that is there by itself, of every kind that the API server knows."""
         kinds = self.cluster.kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
@@ -80,3 +98,7 @@ class Release:
                 raise Failed(", ".join(left))
             return True
         wait_for(gone, seconds, f"nothing is left in {self.namespace}")
+
+
+def node_of(pod):
+    return pod["spec"].get("nodeName")

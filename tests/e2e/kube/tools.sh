@@ -6,6 +6,7 @@
 #     quick     API server, controllers, scheduler, kubectl, etcd, kwok (fake nodes), and the types of others that
 #               the chart makes objects of (KEDA, Prometheus operator, Gateway API, cert-manager): 10 minutes of two cores
 #     nodes     kubelet, kube-proxy, CoreDNS, containerd, runc and the CNI's plugins: 5 minutes more
+#     keda      KEDA's operator and its metrics server: 7 minutes more
 #     --path    builds nothing: prints the folders that belong on the PATH, with colons between; exit status 1, and
 #               a line that names what is missing, when something is
 #
@@ -23,18 +24,20 @@ cert_manager=1.19.0
 cache=${BATON_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/baton}/kube
 declare -A folder=(
   [quick]=$cache/kubernetes-$kubernetes-kwok-$kwok-types-$keda-$prometheus_operator-$gateway-$cert_manager
-  [nodes]=$cache/nodes-$kubernetes-coredns-$coredns)
+  [nodes]=$cache/nodes-$kubernetes-coredns-$coredns
+  [keda]=$cache/keda-$keda)
 declare -A programs=(
   [quick]="kube-apiserver kube-controller-manager kube-scheduler kubectl kwok kwok-stages.yaml types etcd"
-  [nodes]="kubelet kube-proxy coredns containerd containerd-shim-runc-v2 ctr runc cni")
+  [nodes]="kubelet kube-proxy coredns containerd containerd-shim-runc-v2 ctr runc cni"
+  [keda]="keda keda-adapter keda-config")
 
 main() {
   local only_path= sets=() set missing=()
   while (($#)); do
     case $1 in
       --path) only_path=1 ;;
-      -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit ;;
-      quick | nodes) sets+=("$1") ;;
+      -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit ;;
+      quick | nodes | keda) sets+=("$1") ;;
       *) echo "tools.sh: unknown argument '$1' (see --help)" >&2; exit 2 ;;
     esac
     shift
@@ -124,11 +127,21 @@ get_coredns() { build "$1" "github.com/coredns/coredns@v$coredns" github.com/cor
 # Where a module's files are.
 folder_of() { go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' | grep .; }
 
+keda_module=github.com/kedacore/keda/v2@v$keda
+get_keda() { build "$1" "$keda_module" github.com/kedacore/keda/v2/cmd/operator; }
+get_keda_adapter() { build "$1" "$keda_module" github.com/kedacore/keda/v2/cmd/adapter; }
+# What KEDA is installed with: its types, rights and Deployments, for `kubectl kustomize`.
+get_keda_config() {
+  local at
+  at=$(folder_of "$keda_module") && rm -rf "$1.part" &&
+    cp -r "$at/config" "$1.part" && chmod -R u+w "$1.part" && mv "$1.part" "$1"
+}
+
 # CustomResourceDefinitions, as their owners publish them.
 get_types() {
   local operator
   rm -rf "$1.part" && mkdir "$1.part" &&
-    cp "$(folder_of "github.com/kedacore/keda/v2@v$keda")"/config/crd/bases/*.yaml "$1.part" &&
+    cp "$(folder_of "$keda_module")"/config/crd/bases/*.yaml "$1.part" &&
     operator=$(folder_of "github.com/prometheus-operator/prometheus-operator@v$prometheus_operator")/example/prometheus-operator-crd &&
     cp "$operator"/monitoring.coreos.com_{podmonitors,prometheusrules}.yaml "$1.part" &&
     cp "$(folder_of "sigs.k8s.io/gateway-api@v$gateway")"/config/crd/standard/gateway*.yaml "$1.part" &&
