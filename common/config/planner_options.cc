@@ -16,6 +16,9 @@ void PlannerOptions::AddTo(OptionSet& set) {
           {.flag = "--router",
            .help = "HTTP addresses of the routers; a name that resolves to several addresses means "
                    "all of them"});
+  set.Add(
+      "model", &model,
+      {.zero = "all", .help = "whose workers are planned for, where routers serve several models"});
   set.Add("grpc", &grpc, {.help = "KEDA's external scaler is served here; port 0: any free one"});
   set.Add("http", &http, {.help = "listen here for /metrics and /plan"});
   tls.AddTo(set);

@@ -29,6 +29,9 @@ REFUSED = [
     ('apiKeys.file="a/b"', "/apiKeys/file"),
     ('router.config.api_keys_file="/keys"', "additional properties 'api_keys_file' not allowed"),
     ("networkPolicy.clients={}", "/networkPolicy/clients"),
+    ('joins="Chat_1"', "/joins"),
+    ('router.alsoServes=[{"release": "b", "name": "b"}]', "source"),
+    ('router.config.models={"b": "/models/b"}', "additional properties 'models' not allowed"),
     ("planner.config.ttft_target=1", "/planner/config/ttft_target"),
     ('planner.config.decode_max=4', "additional properties 'decode_max' not allowed"),
 ]
@@ -51,6 +54,14 @@ REFUSED_TOGETHER = [
      "tls.secret.planner is empty: name a Secret"),
     ('planner={"enabled": true},apiKeys={"secret": "who"}', "has no key to ask the routers with"),
     ('planner={"enabled": true},router={"httpTlsSecret": "door"}', "does not know what name the routers' certificate has"),
+    ('router.alsoServes=[{"release": "b", "name": "baton-demo", "source": "demo"}]', "which another model is called already"),
+    ('router.alsoServes=[{"release": "b", "name": "b", "source": "claim"}]', "alsoServes[0].source is claim, but claim.name is empty"),
+    ('router.alsoServes=[{"release": "b", "name": "b", "source": "hostPath"}]', "hostPath.path is empty"),
+    ('router.alsoServes=[{"release": "b", "name": "b", "source": "download"}]', "say what fetches the tokenizer"),
+    ('joins="chat",ingress={"enabled": true, "host": "x"}', "belong to that release, which has the routers"),
+    ('joins="chat",tls={"enabled": true}', "tls.secret.worker: chat-baton-worker-tls"),
+    ('joins="chat",tls={"enabled": true, "source": "certManager"}', "tls.certManager.issuer, such as chat-baton-ca"),
+    ('joins="chat",decode.autoscaling.by="keda",monitoring.prometheusAddress="http://prometheus"', "needs planner.enabled"),
     ("ingress.enabled=true", "ingress.host is empty"),
     ("httpRoute.enabled=true", "name a Gateway"),
 ]
@@ -97,11 +108,11 @@ def test_the_schema_takes_every_set_of_values(path, values):
 # Decided by the chart: addresses, names, and what its other values stand for.
 EVERYBODY = {"grpc", "ports_file", "drain_timeout", "log_level", "log_format", "tls_certificate", "tls_key", "tls_ca"}
 OWNED = {"model": {"path", "name"},
-         "router": EVERYBODY | {"http", "http_tls_certificate", "http_tls_key", "api_keys_file"}}
+         "router": EVERYBODY | {"http", "models", "http_tls_certificate", "http_tls_key", "api_keys_file"}}
 OWNED["prefill"] = OWNED["decode"] = EVERYBODY | {
     "device", "tensor_parallel_size", "advertise", "routers", "metrics", "health", "worker_id"}
 OWNED["planner"] = {f"{pool}_{what}" for pool in ("prefill", "decode") for what in ("min", "max", "gpus")} | {
-    "routers", "http", "api_key_file", "http_tls_ca", "http_tls_name"} | EVERYBODY - {"drain_timeout"}
+    "routers", "model", "http", "api_key_file", "http_tls_ca", "http_tls_name"} | EVERYBODY - {"drain_timeout"}
 DEFINITIONS = {"model": "modelConfig", "router": "routerConfig", "prefill": "workerConfig", "decode": "workerConfig",
                "planner": "plannerConfig"}
 

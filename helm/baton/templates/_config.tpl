@@ -12,9 +12,12 @@ Helm's numbers are floating point: 4194304 would be written as 4.194304e+06, whi
 
 {{/* Bounds are those of the pools that it plans for. */}}
 {{- define "baton.plannerConfig" -}}
-{{- $routers := printf "%s-router-peers.%s.svc:8000" (include "baton.fullname" .) .Release.Namespace -}}
+{{- $routers := printf "%s-router-peers.%s.svc:8000" (include "baton.routers" .) .Release.Namespace -}}
 {{- $set := dict "log_level" .Values.log.level "log_format" .Values.log.format
                  "grpc" "0.0.0.0:9600" "http" "0.0.0.0:9601" "routers" $routers -}}
+{{- if or .Values.joins .Values.router.alsoServes -}}
+{{- $set = merge $set (dict "model" (include "baton.modelName" .)) -}}
+{{- end -}}
 {{- range $role := list "prefill" "decode" -}}
 {{- $own := index $.Values $role -}}
 {{- $none := and (eq $role "prefill") (eq $own.autoscaling.by "none") (eq (int $own.replicas) 0) -}}
@@ -35,18 +38,22 @@ planner:
                  "drain_timeout" (printf "%ds" (int $own.drainSeconds)) -}}
 {{- if eq $component "router" -}}
 {{- $set = merge $set (dict "http" "0.0.0.0:8000" "grpc" "0.0.0.0:9000") -}}
+{{- range $i, $other := $root.Values.router.alsoServes -}}
+{{- $models := merge (get $set "models" | default dict) (dict $other.name (include "baton.pathOfModel" (list $other $i))) -}}
+{{- $_ := set $set "models" $models -}}
+{{- end -}}
 {{- /* A pool that sleeps is woken by requests that wait for it. */ -}}
 {{- if and (eq (int $root.Values.decode.autoscaling.minReplicas) 0) (not (hasKey $own.config "queue_without_workers")) -}}
 {{- $set = merge $set (dict "queue_without_workers" true) -}}
 {{- end -}}
 {{- else -}}
-{{- $router := printf "%s-router-peers.%s.svc:9000" (include "baton.fullname" $root) $root.Release.Namespace -}}
+{{- $router := printf "%s-router-peers.%s.svc:9000" (include "baton.routers" $root) $root.Release.Namespace -}}
 {{- $set = merge $set (dict "grpc" "0.0.0.0:9100" "health" "0.0.0.0:9101" "metrics" "0.0.0.0:9400" "routers" $router
                             "device" (gt (int $own.gpus) 0 | ternary "cuda:0" "cpu")
                             "tensor_parallel_size" (max (int $own.gpus) 1)) -}}
 {{- end -}}
 {{- $set = merge $set (include "baton.securityConfig" . | fromYaml) -}}
-{{- $model := merge (dict "path" (include "baton.modelPath" $root) "name" (include "baton.modelName" $root)) $root.Values.model.config -}}
+{{- $model := merge (dict "path" (include "baton.pathOfModel" (list $root.Values.model)) "name" (include "baton.modelName" $root)) $root.Values.model.config -}}
 model:
 {{- include "baton.options" $model | trim | nindent 2 }}
 {{ $component }}:

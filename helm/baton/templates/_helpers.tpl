@@ -6,6 +6,20 @@
 {{- end -}}
 {{- end -}}
 
+{{/* As baton.fullname, of another release. Takes (list root release). */}}
+{{- define "baton.fullnameOf" -}}
+{{- $root := index . 0 -}}
+{{- include "baton.fullname" (dict "Chart" $root.Chart "Release" (dict "Name" (index . 1))) -}}
+{{- end -}}
+
+{{/* The release whose routers serve this one, and what its objects are called. */}}
+{{- define "baton.routersRelease" -}}
+{{- .Values.joins | default .Release.Name -}}
+{{- end -}}
+{{- define "baton.routers" -}}
+{{- include "baton.fullnameOf" (list . (include "baton.routersRelease" .)) -}}
+{{- end -}}
+
 {{/* Of every object. Takes (list root component). */}}
 {{- define "baton.labels" -}}
 {{- $root := index . 0 -}}
@@ -18,9 +32,14 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{/* What pods are chosen by. Takes (list root component). */}}
 {{- define "baton.selector" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ $root.Chart.Name }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
-app.kubernetes.io/component: {{ index . 1 }}
+{{ include "baton.selectorOf" (list $root $root.Release.Name (index . 1)) }}
+{{- end -}}
+
+{{/* The same of another release. Takes (list root release component). */}}
+{{- define "baton.selectorOf" -}}
+app.kubernetes.io/name: {{ (index . 0).Chart.Name }}
+app.kubernetes.io/instance: {{ index . 1 }}
+app.kubernetes.io/component: {{ index . 2 }}
 {{- end -}}
 
 {{- define "baton.image" -}}
@@ -33,7 +52,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 
 {{/* The two roles of workers and everything else that has pods. */}}
 {{- define "baton.components" -}}
-router prefill decode{{ if .Values.planner.enabled }} planner{{ end }}
+{{ if not .Values.joins }}router {{ end }}prefill decode{{ if .Values.planner.enabled }} planner{{ end }}
 {{- end -}}
 
 {{/* Arguments: root, alert. The annotation that leads from an alert to its page, where pages are served. */}}

@@ -18,58 +18,69 @@ capabilities:
   {{- end }}
 {{- end -}}
 
-{{/* Where the programs find the model. */}}
-{{- define "baton.modelPath" -}}
-{{- eq .Values.model.source "demo" | ternary "/opt/baton/models/baton-demo" "/model" -}}
+{{/*
+A model's folder, volume and what fetches it. A model is `model` of the values, or one of `router.alsoServes`, which has
+a number. Take (list model), (list model number); what fetches: (list root component model), (list … number).
+*/}}
+{{- define "baton.pathOfModel" -}}
+{{- $place := gt (len .) 1 | ternary (printf "/models/%v" (last .)) "/model" -}}
+{{- eq (first .).source "demo" | ternary "/opt/baton/models/baton-demo" $place -}}
 {{- end -}}
 
-{{- define "baton.modelVolume" -}}
-{{- $model := .Values.model -}}
+{{- define "baton.volumeNameOfModel" -}}
+{{- gt (len .) 1 | ternary (printf "model-%v" (last .)) "model" -}}
+{{- end -}}
+
+{{- define "baton.volumeOfModel" -}}
+{{- $model := first . -}}
+{{- $name := include "baton.volumeNameOfModel" . -}}
 {{- if eq $model.source "claim" }}
-- name: model
+- name: {{ $name }}
   persistentVolumeClaim:
-    claimName: {{ $model.claim.name }}
+    claimName: {{ dig "claim" "name" "" $model }}
     readOnly: true
 {{- else if eq $model.source "hostPath" }}
-- name: model
+- name: {{ $name }}
   hostPath:
-    path: {{ $model.hostPath.path }}
+    path: {{ dig "hostPath" "path" "" $model }}
     type: Directory
 {{- else if eq $model.source "download" }}
-- name: model
+- name: {{ $name }}
   emptyDir:
-    sizeLimit: {{ $model.download.sizeLimit }}
+    sizeLimit: {{ dig "download" "sizeLimit" "1Gi" $model }}
 {{- end }}
 {{- end -}}
 
-{{- define "baton.modelMount" -}}
-{{- if ne .Values.model.source "demo" }}
-- name: model
-  mountPath: /model
+{{- define "baton.mountOfModel" -}}
+{{- $model := first . -}}
+{{- if ne $model.source "demo" }}
+- name: {{ include "baton.volumeNameOfModel" . }}
+  mountPath: {{ include "baton.pathOfModel" . }}
   readOnly: true
-  {{- if and (eq .Values.model.source "claim") .Values.model.claim.subPath }}
-  subPath: {{ .Values.model.claim.subPath }}
+  {{- with and (eq $model.source "claim") (dig "claim" "subPath" "" $model) }}
+  subPath: {{ . }}
   {{- end }}
 {{- end }}
 {{- end -}}
 
-{{/* Takes (list root component). */}}
-{{- define "baton.downloader" -}}
+{{- define "baton.downloaderOfModel" -}}
 {{- $root := index . 0 -}}
-{{- $download := $root.Values.model.download -}}
-{{- if eq $root.Values.model.source "download" }}
-- name: download
+{{- $model := index . 2 -}}
+{{- $which := slice . 2 -}}
+{{- $download := $model.download | default dict -}}
+{{- if eq $model.source "download" }}
+- name: {{ gt (len $which) 1 | ternary (printf "download-%v" (last $which)) "download" }}
   image: {{ $download.image }}
   imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-  command: {{ toJson $download.command }}
+  command: {{ $download.command | default list | toJson }}
   env:
     - name: MODEL_DIR
-      value: /model
+      value: {{ include "baton.pathOfModel" $which }}
     - name: BATON_COMPONENT
       value: {{ index . 1 }}
     - name: HOME
       value: /tmp
-    {{- with include "baton.env" $download.env }}{{ . | trim | nindent 4 }}{{ end }}
+    {{- with include "baton.env" ($download.env | default dict) }}{{ . | trim | nindent 4 }}{{ end }}
   {{- with $download.envFromSecret }}
   envFrom:
     - secretRef:
@@ -79,10 +90,42 @@ capabilities:
     {{- include "baton.containerSecurity" (list) | nindent 4 }}
   terminationMessagePolicy: FallbackToLogsOnError
   volumeMounts:
-    - name: model
-      mountPath: /model
+    - name: {{ include "baton.volumeNameOfModel" $which }}
+      mountPath: {{ include "baton.pathOfModel" $which }}
     - name: tmp
       mountPath: /tmp
+{{- end }}
+{{- end -}}
+
+{{/* Of a pod: its own model, and a router's others. Take (list root component). */}}
+{{- define "baton.modelVolumes" -}}
+{{- $values := (index . 0).Values -}}
+{{- include "baton.volumeOfModel" (list $values.model) }}
+{{- if eq (index . 1) "router" }}
+{{- range $i, $other := $values.router.alsoServes }}
+{{- include "baton.volumeOfModel" (list $other $i) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "baton.modelMounts" -}}
+{{- $values := (index . 0).Values -}}
+{{- include "baton.mountOfModel" (list $values.model) }}
+{{- if eq (index . 1) "router" }}
+{{- range $i, $other := $values.router.alsoServes }}
+{{- include "baton.mountOfModel" (list $other $i) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "baton.downloaders" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- include "baton.downloaderOfModel" (list $root $component $root.Values.model) }}
+{{- if eq $component "router" }}
+{{- range $i, $other := $root.Values.router.alsoServes }}
+{{- include "baton.downloaderOfModel" (list $root $component $other $i) }}
+{{- end }}
 {{- end }}
 {{- end -}}
 

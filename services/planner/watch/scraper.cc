@@ -30,10 +30,10 @@ absl::StatusOr<std::string> PageOf(const http::Door& router, const std::string& 
   return Unavailable("{} of {} answers {}", path, router.address.text(), reply.status);
 }
 
-absl::StatusOr<RouterSample> AskOne(const http::Door& router) {
+absl::StatusOr<RouterSample> AskOne(const http::Door& router, std::string_view model) {
   ASSIGN_OR_RETURN(const std::string cluster, PageOf(router, "/debug/cluster?decisions=0"));
   ASSIGN_OR_RETURN(const std::string metrics, PageOf(router, "/metrics"));
-  return ReadRouter(cluster, metrics);
+  return ReadRouter(cluster, metrics, model);
 }
 
 }  // namespace
@@ -70,11 +70,12 @@ Scraper::Round Scraper::Ask() const {
         round.failures[text] = address.status();
         continue;
       }
-      auto sample = AskOne(
-          {.address = *address,
-           .api_key = *key,
-           .tls_ca = options_.http_tls_ca,
-           .tls_name = options_.http_tls_name.empty() ? given.host : options_.http_tls_name});
+      auto sample =
+          AskOne({.address = *address,
+                  .api_key = *key,
+                  .tls_ca = options_.http_tls_ca,
+                  .tls_name = options_.http_tls_name.empty() ? given.host : options_.http_tls_name},
+                 options_.model);
       if (sample.ok()) {
         round.answers[text] = *std::move(sample);
       } else {

@@ -14,6 +14,7 @@ class Scraper {
  public:
   struct Options {
     std::vector<config::Address> routers;
+    std::string model;          // of the routers'; empty: all of them
     std::string api_key_file;   // one key; empty: none
     std::string http_tls_ca;    // PEM file; empty: plain HTTP
     std::string http_tls_name;  // what certificates are for; empty: the host in `routers`

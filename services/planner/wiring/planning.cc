@@ -50,6 +50,7 @@ absl::StatusOr<std::unique_ptr<Planning>> Planning::Start(const config::PlannerO
 Planning::Planning(const config::PlannerOptions& options, const Clock& clock)
     : clock_(clock),
       scraper_({.routers = options.routers,
+                .model = options.model,
                 .api_key_file = options.api_key_file,
                 .http_tls_ca = options.http_tls_ca,
                 .http_tls_name = options.http_tls_name}),
