@@ -23,8 +23,8 @@ class Router {
 
   virtual std::string http_address() const = 0;
   virtual std::string grpc_address() const = 0;
-  // Upkeep: every few tens of milliseconds, from start to end, also while draining; less often while
-  // nothing is in flight.
+  // Upkeep: every few tens of milliseconds, from start to end, also while draining; less often
+  // while nothing is in flight.
   virtual void Tick() = 0;
   // Takes nothing new; what runs goes on.
   virtual void Drain() = 0;
