@@ -207,7 +207,9 @@ void Cluster::Send(router::AcceptedRequest request) {
   if (seat.router == nullptr) return call.client->Lost();
   if (queue_.Chance(4)) call.client->set_messages_max(queue_.Uniform(0, 6));
   if (queue_.Chance(12)) CancelLater(calls_.size() - 1);
-  if (absl::Status room = seat.router->dispatcher().CheckRoom("", request.priority); !room.ok()) {
+  if (absl::Status room =
+          seat.router->dispatcher().CheckRoom(request.model->name(), "", request.priority);
+      !room.ok()) {
     if (router::RetryAfterOf(room) == absl::ZeroDuration())
       Alarm("turned away without Retry-After");
     return call.client->Refused(room);
