@@ -139,8 +139,8 @@ WaitingRoom::State WaitingRoom::state() const {
     state.waiting += queue.num_waiting();
     state.tokens_waiting += queue.tokens_waiting();
     state.requests_per_second += queue.requests_per_second(now);
-    for (RequestQueue::LineState& line : queue.Lines(now)) {
-      state.lines.push_back({std::move(line), model});
+    for (const RequestQueue::LineState& line : queue.Lines(now)) {
+      state.lines.push_back({line, model});
     }
     for (size_t tenant = 0; tenant < tenants_.size(); ++tenant) {
       state.served[tenant].prompt_tokens += queue.served(tenant).prompt_tokens;
