@@ -15,7 +15,7 @@ namespace baton::config {
 // Section `planner`: how many workers there should be.
 struct PlannerOptions {
   std::vector<Address> routers = {{"127.0.0.1", 8000}};  // HTTP; a name may stand for several
-  std::string model;                                     // of the routers'; empty: the only one
+  std::string model;                                     // of the routers'; empty: all
   Address grpc{"127.0.0.1", 9600};                       // KEDA asks here
   Address http{"127.0.0.1", 9601};                       // /metrics, /plan
   TlsOptions tls;                                        // of gRPC

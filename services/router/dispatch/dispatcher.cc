@@ -170,11 +170,11 @@ bool Dispatcher::Place(const std::shared_ptr<Flight>& flight, absl::Status why,
 void Dispatcher::FailOrStrand(const std::shared_ptr<Flight>& flight, absl::Status why) {
   const absl::Duration now = clock_.Monotonic();
   absl::Duration patience = options_.resume_timeout;
+  // One that had its turn and did not begin waits here for a worker that is expected. worker_wait
+  // alone may be without end, and the queue's bound is for those in the queue.
   if (!flight->admitted()) {
-    const AcceptedRequest& request = flight->request();
-    const bool gone = placer_.PlacesFor(request) == Roster::Places::kNoWorker;
-    patience = gone && placer_.ExpectsWorker(request.model->name()) ? options_.worker_wait
-                                                                    : absl::ZeroDuration();
+    const bool expected = placer_.ExpectsWorker(flight->request().model->name());
+    patience = expected ? std::min(patience, options_.worker_wait) : absl::ZeroDuration();
   }
   if (patience <= absl::ZeroDuration()) return flight->Fail(why);
   const absl::Duration until = flight->StrandedUntil(now + patience);

@@ -197,6 +197,22 @@ TEST(WorkerLossTest, BeforeTheFirstByteAndWithNobodyElseInTimeItIs503) {
   EXPECT_TRUE(cluster.WaitInflight(0));
 }
 
+TEST(WorkerLossTest, ThatIsSoWhereNewRequestsWaitForWorkersWithoutEnd) {
+  config::RouterOptions options = Impatient();
+  options.queue.without_workers = true;
+  RouterCluster cluster(options);
+  auto decode = cluster.AddDecode();
+  RawHttp http(cluster.http());
+  http.Write(RawRequest("POST", kText, kStream));
+  decode.worker->WaitForSubmit();
+  decode.worker->Die();
+  decode.attachment->Break();
+  const auto response = http.Read();
+  ASSERT_TRUE(response.has_value());
+  EXPECT_EQ(response->status, 503);
+  EXPECT_TRUE(cluster.WaitInflight(0));
+}
+
 TEST(WorkerLossTest, AfterTheFirstTokenAndWithNobodyElseInTimeTheStreamEndsInAnErrorEvent) {
   RouterCluster cluster(Impatient());
   auto decode = cluster.AddDecode();
