@@ -11,6 +11,14 @@ TEST(MetricsTextTest, SeriesOfOneNameAreAddedUp) {
   EXPECT_EQ(page.Sum("nothing"), 0);
 }
 
+TEST(MetricsTextTest, ALabelChoosesAmongThem) {
+  const MetricsText page(
+      "x_total{model=\"b\"} 3\nx_total{a=\"c\",model=\"b\"} 4\nx_total{other_model=\"b\"} 9\n"
+      "x_total{model=\"bb\"} 9\nx_total 9\ny_total{model=\"b\"} 9\n");
+  EXPECT_EQ(page.Sum("x_total", "model", "b"), 7);
+  EXPECT_EQ(page.Sum("x_total", "model", "c"), 0);
+}
+
 TEST(MetricsTextTest, QuantilesAreInterpolatedInTheirBucket) {
   const MetricsText page(
       "t_bucket{le=\"0.1\"} 0\nt_bucket{le=\"0.2\"} 10\nt_bucket{le=\"0.4\"} "
